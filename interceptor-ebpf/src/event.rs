@@ -1,0 +1,51 @@
+//! What the programs report through the ring buffer `EVENTS`.
+
+use crate::{
+    flow::{Address, Owner},
+    plain,
+};
+
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub struct Event {
+    /// [`NETNS_APPEARED`], or the reason of a denial.
+    pub kind: u32,
+    /// IP protocol number of the socket.
+    pub protocol: u32,
+    /// As at the time of the event; `sandbox` is 0 where the socket has no owner.
+    pub owner: Owner,
+    /// Destination, where there is one.
+    pub address: Address,
+}
+
+plain!(Event, size 80, { kind @ 0, protocol @ 4, owner @ 8, address @ 56 });
+
+/// A sandbox has made a socket in a namespace without listeners.
+pub const NETNS_APPEARED: u32 = 1;
+/// A socket type or protocol that is neither TCP nor UDP.
+pub const DENIED_PROTOCOL: u32 = 2;
+/// MPTCP, answered with EPROTONOSUPPORT so that the program falls back to TCP.
+pub const DENIED_MPTCP: u32 = 3;
+/// A datagram that is not DNS.
+pub const DENIED_DATAGRAM: u32 = 4;
+/// SO_BINDTODEVICE, SO_BINDTOIFINDEX or a multicast join; `address.port` is the option, `protocol` its level.
+pub const DENIED_SOCKOPT: u32 = 5;
+/// connect() or send by a socket that has no owner: made before attach, or a subflow.
+pub const DENIED_UNOWNED: u32 = 6;
+/// The netns was refused listeners.
+pub const DENIED_NETNS: u32 = 7;
+/// A packet that would have left by a device other than lo.
+pub const DENIED_EGRESS: u32 = 8;
+/// The flow could not be published: `FLOWS` is full.
+pub const DENIED_FLOW_TABLE: u32 = 9;
+/// A connect was held for 10 s and no listener came.
+pub const DENIED_HOLD_EXPIRED: u32 = 10;
+/// The sandbox's entry is gone from `SANDBOXES` while its links stand.
+pub const DENIED_UNKNOWN_SANDBOX: u32 = 11;
+/// IPv6 datagram to a resolver from a netns without an IPv6 listener (the kernel cannot send it to v4-mapped).
+pub const DENIED_FAMILY: u32 = 12;
+/// Anything that a program could not judge: a helper failed.
+pub const DENIED_INTERNAL: u32 = 13;
+
+/// Bytes of the ring buffer; a power of two and a multiple of every page size up to 64 KiB.
+pub const RING_BYTES: u32 = 512 * 1024;

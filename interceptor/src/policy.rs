@@ -1,0 +1,3 @@
+//! What a sandbox may reach, and where its secrets may stand.
+
+pub(crate) mod binding;

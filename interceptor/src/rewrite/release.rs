@@ -1,0 +1,113 @@
+//! What one connection may put where.
+
+use crate::{
+    address::VerifiedName,
+    policy::binding::{JsonField, Surface},
+    secrets::{ReleaseGrant, Secret, SecretName},
+};
+
+/// The secrets that are bound to one verified upstream, with their surfaces. Made once per connection.
+#[derive(Debug)]
+pub(crate) struct Release {
+    grant: ReleaseGrant,
+    entries: Vec<Entry>,
+    /// Secrets that the sandbox has but that are bound to other hosts: named in refusals, never resolvable here.
+    elsewhere: Vec<SecretName>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    name: SecretName,
+    secret: Secret,
+    surfaces: Vec<Surface>,
+}
+
+/// One secret as `policy` selected it for a host.
+#[derive(Debug)]
+pub(crate) struct BoundSecret {
+    pub(crate) name: SecretName,
+    pub(crate) secret: Secret,
+    pub(crate) surfaces: Vec<Surface>,
+}
+
+impl Release {
+    /// `bound` are the sandbox's secrets whose bindings name `upstream`; `elsewhere` its other ones.
+    pub(crate) fn new(
+        upstream: &VerifiedName,
+        bound: Vec<BoundSecret>,
+        elsewhere: Vec<SecretName>,
+    ) -> Self {
+        let entries = bound
+            .into_iter()
+            .map(
+                |BoundSecret {
+                     name,
+                     secret,
+                     surfaces,
+                 }| Entry {
+                    name,
+                    secret,
+                    surfaces,
+                },
+            )
+            .collect();
+        Self {
+            grant: ReleaseGrant::for_upstream(upstream),
+            entries,
+            elsewhere,
+        }
+    }
+
+    /// Nothing can ever be resolved: the connection needs no scanning.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The secret `key` for the header `name` (lower case), if it is bound there.
+    pub(crate) fn header(&self, name: &str, key: &str) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::Header(header) if **header == *name),
+        )
+    }
+
+    /// The secret `key` for the JSON field `field` of a WebSocket text message, if it is bound there.
+    pub(crate) fn websocket_json(
+        &self,
+        field: &JsonField,
+        key: &str,
+    ) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::WebSocketJson(bound) if bound == field),
+        )
+    }
+
+    /// Every JSON field of WebSocket text messages at which some secret may stand.
+    pub(crate) fn websocket_fields(&self) -> impl Iterator<Item = &JsonField> {
+        self.entries
+            .iter()
+            .flat_map(|entry| &entry.surfaces)
+            .filter_map(|surface| match surface {
+                Surface::WebSocketJson(field) => Some(field),
+                Surface::Header(_) => None,
+            })
+    }
+
+    /// The sandbox has this secret, but it is bound to another host.
+    pub(crate) fn is_bound_elsewhere(&self, key: &str) -> bool {
+        self.elsewhere.iter().any(|name| name.as_str() == key)
+    }
+
+    fn find(&self, key: &str, at: impl Fn(&Surface) -> bool) -> Option<(&SecretName, &[u8])> {
+        let entry = self
+            .entries
+            .iter()
+            .find(|entry| entry.name.as_str() == key)?;
+        entry
+            .surfaces
+            .iter()
+            .any(at)
+            .then(|| (&entry.name, entry.secret.reveal(&self.grant)))
+    }
+}

@@ -1,0 +1,3 @@
+//! What happened: per-connection records and counters. Recording never blocks the data path.
+
+pub(crate) mod connection;
