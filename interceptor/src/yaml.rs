@@ -15,6 +15,7 @@ pub(crate) use self::{
     fields::Fields,
     finding::{Fault, Faults, Findings, Level, Report, chain},
     node::{Entry, Node, Position},
+    suggest::nearest,
 };
 use crate::file;
 
@@ -67,3 +68,6 @@ pub(crate) fn load(
 pub(crate) fn parse(name: &str, text: &str, findings: &mut Findings) -> Option<Node> {
     compose::compose(&Arc::from(Path::new(name)), text, findings)
 }
+
+#[cfg(test)]
+mod tests;

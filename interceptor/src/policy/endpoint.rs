@@ -109,6 +109,26 @@ impl Endpoint {
         matches!(self.target, Target::Named(HostPattern::Exact(_))) && self.allowed_ips.is_empty()
     }
 
+    /// It treats connections otherwise than another endpoint for the same hosts and port.
+    pub(crate) fn differs_from(&self, other: &Self) -> bool {
+        let Self {
+            rule: _,
+            target: _,
+            port: _,
+            handling,
+            access,
+            enforcement,
+            allowed_ips,
+        } = self;
+        (handling, access, enforcement, allowed_ips)
+            != (
+                &other.handling,
+                &other.access,
+                &other.enforcement,
+                &other.allowed_ips,
+            )
+    }
+
     /// The smallest decides.
     pub(super) fn precedence(&self) -> impl Ord + use<> {
         let Self {
