@@ -1,7 +1,7 @@
 //! The certificate authority that a sandbox trusts.
 
 use std::{
-    fmt, io,
+    fmt, io, iter,
     path::{Path, PathBuf},
 };
 
@@ -33,7 +33,7 @@ pub(super) const BACKDATED: Duration = Duration::days(1);
 /// A certificate with its key, able to vouch for any name.
 pub(crate) struct CertificateAuthority {
     certificate: CertificateDer<'static>,
-    /// Further certificates of the file, that lead from an intermediate CA to its root; without self-signed ones.
+    /// What a client needs besides a leaf to find the root that it trusts: the file's certificates but for roots.
     intermediates: Vec<CertificateDer<'static>>,
     issuer: Issuer<'static, KeyPair>,
     not_after: OffsetDateTime,
@@ -94,7 +94,10 @@ impl CertificateAuthority {
                 },
                 reason => invalid(reason),
             })?;
-        let intermediates = chain.filter(|one| !is_self_signed(one)).collect();
+        let intermediates = iter::once(first.clone())
+            .chain(chain)
+            .filter(|one| !is_self_signed(one))
+            .collect();
         let issuer = Issuer::from_ca_cert_der(&first, key_pair)
             .map_err(|_unreadable| invalid(Unfit::Unreadable))?;
         Ok(Self {
