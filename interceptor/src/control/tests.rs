@@ -81,7 +81,7 @@ fn attached_sandboxes_are_listed_until_detached() {
     let attached = client.attach(&attach("micky")).unwrap();
     assert_eq!(attached.name, "micky");
     assert_eq!(attached.secret_keys, ["DISCORD_BOT_TOKEN"]);
-    assert_eq!(client.sandboxes().unwrap(), [attached.clone()]);
+    assert_eq!(client.sandboxes().unwrap(), std::slice::from_ref(&attached));
     assert_eq!(client.detach("micky").unwrap(), attached);
     assert!(client.sandboxes().unwrap().is_empty());
 }

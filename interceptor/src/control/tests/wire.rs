@@ -15,9 +15,9 @@ fn exchange(control: &Control, bytes: &[u8]) -> String {
         .set_read_timeout(Some(Duration::from_secs(30)))
         .unwrap();
     // The server may have answered and closed before all is sent, and what it did not read resets the connection.
-    let _ = stream.write_all(bytes);
+    drop(stream.write_all(bytes));
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    drop(stream.read_to_end(&mut answer));
     String::from_utf8_lossy(&answer).into_owned()
 }
 
