@@ -1,4 +1,5 @@
 //! The program as an operator meets it, without a daemon.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     fs,
