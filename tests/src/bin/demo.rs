@@ -7,20 +7,15 @@
     reason = "standard output is this program's result"
 )]
 
-use std::{
-    env, fs,
-    net::{Ipv4Addr, SocketAddr},
-    process::Command,
-    time::Instant,
-};
+use std::{env, fs, process::Command, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::{
+    cage::Cage,
     clients::PLACEHOLDER,
     gateway::record::Token,
     interrupt, memory,
-    netns::Netns,
     process::{Finished, Running},
     require_root,
     scenario::Scenario,
@@ -58,33 +53,9 @@ fn without(scenario: &Scenario) -> Result<()> {
     println!(
         "\n── 1. Without interceptor ─────────────────────────────────────────────────────────"
     );
-    let netns = Netns::new()?;
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 443));
-    scenario.gateway.listen(netns.listen(address)?)?;
-    let hosts = scenario.directory().join("hosts");
-    fs::write(&hosts, "127.0.0.1 localhost gateway.discord.gg\n")?;
-    let authority = scenario.directory().join("gateway-ca.pem");
-    scenario.gateway.authority().write_pem(&authority)?;
-
-    let mut command = netns.command("unshare");
-    command
-        .args([
-            "--mount",
-            "sh",
-            "-c",
-            r#"mount --bind "$0" /etc/hosts && exec "$@""#,
-        ])
-        .arg(&hosts)
-        .args([
-            "setpriv",
-            "--reuid=65534",
-            "--regid=65534",
-            "--clear-groups",
-        ])
-        .args(["--inh-caps=-all", "--"])
-        .args(scenario.clients.node())
-        .env("NODE_EXTRA_CA_CERTS", &authority)
-        .current_dir("/");
+    println!("$ node ws-client.mjs");
+    let cage = Cage::around(&scenario.gateway)?;
+    let command = cage.command(&scenario.clients.node())?;
     let client = Running::spawn(as_bot(command))?.finish()?;
     show(&client);
     ensure!(
