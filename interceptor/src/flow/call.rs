@@ -1,32 +1,35 @@
 //! One connection: sniff, decide, dial, verify, relay.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
-use tokio_rustls::{client, server};
+use tokio_rustls::client;
 
 use super::{
     Origin,
     denial::{Denial, chain},
-    dial::dial,
-    engine::{Configuration, Engine},
+    dial::{self, DialError},
+    engine::{Configuration, Engine, GOODBYE},
     names,
     sandbox::Sandbox,
-    tunnel,
+    socket, tunnel,
 };
 use crate::{
-    address::{Authority, Host, VerifiedName},
-    dns,
-    http::{self, plain},
-    policy::{Verdict, endpoint::Endpoint},
+    address::{Authority, Host, OriginalDst, VerifiedName},
+    dns::{self, Transport},
+    http::{self, Exchange, First, FirstError, MethodDecision, Refusal, Scheme},
+    policy::{Endpoint, Enforcement, Policy, Verdict},
     rewrite::release::Release,
-    stats::{Live, Opening},
+    stats::{
+        Live, Opening,
+        connection::{Connection, Direction},
+    },
     tls::hello::{self, Hello},
 };
 
@@ -80,14 +83,14 @@ impl Call {
     }
 
     async fn carry(&self, client: TcpStream) {
-        if let Err(error) = socket::keep_alive(&client) {
-            tracing::debug!(%error, "TCP keepalive could not be set");
+        if let Err(error) = socket::tune(&client) {
+            tracing::debug!(%error, "socket options could not be set");
         }
         if self.origin.original.port() == DNS {
             return self.dns(client).await;
         }
-        if let Some((host, endpoint)) = self.raw_endpoint() {
-            return self.raw(client, host, &endpoint).await;
+        if let Some((target, endpoint)) = self.raw_endpoint() {
+            return self.raw(client, target, &endpoint).await;
         }
         let mut first = [0];
         match timeout(FIRST_BYTE, client.peek(&mut first)).await {
@@ -215,7 +218,7 @@ impl Call {
 
     async fn plain(&self, mut client: TcpStream) {
         self.stats().note(|facts| facts.protocol = Some("http"));
-        let first = match plain::first_head(&mut client, self.origin.original.port()).await {
+        let first = match http::first_head(&mut client, self.origin.original.port()).await {
             Ok(first) => first,
             Err(FirstError::Refused(refusal)) => {
                 self.live.deny("bad_request", &chain(&refusal));
@@ -260,7 +263,7 @@ impl Call {
             authority,
             release: Arc::new(release),
             stats: Arc::clone(self.stats()),
-            methods: Box::new(move |method| methods(&endpoint, method)),
+            method: Box::new(move |method| methods(&endpoint, method)),
             early,
             drain: self.stop.clone(),
         };

@@ -22,14 +22,12 @@ pub(crate) enum Denial {
         "the ClientHello for {0} is encrypted (ECH): the real name behind a tunnel could be another one"
     )]
     EncryptedHello(Host),
-    #[error("{0}")]
+    #[error(transparent)]
     Policy(policy::Denial),
     #[error("the client speaks neither TLS nor HTTP, and no `protocol: tcp` endpoint covers the address")]
     Unreadable,
     #[error("the client sent nothing within 10 s")]
     Silent,
-    #[error("the request could not be read")]
-    Request(#[source] crate::http::plain::FirstHeadError),
     #[error("the upstream cannot be reached")]
     Dial(#[source] DialError),
     #[error("the upstream is not the verified owner of {host}")]
@@ -48,7 +46,6 @@ impl Denial {
             Self::Policy(_) => "policy",
             Self::Unreadable => "unknown_protocol",
             Self::Silent => "silent_client",
-            Self::Request(_) => "bad_request",
             Self::Dial(_) => "upstream_unreachable",
             Self::Upstream { .. } => "upstream_unverified",
             Self::Mint { .. } => "certificate",
@@ -61,7 +58,7 @@ impl Denial {
             Self::NoServerName => AlertDescription::UnrecognisedName,
             Self::EncryptedHello(_) | Self::Policy(_) | Self::Unreadable => AlertDescription::AccessDenied,
             Self::Upstream { .. } => AlertDescription::BadCertificate,
-            Self::Hello(_) | Self::Silent | Self::Request(_) | Self::Dial(_) | Self::Mint { .. } => {
+            Self::Hello(_) | Self::Silent | Self::Dial(_) | Self::Mint { .. } => {
                 AlertDescription::InternalError
             }
         }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long connections have to say goodbye once they were told to.
-const GOODBYE: Duration = Duration::from_secs(3);
+pub(super) const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What a reload replaces, at once.
 pub(crate) struct Configuration {
