@@ -24,7 +24,7 @@ use crate::{
         server::Server,
     },
     flow::{Configuration, Engine},
-    sandbox::{Registry, RegistrySettings, SandboxError},
+    sandbox::{self, Registry, StartError},
     stats::Stats,
     tls::{
         ca::{CaError, CertificateAuthority},
@@ -63,7 +63,7 @@ pub(crate) enum RunError {
     #[error("the control socket cannot be opened")]
     Control(#[source] BindError),
     #[error("sandboxes cannot be protected")]
-    Sandboxes(#[source] SandboxError),
+    Sandboxes(#[source] StartError),
     #[error("the operating system refused a thread, a runtime or a signal handler")]
     System(#[source] io::Error),
 }
@@ -101,7 +101,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let configuration = Configuration { snapshot, connector };
     let engine = Arc::new(Engine::new(configuration, leaves, Arc::clone(&stats)));
 
-    let registry_settings = RegistrySettings {
+    let registry_settings = sandbox::Settings {
         run_dir: settings.run_dir.clone(),
         bpf_dir: settings.bpf_dir.clone(),
     };
@@ -115,10 +115,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
 
     loop {
         tokio::select! {
-            _ = hangup.recv() => match interceptor.reload() {
-                Ok(reloaded) => tracing::info!(changes = reloaded.changed.len(), "reloaded"),
-                Err(error) => tracing::error!("{error}; the running configuration stays"),
-            },
+            _ = hangup.recv() => reload(&interceptor).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -130,6 +127,25 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     interceptor.registry().shutdown().await;
     engine.drain(PATIENCE).await;
     Ok(())
+}
+
+async fn reload(interceptor: &Interceptor) {
+    match interceptor.reload().await {
+        Ok(reloaded) => {
+            for change in &reloaded.changed {
+                tracing::info!(change, "reloaded");
+            }
+            for report in &reloaded.reports {
+                tracing::info!("{report}");
+            }
+        }
+        Err(refusal) => {
+            tracing::error!("{}", refusal.error);
+            for fault in &refusal.detail {
+                tracing::error!("{fault}");
+            }
+        }
+    }
 }
 
 fn authority(snapshot: &Snapshot, data_dir: &Path) -> Result<CertificateAuthority, RunError> {

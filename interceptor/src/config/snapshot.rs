@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     path::PathBuf,
     sync::Arc,
 };
@@ -10,6 +9,7 @@ use std::{
 use super::binding::Binding;
 use crate::{
     address::Host,
+    dns::resolver::Override,
     policy::Policy,
     rewrite::release::BoundSecret,
     secrets::{Secret, SecretName},
@@ -42,14 +42,6 @@ pub(crate) struct SandboxRules {
 pub(crate) struct BoundTo {
     pub(super) secret: Secret,
     pub(super) bindings: Vec<Binding>,
-}
-
-/// An address to dial for a host instead of what DNS says. Allowed as written, private or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Override {
-    pub(crate) ip: IpAddr,
-    /// `None`: the port that was asked for.
-    pub(crate) port: Option<u16>,
 }
 
 /// A certificate authority that is given, not made.
@@ -105,9 +97,18 @@ impl Snapshot {
         (here, elsewhere)
     }
 
-    /// Addresses for a host that `resolve` names; `None` where DNS is to be asked.
-    pub(crate) fn overrides(&self, host: &Host) -> Option<&[Override]> {
-        self.resolve.get(host).map(Vec::as_slice)
+    pub(crate) fn secret_names(&self) -> impl Iterator<Item = &SecretName> {
+        self.secrets.keys()
+    }
+
+    /// Both have the secret, with the same value and the same bindings.
+    pub(crate) fn same_secret(&self, other: &Self, name: &SecretName) -> bool {
+        self.secrets.get(name) == other.secrets.get(name)
+    }
+
+    /// Addresses to dial for a host instead of what DNS says. Allowed as written, private or not.
+    pub(crate) fn resolve(&self) -> &HashMap<Host, Vec<Override>> {
+        &self.resolve
     }
 
     pub(crate) fn ca(&self) -> Option<&CaFiles> {

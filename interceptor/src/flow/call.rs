@@ -16,13 +16,13 @@ use super::{
     denial::{Denial, chain},
     dial::{self, DialError},
     engine::{Configuration, Engine, GOODBYE},
-    names,
+    names::Names,
     sandbox::Sandbox,
     socket, tunnel,
 };
 use crate::{
     address::{Authority, Host, OriginalDst, VerifiedName},
-    dns::{self, Transport},
+    dns,
     http::{self, Exchange, First, FirstError, MethodDecision, Refusal, Scheme},
     policy::{Endpoint, Enforcement, Policy, Verdict},
     rewrite::release::Release,
@@ -105,9 +105,8 @@ impl Call {
 
     async fn dns(&self, client: TcpStream) {
         self.stats().note(|facts| facts.protocol = Some("dns"));
-        let answer =
-            async |query: &[u8]| names::answer(&self.engine, &self.sandbox, &self.origin, query, Transport::Tcp).await;
-        match dns::tcp::serve(client, answer).await {
+        let names = Names { engine: &self.engine, sandbox: &self.sandbox, origin: &self.origin };
+        match dns::tcp::serve(client, &names).await {
             Ok(()) => self.end("the client closed"),
             Err(error) => self.end(&chain(&error)),
         }
@@ -332,7 +331,7 @@ impl Call {
             connection = self.live.id(),
             sandbox = &*self.sandbox.name,
             pid = self.origin.process.tgid,
-            comm = %self.origin.process.comm.escape_debug(),
+            comm = ?self.origin.process.comm,
             destination = %self.origin.original,
             sni = self.stats().facts().sni.map(tracing::field::display),
             reason = detail,

@@ -46,7 +46,7 @@ pub(super) async fn dial(
         .map_err(|source| DialError::Resolve { host: host.clone(), source })?;
     let mut last = DialError::NoAddress { host: host.clone() };
     let mut attempts = 0;
-    for &address in &resolved.addrs {
+    for &address in &resolved.addresses {
         if !resolved.as_written && !endpoint.allows_address(address.ip()) {
             if attempts == 0 {
                 last = DialError::Forbidden { host: host.clone(), address };

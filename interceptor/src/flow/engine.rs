@@ -14,11 +14,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{KernelDenial, Origin, call::Call, names, sandbox::Sandbox};
+use super::{KernelDenial, Origin, call::Call, names::Names, sandbox::Sandbox};
 use crate::{
     address::SandboxId,
     config::Snapshot,
-    dns::resolver::Resolver,
+    dns::{self, Transport, resolver::Resolver},
     secrets::SecretName,
     stats::{self, ProcessFacts, Stats},
     tls::{leaf::Leaves, upstream::Connector},
@@ -46,7 +46,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(configuration: Configuration, leaves: Leaves, stats: Arc<Stats>) -> Self {
         Self {
-            resolver: Resolver::new(configuration.snapshot.resolve.clone()),
+            resolver: Resolver::new(configuration.snapshot.resolve().clone()),
             configuration: ArcSwap::from_pointee(configuration),
             leaves,
             stats,
@@ -73,9 +73,11 @@ impl Engine {
         if let Some(unknown) = extra.iter().find(|secret| !snapshot.has_secret(secret)) {
             return Err(EnrollError::UnknownSecret(unknown.clone()));
         }
-        let sandbox = Arc::new(Sandbox::new(id, name, extra));
         self.stats.enroll(id, name);
-        self.write().insert(id, sandbox);
+        // After a reload it is made known again: its connections hold on to what is there.
+        self.write()
+            .entry(id)
+            .or_insert_with(|| Arc::new(Sandbox::new(id, name, extra)));
         Ok(())
     }
 
@@ -95,7 +97,7 @@ impl Engine {
             sandbox = name.as_deref().unwrap_or("-"),
             pid = process.tgid,
             uid = process.uid,
-            comm = %process.comm.escape_debug(),
+            comm = ?process.comm,
             destination = destination.map(tracing::field::display),
             netns = netns.0,
             reason,
@@ -129,12 +131,13 @@ impl Engine {
     /// Answers one DNS datagram; `None` for one that deserves no answer.
     pub(crate) async fn answer(self: Arc<Self>, query: &[u8], origin: &Origin) -> Option<Vec<u8>> {
         let sandbox = self.sandbox(origin.sandbox)?;
-        names::answer(&self, &sandbox, origin, query).await
+        let names = Names { engine: &self, sandbox: &sandbox, origin };
+        dns::answer(query, Transport::Udp, &names).await
     }
 
     /// Connections from now on follow `configuration`.
     pub(crate) fn reconfigure(&self, configuration: Configuration) {
-        self.resolver.reconfigure(configuration.snapshot.resolve.clone());
+        self.resolver.replace_overrides(configuration.snapshot.resolve().clone());
         self.configuration.store(Arc::new(configuration));
     }
 
