@@ -9,7 +9,8 @@ use crate::{
 /// The secrets that are bound to one verified upstream, with their surfaces. Made once per connection.
 #[derive(Debug)]
 pub(crate) struct Release {
-    grant: ReleaseGrant,
+    /// `None`: nothing may be written, and `entries` is empty.
+    grant: Option<ReleaseGrant>,
     entries: Vec<Entry>,
     /// Secrets that the sandbox has but that are bound to other hosts: named in refusals, never resolvable here.
     elsewhere: Vec<SecretName>,
@@ -52,15 +53,37 @@ impl Release {
             )
             .collect();
         Self {
-            grant: ReleaseGrant::for_upstream(upstream),
+            grant: Some(ReleaseGrant::for_upstream(upstream)),
             entries,
             elsewhere,
+        }
+    }
+
+    /// For a connection whose server nobody vouches for, as on plain TCP.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            grant: None,
+            entries: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 
     /// Nothing can ever be resolved: the connection needs no scanning.
     pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// The sandbox has a secret of this name, wherever it is bound.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name.as_str() == key) || self.is_bound_elsewhere(key)
+    }
+
+    /// Some secret may stand in the header `name` (lower case).
+    pub(crate) fn binds_header(&self, name: &str) -> bool {
+        self.entries
+            .iter()
+            .flat_map(|entry| &entry.surfaces)
+            .any(|surface| matches!(surface, Surface::Header(header) if **header == *name))
     }
 
     /// The secret `key` for the header `name` (lower case), if it is bound there.
@@ -100,6 +123,7 @@ impl Release {
     }
 
     fn find(&self, key: &str, at: impl Fn(&Surface) -> bool) -> Option<(&SecretName, &[u8])> {
+        let grant = self.grant.as_ref()?;
         let entry = self
             .entries
             .iter()
@@ -108,6 +132,9 @@ impl Release {
             .surfaces
             .iter()
             .any(at)
-            .then(|| (&entry.name, entry.secret.reveal(&self.grant)))
+            .then(|| (&entry.name, entry.secret.reveal(grant)))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;
