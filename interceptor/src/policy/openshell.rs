@@ -4,6 +4,7 @@
 //! is a fault, as it is there.
 
 mod endpoint;
+mod requests;
 mod unenforced;
 
 use std::sync::Arc;
@@ -143,3 +144,6 @@ fn read_rule(key: &str, rule: &Node, declared: &mut Vec<Declared>, findings: &mu
         endpoint::read(key, endpoint, declared, findings);
     }
 }
+
+#[cfg(test)]
+mod tests;
