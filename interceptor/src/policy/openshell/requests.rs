@@ -36,12 +36,10 @@ impl Requests<'_> {
                     "protocol tcp is not read, so it takes no `access`, `rules` or `deny_rules`",
                 );
             }
-            Some(Protocol::Rest | Protocol::WebSocket | Protocol::GraphQl | Protocol::Sql)
-                if access.is_none() && rules.is_none() =>
-            {
-                findings.fault(
+            Some(Protocol::Rest | Protocol::WebSocket) if access.is_none() && rules.is_none() => {
+                findings.warn(
                     at,
-                    "a protocol needs `access` or `rules`: write `access: full` to allow every request",
+                    "neither `access` nor `rules`: every request is allowed (OpenShell refuses such an endpoint)",
                 );
             }
             None if has_deny_rules => {

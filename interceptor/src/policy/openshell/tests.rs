@@ -386,12 +386,6 @@ fn bad_endpoints_are_faults_at_their_place() {
             ],
         ),
         (
-            "host: a.example\nport: 443\nprotocol: rest",
-            &[
-                "5:9: a protocol needs `access` or `rules`: write `access: full` to allow every request",
-            ],
-        ),
-        (
             "host: a.example\nport: 443\nprotocol: tcp\naccess: full",
             &["5:9: protocol tcp is not read, so it takes no `access`, `rules` or `deny_rules`"],
         ),
@@ -484,6 +478,11 @@ fn restrictions_that_cannot_hold_are_warned_of() {
         ("access: read-only\nenforcement: enforce", None),
         ("access: full", None),
         ("access: read-only\ntls: skip", Some("`access` in a tunnel")),
+        ("protocol: rest", Some("every request is allowed")),
+        (
+            "protocol: websocket\nrules: [ { allow: { method: '*', path: '**' } } ]",
+            None,
+        ),
         ("tls: passthrough", Some("without effect")),
         (
             "protocol: sql\naccess: full",
@@ -543,6 +542,16 @@ fn endpoints_without_a_name_are_raw_tcp_or_nothing() {
         1,
         "loopback is not opened by a policy"
     );
+}
+
+#[test]
+fn binaries_that_leave_nothing_out_are_no_warning() {
+    for (binaries, warned) in [("/**", false), ("/usr/bin/**", true)] {
+        let (_, reports) = loaded(&format!(
+            "version: 1\nnetwork_policies: {{ r: {{ binaries: [ {{ path: /bin/sh }}, {{ path: {binaries} }} ] }} }}\n"
+        ));
+        assert_eq!(!warnings(&reports).is_empty(), warned, "{binaries}");
+    }
 }
 
 #[test]
