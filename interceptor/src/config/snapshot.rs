@@ -13,7 +13,7 @@ use crate::{
     policy::Policy,
     rewrite::release::BoundSecret,
     secrets::{Secret, SecretName},
-    yaml::Report,
+    yaml::{Level, Report},
 };
 
 /// A complete and consistent configuration. Never changes: a reload makes another one, and the two can be compared.
@@ -118,6 +118,24 @@ impl Snapshot {
     /// Root certificates to trust for upstreams, beside the platform's.
     pub(crate) fn extra_roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// Logs every report, at the daemon's start and after a reload.
+    pub(crate) fn log_reports(&self) {
+        for report in &self.reports {
+            let Report {
+                file,
+                line,
+                column,
+                level,
+                message,
+            } = report;
+            let file = file.display();
+            match level {
+                Level::Info => tracing::info!(%file, line, column, "{message}"),
+                Level::Warning => tracing::warn!(%file, line, column, "{message}"),
+            }
+        }
     }
 
     /// What an operator should know, sorted by place.
