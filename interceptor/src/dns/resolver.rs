@@ -154,6 +154,10 @@ impl Resolver {
             EntryResult::Removed(..) | EntryResult::Timeout => return Err(ResolveError::Timeout),
         };
         let outcome = self.look_up(host, deadline).await;
+        // Here and not where it is of use: once in 5 s for a name, however often a sandbox asks.
+        if let Err(error @ (ResolveError::Timeout | ResolveError::Failed(_))) = &outcome {
+            tracing::warn!(%host, %error, "a name could not be resolved");
+        }
         let kept = if outcome.is_ok() { FOUND } else { NOT_FOUND };
         // Evicted while it was looked up: the cache is busy, and the answer is good for once.
         drop(vacancy.insert(Known {
