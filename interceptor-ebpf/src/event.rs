@@ -46,6 +46,8 @@ pub const DENIED_UNKNOWN_SANDBOX: u32 = 11;
 pub const DENIED_FAMILY: u32 = 12;
 /// Anything that a program could not judge: a helper failed.
 pub const DENIED_INTERNAL: u32 = 13;
+/// A connect to loopback that was held, and then its netns turned out not to be private. The next one is captured.
+pub const DENIED_LOOPBACK: u32 = 14;
 
 /// Bytes of the ring buffer; a power of two and a multiple of every page size up to 64 KiB.
 pub const RING_BYTES: u32 = 512 * 1024;

@@ -1,2 +1,20 @@
+//! The cgroup programs: they find a socket's owner, steer it to the daemon, and fence in whatever else it sends.
+//!
+//! One object holds them all; `cargo xtask build-ebpf` makes it. They lean on helpers that Linux 6.1 has in every
+//! program type used here.
 #![no_std]
 #![no_main]
+
+mod programs;
+
+#[cfg(target_arch = "bpf")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    // The verifier refuses a loop without end, so a program that could panic does not load.
+    loop {}
+}
+
+// What the kernel shows for the programs. None of the helpers used is reserved to GPL programs.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 11] = *b"Apache-2.0\0";

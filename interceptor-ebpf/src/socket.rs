@@ -16,10 +16,11 @@ pub struct Socket {
     pub flags: u32,
     /// Loopback port to which the socket was steered, 0 when it was not.
     pub steered_port: u16,
-    pub reserved: u16,
+    /// 1 once a refusal of what it sends has been reported: once per connect is enough.
+    pub reported: u16,
 }
 
-plain!(Socket, size 112, { flow @ 0, key @ 72, flags @ 104, steered_port @ 108, reserved @ 110 });
+plain!(Socket, size 112, { flow @ 0, key @ 72, flags @ 104, steered_port @ 108, reported @ 110 });
 
 /// TCP, steered to the listener: getpeername shows `flow.original`.
 pub const CAPTURED: u32 = 1;
@@ -35,5 +36,3 @@ pub const MUTE: u32 = 1 << 4;
 pub const INBOUND: u32 = 1 << 5;
 /// Loopback inside a private netns: left alone, held to device lo by the fence.
 pub const LOCAL: u32 = 1 << 6;
-/// A refusal of this socket's datagrams has been reported; once per connect is enough.
-pub const REPORTED: u32 = 1 << 7;

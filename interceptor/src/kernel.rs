@@ -1,1 +1,36 @@
-//! kernel
+//! The kernel's side of the house: cgroup programs, their maps and pins, network namespaces, and processes put into them.
+//!
+//! The only room with `unsafe`. It knows sandboxes by number and cgroup, and nothing of policy.
+
+mod abi;
+mod bpf;
+mod bpffs;
+mod cgroup;
+mod child;
+mod clock;
+mod credentials;
+mod events;
+mod features;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod launch;
+mod links;
+mod listeners;
+mod loopback;
+mod maps;
+mod netns;
+mod process;
+mod programs;
+mod selftest;
+
+pub(crate) use cgroup::{Cgroup, CgroupError, Hierarchy};
+pub(crate) use credentials::{Credentials, CredentialsError};
+pub(crate) use events::{Event, Events, NetnsAppeared};
+pub(crate) use launch::{Confinement, Holder, LaunchError, Network};
+pub(crate) use links::LinkError;
+pub(crate) use listeners::{Listeners, ListenersError, Transport};
+pub(crate) use maps::{MapsError, NetnsEntry, NetnsState};
+pub(crate) use netns::{Netns, NetnsError, NetnsInode};
+pub(crate) use process::{Capabilities, Task, census};
+pub(crate) use programs::{LoadError, Programs};
+pub(crate) use selftest::{SelfTestError, self_test};

@@ -1,0 +1,113 @@
+//! Datagrams of sockets that are not connected, and where answers seem to come from.
+
+use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+use interceptor_ebpf::{
+    counter,
+    event::{DENIED_DATAGRAM, DENIED_FAMILY, DENIED_NETNS, DENIED_UNOWNED},
+    flow::{AF_INET, Address, Owner},
+    netns::{HAS_V6, PENDING, PRIVATE, READY},
+    socket::{DNS, MUTE},
+};
+
+use super::{
+    ALLOW, DENY, DNS_PORT,
+    address::{self, LOOPBACK4, LOOPBACK6, is_loopback},
+    facts::Facts,
+    maps, netns, owner, report,
+    steer::Call,
+};
+
+/// State of a UDP socket that is connected.
+pub(super) const TCP_ESTABLISHED: u32 = 1;
+
+/// Runs for v4-mapped destinations too.
+#[cgroup_sock_addr(sendmsg4)]
+fn sendmsg4(context: SockAddrContext) -> i32 {
+    decide(Call::v4(&context))
+}
+
+#[cgroup_sock_addr(sendmsg6)]
+fn sendmsg6(context: SockAddrContext) -> i32 {
+    decide(Call::v6(&context))
+}
+
+#[cgroup_sock_addr(recvmsg4)]
+fn recvmsg4(context: SockAddrContext) -> i32 {
+    restore(Call::v4(&context))
+}
+
+/// Runs for every socket of family `AF_INET6`, v4-mapped sources included.
+#[cgroup_sock_addr(recvmsg6)]
+fn recvmsg6(context: SockAddrContext) -> i32 {
+    restore(Call::v6(&context))
+}
+
+#[inline(always)]
+fn decide(call: Call) -> i32 {
+    let facts = Facts::of(call.sk());
+    let owner = owner::current(
+        facts.map_or(0, Facts::sandbox),
+        facts.map_or(0, Facts::netns),
+    );
+    let original = call.address();
+    let refusal = match facts {
+        Some(facts) if owner.sandbox != 0 => match send(call, facts, &owner, &original) {
+            Ok(()) => return ALLOW,
+            Err(refusal) if facts.first_report() => refusal,
+            Err(_reported) => {
+                maps::count(counter::DENIALS);
+                return DENY;
+            }
+        },
+        _ => DENIED_UNOWNED,
+    };
+    report::denial(refusal, call.protocol(), &owner, &original);
+    DENY
+}
+
+#[inline(always)]
+fn send(call: Call, facts: Facts, owner: &Owner, original: &Address) -> Result<(), u32> {
+    if call.state() != TCP_ESTABLISHED {
+        // connect(AF_UNSPEC), which no hook sees, has dissolved the association.
+        facts.clear(MUTE);
+    }
+    let netns = netns::meet(owner).ok_or(DENIED_NETNS)?;
+    if original.port != DNS_PORT {
+        // While the namespace is pending the fence keeps it back.
+        let local = netns.state == PENDING || netns.flags & PRIVATE != 0;
+        return if local && is_loopback(address::words(original)) {
+            Ok(())
+        } else {
+            Err(DENIED_DATAGRAM)
+        };
+    }
+    if netns.state != READY && netns.state != PENDING {
+        return Err(DENIED_NETNS);
+    }
+    // `udpv6_sendmsg` refuses an IPv6 address that a program made v4-mapped.
+    if original.family == AF_INET {
+        call.replace(address::mapped(LOOPBACK4), netns.port);
+    } else if netns.flags & HAS_V6 != 0 || netns.state == PENDING {
+        call.replace(LOOPBACK6, netns.port);
+    } else {
+        return Err(DENIED_FAMILY);
+    }
+    facts.begin(owner, original, netns.port);
+    facts.set(DNS);
+    maps::count(counter::DATAGRAMS);
+    Ok(())
+}
+
+/// Lets an answer of our resolver come from the address that was asked. Libraries drop answers from others.
+#[inline(always)]
+fn restore(call: Call) -> i32 {
+    if let Some(facts) = Facts::of(call.sk())
+        && facts.flags() & DNS != 0
+        && call.port() == facts.steered_port()
+        && is_loopback(call.ip())
+    {
+        let original = facts.flow().original;
+        call.replace(address::words(&original), original.port);
+    }
+    ALLOW
+}

@@ -1,0 +1,227 @@
+//! The fence: every packet that a sandbox's socket sends passes here, or does not pass.
+//!
+//! It judges by device, not by address: a socket bound to a device sends even packets for 127.0.0.1 there.
+
+use aya_ebpf::{
+    bindings::bpf_sock, helpers::bpf_sk_fullsock, macros::cgroup_skb, programs::SkBuffContext,
+};
+use interceptor_ebpf::{
+    counter,
+    event::{
+        DENIED_DATAGRAM, DENIED_EGRESS, DENIED_FLOW_TABLE, DENIED_INTERNAL, DENIED_LOOPBACK,
+        DENIED_NETNS, DENIED_UNOWNED,
+    },
+    flow::{Address, FlowKey, Owner, UDP},
+    netns::{PENDING, PRIVATE, READY},
+    socket::{DENIED, HELD, INBOUND, LOCAL, MUTE},
+};
+
+use super::{
+    address, connect::MUTE_PORT, context::read, facts::Facts, flows, maps, netns, owner,
+    packet::Packet, report,
+};
+
+/// Dropped; the sender gets EPERM. TCP takes that for a lost packet and backs off.
+const DROP: i32 = 0;
+const PASS: i32 = 1;
+/// Dropped with a congestion notification. UDP senders get no error; TCP probes again after half a second
+/// (`TCP_RESOURCE_PROBE_INTERVAL`) instead of backing off.
+const DROP_QUIETLY: i32 = 2;
+
+/// The loopback device has this index in every network namespace (`LOOPBACK_IFINDEX`).
+const LO: u32 = 1;
+const TCP_LISTEN: u32 = 10;
+
+/// Until then a held connect backs off from its first short time-out; later it probes every half second.
+const BACK_OFF_NS: u64 = 1_000_000_000;
+
+#[cgroup_skb(egress)]
+fn egress(context: SkBuffContext) -> i32 {
+    let verdict = judge(&context);
+    if verdict != PASS {
+        maps::count(counter::FENCED);
+    }
+    verdict
+}
+
+#[inline(always)]
+fn judge(context: &SkBuffContext) -> i32 {
+    let sk = read!(context.skb.skb, __bindgen_anon_2.sk);
+    if sk.is_null() {
+        return DROP;
+    }
+    // SAFETY: checked for null; answers null unless it is a full socket, which it is for a listener's SYN-ACK too.
+    let sk: *mut bpf_sock = unsafe { bpf_sk_fullsock(sk) };
+    if sk.is_null() {
+        return DROP;
+    }
+    let Some(facts) = Facts::of(sk.cast()) else {
+        return unowned(context, sk);
+    };
+    let flags = facts.flags();
+    if flags & DENIED != 0 {
+        return DROP;
+    }
+    let sent = Sent { context, sk, facts };
+    if read!(sk, protocol) == u32::from(UDP) {
+        return sent.datagram(flags);
+    }
+    if flags & HELD != 0 {
+        let verdict = sent.held(flags);
+        if verdict != PASS {
+            return verdict;
+        }
+    }
+    if sent.stays_inside() || flags & INBOUND != 0 || read!(sk, state) == TCP_LISTEN {
+        return PASS;
+    }
+    sent.refuse_packet(DENIED_EGRESS)
+}
+
+/// A socket that was made before the programs were attached, or that no hook saw being made.
+#[inline(always)]
+fn unowned(context: &SkBuffContext, sk: *mut bpf_sock) -> i32 {
+    let owner = Owner {
+        sandbox: owner::sandbox_of_socket(sk.cast()).unwrap_or(0),
+        time_ns: owner::now(),
+        ..Owner::default()
+    };
+    report::denial(
+        DENIED_UNOWNED,
+        read!(sk, protocol),
+        &owner,
+        &destination(context),
+    );
+    // One report is enough. The storage has no owner, so connect() stays refused.
+    if let Some(facts) = Facts::create(sk.cast()) {
+        facts.set(DENIED);
+    }
+    DROP
+}
+
+/// A packet and the socket that sent it.
+struct Sent<'a> {
+    context: &'a SkBuffContext,
+    sk: *mut bpf_sock,
+    facts: Facts,
+}
+
+impl Sent<'_> {
+    /// A connect that came before its listener: now, if it is there.
+    #[inline(always)]
+    fn held(&self, flags: u32) -> i32 {
+        let facts = self.facts;
+        let netns = netns::find(facts.netns()).unwrap_or_default();
+        let refusal = match netns.state {
+            PENDING => {
+                let held_ns = owner::now().wrapping_sub(facts.time_ns());
+                return if held_ns < BACK_OFF_NS {
+                    DROP
+                } else {
+                    DROP_QUIETLY
+                };
+            }
+            READY if flags & LOCAL != 0 => {
+                if netns.flags & PRIVATE != 0 {
+                    facts.clear(HELD);
+                    return PASS;
+                }
+                DENIED_LOOPBACK
+            }
+            READY if netns.port == facts.steered_port() => {
+                facts.clear(HELD);
+                return PASS;
+            }
+            _ => DENIED_NETNS,
+        };
+        facts.set(DENIED);
+        let flow = facts.flow();
+        report::denial(
+            refusal,
+            read!(self.sk, protocol),
+            &flow.owner,
+            &flow.original,
+        );
+        DROP
+    }
+
+    /// Judged afresh for each packet: between a socket's calls and its packets there may be others, corked data, or a
+    /// connect(AF_UNSPEC).
+    #[inline(always)]
+    fn datagram(&self, flags: u32) -> i32 {
+        let Some(packet) = Packet::parse(self.context) else {
+            return self.refuse_packet(DENIED_INTERNAL);
+        };
+        let netns = netns::find(self.facts.netns()).unwrap_or_default();
+        match netns.state {
+            PENDING => return DROP_QUIETLY,
+            READY => {}
+            _ => return self.refuse(DENIED_NETNS, &self.wanted(flags, &packet)),
+        }
+        if packet.protocol != UDP || !self.stays_inside() {
+            return self.refuse(DENIED_EGRESS, &packet.destination);
+        }
+        if packet.destination.port == netns.port {
+            return self.to_resolver(&packet);
+        }
+        let muted = flags & MUTE != 0 && packet.destination.port == MUTE_PORT;
+        if netns.flags & PRIVATE != 0 && !muted {
+            return PASS;
+        }
+        self.refuse(DENIED_DATAGRAM, &self.wanted(flags, &packet))
+    }
+
+    /// The daemon knows the asker of a question by the address from which it came.
+    #[inline(always)]
+    fn to_resolver(&self, packet: &Packet) -> i32 {
+        let key = FlowKey {
+            netns: self.facts.netns(),
+            ip: address::bytes(packet.source),
+            port: packet.source_port,
+            protocol: UDP,
+            reserved: 0,
+        };
+        if flows::publish(self.facts, &key) {
+            PASS
+        } else {
+            self.refuse(DENIED_FLOW_TABLE, &self.facts.flow().original)
+        }
+    }
+
+    /// Where a datagram was meant to go: of a muted socket, the packet does not tell.
+    #[inline(always)]
+    fn wanted(&self, flags: u32, packet: &Packet) -> Address {
+        if flags & MUTE != 0 {
+            self.facts.flow().original
+        } else {
+            packet.destination
+        }
+    }
+
+    #[inline(always)]
+    fn stays_inside(&self) -> bool {
+        read!(self.context.skb.skb, ifindex) == LO
+    }
+
+    #[inline(always)]
+    fn refuse_packet(&self, kind: u32) -> i32 {
+        self.refuse(kind, &destination(self.context))
+    }
+
+    #[inline(always)]
+    fn refuse(&self, kind: u32, address: &Address) -> i32 {
+        let facts = self.facts;
+        if facts.first_report() {
+            let protocol = read!(self.sk, protocol);
+            report::denial(kind, protocol, &facts.flow().owner, address);
+        } else {
+            maps::count(counter::DENIALS);
+        }
+        DROP
+    }
+}
+
+#[inline(always)]
+fn destination(context: &SkBuffContext) -> Address {
+    Packet::parse(context).map_or_else(Address::default, |packet| packet.destination)
+}

@@ -1,0 +1,58 @@
+//! Network namespaces: which of them have listeners, and telling the daemon of those that have none.
+
+use aya_ebpf::bindings::BPF_NOEXIST;
+use interceptor_ebpf::{
+    flow::Owner,
+    netns::{Netns, PENDING},
+};
+
+use super::{
+    maps::{NETNS, config},
+    report,
+};
+
+/// A namespace that stays without listeners is announced again after this long, should the event have been lost.
+const REPEAT_NS: u64 = 1_000_000_000;
+
+/// The entry of a namespace, as it is now.
+#[inline(always)]
+pub(super) fn find(cookie: u64) -> Option<Netns> {
+    // SAFETY: the entry is copied at once; a torn read of a 16-byte entry costs a retry, never a passage, because
+    // listener and state are replaced together and a connect to a wrong port is refused.
+    unsafe { NETNS.get(cookie) }.copied()
+}
+
+/// The entry of the owner's namespace; makes and announces it when it is new. None when the table is full.
+#[inline(always)]
+pub(super) fn meet(owner: &Owner) -> Option<Netns> {
+    let Some(known) = NETNS.get_ptr_mut(owner.netns) else {
+        return announce(owner);
+    };
+    // SAFETY: entries are removed by the daemon only, and then freed after this program.
+    let netns = unsafe { *known };
+    if netns.state == PENDING && owner.time_ns.wrapping_sub(netns.announced_ns) > REPEAT_NS {
+        // SAFETY: as above. Two programs at once announce twice, which is harmless.
+        unsafe { (*known).announced_ns = owner.time_ns };
+        report::netns_appeared(owner);
+    }
+    Some(netns)
+}
+
+#[inline(always)]
+fn announce(owner: &Owner) -> Option<Netns> {
+    let netns = Netns {
+        state: PENDING,
+        port: config().port,
+        flags: 0,
+        announced_ns: owner.time_ns,
+    };
+    if NETNS
+        .insert(owner.netns, netns, u64::from(BPF_NOEXIST))
+        .is_err()
+    {
+        // Another socket was first, or the table is full.
+        return find(owner.netns);
+    }
+    report::netns_appeared(owner);
+    Some(netns)
+}

@@ -1,0 +1,84 @@
+//! setsockopt(): options that would lead round the hooks.
+
+use aya_ebpf::{macros::cgroup_sockopt, programs::SockoptContext};
+use interceptor_ebpf::{event::DENIED_SOCKOPT, flow::Address};
+
+use super::{
+    ALLOW, DENY,
+    context::{read, write},
+    facts::Facts,
+    owner, report,
+};
+
+const SOL_SOCKET: i32 = 1;
+const SO_BINDTODEVICE: i32 = 25;
+const SO_BINDTOIFINDEX: i32 = 62;
+
+const IPPROTO_IP: i32 = 0;
+const IP_ADD_MEMBERSHIP: i32 = 35;
+const IP_ADD_SOURCE_MEMBERSHIP: i32 = 39;
+const IP_MSFILTER: i32 = 41;
+
+const IPPROTO_IPV6: i32 = 41;
+const IPV6_ADD_MEMBERSHIP: i32 = 20;
+const IPV6_JOIN_ANYCAST: i32 = 27;
+
+// The same at both levels.
+const MCAST_JOIN_GROUP: i32 = 42;
+const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
+const MCAST_MSFILTER: i32 = 48;
+
+/// What the kernel copies of an option's value for the programs, at least: a page.
+const MAX_VALUE: i32 = 4096;
+
+#[cgroup_sockopt(setsockopt)]
+fn setsockopt(context: SockoptContext) -> i32 {
+    let sockopt = context.sockopt;
+    let level = read!(sockopt, level);
+    let option = read!(sockopt, optname);
+    if !leads_out(level, option) {
+        if read!(sockopt, optlen) > MAX_VALUE {
+            // Otherwise a longer value fails with EFAULT; 0 tells the kernel to use the caller's own.
+            write!(sockopt, 0, optlen);
+        }
+        return ALLOW;
+    }
+    let facts = Facts::of(read!(sockopt, __bindgen_anon_1.sk).cast());
+    let owner = owner::current(
+        facts.map_or(0, Facts::sandbox),
+        facts.map_or(0, Facts::netns),
+    );
+    let address = Address {
+        port: option as u16,
+        ..Address::default()
+    };
+    report::denial(DENIED_SOCKOPT, level as u32, &owner, &address);
+    DENY
+}
+
+/// Binding to a device overrules routing. Joining a group makes the kernel itself send IGMP or MLD, with an address of
+/// the sandbox's choice and past every hook.
+#[inline(always)]
+const fn leads_out(level: i32, option: i32) -> bool {
+    match level {
+        SOL_SOCKET => matches!(option, SO_BINDTODEVICE | SO_BINDTOIFINDEX),
+        IPPROTO_IP => matches!(
+            option,
+            IP_ADD_MEMBERSHIP
+                | IP_ADD_SOURCE_MEMBERSHIP
+                | IP_MSFILTER
+                | MCAST_JOIN_GROUP
+                | MCAST_JOIN_SOURCE_GROUP
+                | MCAST_MSFILTER
+        ),
+        IPPROTO_IPV6 => matches!(
+            option,
+            IPV6_ADD_MEMBERSHIP
+                | IPV6_JOIN_ANYCAST
+                | MCAST_JOIN_GROUP
+                | MCAST_JOIN_SOURCE_GROUP
+                | MCAST_MSFILTER
+        ),
+        _ => false,
+    }
+}

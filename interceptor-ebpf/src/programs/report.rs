@@ -1,0 +1,37 @@
+//! Events for the daemon.
+
+use interceptor_ebpf::{
+    counter,
+    event::{Event, NETNS_APPEARED},
+    flow::{Address, Owner},
+};
+
+use super::maps::{EVENTS, count};
+
+/// Counts a denial and reports it with its reason.
+#[inline(always)]
+pub(super) fn denial(kind: u32, protocol: u32, owner: &Owner, address: &Address) {
+    count(counter::DENIALS);
+    emit(kind, protocol, owner, address);
+}
+
+/// Tells that a sandbox has a socket in a namespace that has no listeners yet.
+#[inline(always)]
+pub(super) fn netns_appeared(owner: &Owner) {
+    emit(NETNS_APPEARED, 0, owner, &Address::default());
+}
+
+#[inline(always)]
+fn emit(kind: u32, protocol: u32, owner: &Owner, address: &Address) {
+    let Some(mut entry) = EVENTS.reserve(0) else {
+        count(counter::EVENTS_LOST);
+        return;
+    };
+    entry.write(Event {
+        kind,
+        protocol,
+        owner: *owner,
+        address: *address,
+    });
+    entry.submit(0);
+}

@@ -1,0 +1,167 @@
+//! bpf(2) on links, which aya creates and pins but cannot update.
+
+use std::{
+    ffi::CString,
+    io, mem,
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+};
+
+// enum bpf_cmd in linux/bpf.h.
+const OBJ_PIN: libc::c_long = 6;
+const OBJ_GET: libc::c_long = 7;
+const LINK_CREATE: libc::c_long = 28;
+const LINK_UPDATE: libc::c_long = 29;
+const LINK_DETACH: libc::c_long = 34;
+
+/// Where in the life of a socket a program runs: `enum bpf_attach_type` in linux/bpf.h.
+#[derive(Clone, Copy, Debug)]
+#[repr(u32)]
+pub(super) enum AttachType {
+    Egress = 1,
+    SockCreate = 2,
+    SockOps = 3,
+    Connect4 = 10,
+    Connect6 = 11,
+    Sendmsg4 = 14,
+    Sendmsg6 = 15,
+    Recvmsg4 = 19,
+    Recvmsg6 = 20,
+    Setsockopt = 22,
+    Getpeername4 = 29,
+    Getpeername6 = 30,
+    SockRelease = 34,
+}
+
+/// The members of `union bpf_attr` that are used here; the kernel takes what is shorter than the union as padded with zeros.
+#[repr(C)]
+struct LinkCreate {
+    program: RawFd,
+    target: RawFd,
+    attach_type: u32,
+    /// 0: cgroup links are always of the "multi" kind, other flags are EINVAL.
+    flags: u32,
+}
+
+#[repr(C)]
+struct LinkUpdate {
+    link: RawFd,
+    program: RawFd,
+    flags: u32,
+    old_program: u32,
+}
+
+#[repr(C)]
+struct LinkDetach {
+    link: RawFd,
+}
+
+#[repr(C)]
+struct Object {
+    path: u64,
+    fd: RawFd,
+    flags: u32,
+}
+
+/// A program on a cgroup. It is there as long as this, or a pin of it, is.
+#[derive(Debug)]
+pub(super) struct CgroupLink(OwnedFd);
+
+impl CgroupLink {
+    pub(super) fn create(
+        program: BorrowedFd<'_>,
+        cgroup: BorrowedFd<'_>,
+        attach_type: AttachType,
+    ) -> io::Result<Self> {
+        let attributes = LinkCreate {
+            program: program.as_raw_fd(),
+            target: cgroup.as_raw_fd(),
+            attach_type: attach_type as u32,
+            flags: 0,
+        };
+        // SAFETY: both descriptors are open for the call.
+        let fd = unsafe { bpf(LINK_CREATE, &attributes) }?;
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Opens a pin.
+    pub(super) fn open(pin: &Path) -> io::Result<Self> {
+        let path = c_path(pin)?;
+        let attributes = Object {
+            path: path.as_ptr() as u64,
+            fd: 0,
+            flags: 0,
+        };
+        // SAFETY: the path is NUL-terminated and outlives the call.
+        let fd = unsafe { bpf(OBJ_GET, &attributes) }?;
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    pub(super) fn pin(&self, pin: &Path) -> io::Result<()> {
+        let path = c_path(pin)?;
+        let attributes = Object {
+            path: path.as_ptr() as u64,
+            fd: self.0.as_raw_fd(),
+            flags: 0,
+        };
+        // SAFETY: the path is NUL-terminated and outlives the call, the descriptor is open.
+        unsafe { bpf(OBJ_PIN, &attributes) }.map(drop)
+    }
+
+    /// Puts another program into the link; no packet and no call falls between the two.
+    ///
+    /// # Errors
+    /// `ENOLINK` when the cgroup is gone.
+    pub(super) fn update(&self, program: BorrowedFd<'_>) -> io::Result<()> {
+        let attributes = LinkUpdate {
+            link: self.0.as_raw_fd(),
+            program: program.as_raw_fd(),
+            flags: 0,
+            old_program: 0,
+        };
+        // SAFETY: both descriptors are open for the call.
+        unsafe { bpf(LINK_UPDATE, &attributes) }.map(drop)
+    }
+
+    /// Takes the program off now. Dropping the last reference would leave that to a work queue.
+    pub(super) fn detach(self) -> io::Result<()> {
+        let attributes = LinkDetach {
+            link: self.0.as_raw_fd(),
+        };
+        // SAFETY: the descriptor is open for the call.
+        unsafe { bpf(LINK_DETACH, &attributes) }.map(drop)
+    }
+}
+
+impl AsFd for CgroupLink {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::from)
+}
+
+/// # Safety
+/// `attributes` is the member of `union bpf_attr` that belongs to `command`, and what it points to is alive.
+unsafe fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<RawFd> {
+    // SAFETY: by the caller's promise; the size is that of what the pointer points to.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            mem::size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    RawFd::try_from(result).map_err(io::Error::other)
+}

@@ -1,0 +1,211 @@
+//! cgroup2 directories: which they are, who is in them, and ending them.
+
+mod hierarchy;
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+pub(crate) use hierarchy::Hierarchy;
+
+use crate::address::CgroupId;
+
+/// How long killed processes have to go.
+const KILL_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a cgroup cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CgroupError {
+    #[error("no cgroup2 file system is mounted: mount one, `mount -t cgroup2 none /sys/fs/cgroup`")]
+    NotMounted,
+    #[error(
+        "there is no cgroup {path}: give a directory under {mount}, or a path as in /proc/PID/cgroup"
+    )]
+    Missing { path: PathBuf, mount: PathBuf },
+    #[error("{path} is not inside the cgroup2 file system at {mount}")]
+    Elsewhere { path: PathBuf, mount: PathBuf },
+    #[error(
+        "process {0} is in no cgroup that can be seen from here: name its cgroup with --cgroup"
+    )]
+    Unplaced(u32),
+    #[error("processes remain in {0} after they were killed")]
+    Populated(PathBuf),
+    #[error("cannot use {path}")]
+    Io {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// One directory of the cgroup2 hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cgroup {
+    path: PathBuf,
+    id: CgroupId,
+}
+
+impl Cgroup {
+    /// Takes what stands at `path`, whose place in the hierarchy [`Hierarchy`] has checked.
+    fn at(path: PathBuf) -> Result<Self, CgroupError> {
+        let metadata = fs::metadata(&path).map_err(failed(&path))?;
+        Ok(Self {
+            id: CgroupId(metadata.ino()),
+            path,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn id(&self) -> CgroupId {
+        self.id
+    }
+
+    /// Whether the directory is still the one that this was made from.
+    pub(crate) fn exists(&self) -> bool {
+        fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.id.0)
+    }
+
+    /// Whether `other` is this cgroup or below it.
+    pub(crate) fn holds(&self, other: &Self) -> bool {
+        other.path.starts_with(&self.path)
+    }
+
+    pub(super) fn open(&self) -> Result<File, CgroupError> {
+        File::open(&self.path).map_err(failed(&self.path))
+    }
+
+    /// The file that moves into this cgroup whatever process writes `0` to it.
+    pub(super) fn open_procs(&self) -> Result<File, CgroupError> {
+        let path = self.procs();
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .map_err(failed(&path))
+    }
+
+    /// Processes in this cgroup and below it. What comes and goes meanwhile may be missed.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let mut found = Vec::new();
+        let mut pending = vec![self.path.clone()];
+        while let Some(directory) = pending.pop() {
+            found.extend(processes_in(&directory.join("cgroup.procs")));
+            let below = fs::read_dir(&directory).into_iter().flatten().flatten();
+            pending.extend(
+                below
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            );
+        }
+        found
+    }
+
+    /// Kills everything in this cgroup and below it, and waits until it is gone.
+    pub(crate) fn kill(&self) -> Result<(), CgroupError> {
+        let deadline = Instant::now() + KILL_DEADLINE;
+        loop {
+            // Linux 5.14 has cgroup.kill, which no fork escapes. Before it, killing is repeated until nobody is left.
+            if fs::write(self.path.join("cgroup.kill"), "1").is_err() {
+                for pid in self.processes() {
+                    kill(pid);
+                }
+            }
+            if !self.populated() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(CgroupError::Populated(self.path.clone()));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Removes this cgroup and those below it, which have to be empty.
+    pub(crate) fn remove(&self) -> Result<(), CgroupError> {
+        remove_tree(&self.path)
+    }
+
+    fn populated(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.events"))
+            .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
+    }
+
+    fn procs(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+}
+
+/// Directories of cgroups hold files that cannot be removed: only rmdir(2) applies.
+fn remove_tree(path: &Path) -> Result<(), CgroupError> {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_tree(&entry.path())?;
+        }
+    }
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Unreadable (a threaded cgroup, one that has just gone) means none: its domain's file names them.
+fn processes_in(procs: &Path) -> Vec<u32> {
+    let text = fs::read_to_string(procs).unwrap_or_default();
+    // 0 stands for a process of a pid namespace that cannot be seen from here.
+    text.lines()
+        .filter_map(|line| line.parse().ok())
+        .filter(|pid| *pid != 0)
+        .collect()
+}
+
+fn kill(pid: u32) {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::KILL)) {
+        tracing::debug!(%error, "a process was gone before it was killed");
+    }
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> CgroupError {
+    let path = path.to_owned();
+    move |source| CgroupError::Io { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::kernel::fixtures::ScratchCgroup;
+
+    #[test]
+    fn kernel_everything_in_a_tree_is_killed_and_the_tree_removed() {
+        let cgroup = ScratchCgroup::new("kill");
+        let below = cgroup.path.join("below");
+        fs::create_dir(&below).unwrap();
+        let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(below.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        assert_eq!(cgroup.processes(), [sleeper.id()]);
+
+        cgroup.kill().unwrap();
+        assert!(!sleeper.wait().unwrap().success());
+        cgroup.remove().unwrap();
+        assert!(!cgroup.exists());
+    }
+
+    #[test]
+    fn kernel_a_directory_made_anew_is_another_cgroup() {
+        let cgroup = ScratchCgroup::new("anew");
+        cgroup.remove().unwrap();
+        fs::create_dir(cgroup.path()).unwrap();
+        assert!(!cgroup.exists());
+    }
+}

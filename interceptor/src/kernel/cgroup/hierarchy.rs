@@ -1,0 +1,188 @@
+//! The cgroup2 hierarchy: where it is mounted, and how paths and processes lead into it.
+
+use std::{
+    fs,
+    path::{Component, Path, PathBuf},
+};
+
+use super::{Cgroup, CgroupError, failed, processes_in};
+
+/// Inode number of the hierarchy's own root, which holds every process that is in no other cgroup.
+const TRUE_ROOT: u64 = 1;
+
+/// A mounted cgroup2 file system.
+#[derive(Clone, Debug)]
+pub(crate) struct Hierarchy {
+    mount: PathBuf,
+    /// Which part of the hierarchy is mounted there, as /proc/PID/cgroup names it: `/` but in some containers.
+    part: PathBuf,
+}
+
+impl Hierarchy {
+    /// Finds it wherever it is: unified at /sys/fs/cgroup, hybrid below that, or elsewhere.
+    pub(crate) fn find() -> Result<Self, CgroupError> {
+        let path = Path::new("/proc/self/mountinfo");
+        let text = fs::read_to_string(path).map_err(failed(path))?;
+        Self::among(&text).ok_or(CgroupError::NotMounted)
+    }
+
+    /// The mount that shows most of the hierarchy, among lines of mountinfo (proc_pid_mountinfo(5)).
+    fn among(mountinfo: &str) -> Option<Self> {
+        mountinfo
+            .lines()
+            .filter_map(|line| {
+                let (places, kind) = line.split_once(" - ")?;
+                let mut fields = places.split(' ').skip(3);
+                let (part, mount) = (fields.next()?, fields.next()?);
+                (kind.split(' ').next()? == "cgroup2").then(|| Self {
+                    mount: unescaped(mount).into(),
+                    part: unescaped(part).into(),
+                })
+            })
+            .min_by_key(|found| found.part.components().count())
+    }
+
+    /// Takes a directory in the file system, or a path as /proc/PID/cgroup has it.
+    pub(crate) fn cgroup(&self, path: &Path) -> Result<Cgroup, CgroupError> {
+        let directory = if path.starts_with(&self.mount) {
+            path.to_owned()
+        } else {
+            self.mount.join(self.relative(path))
+        };
+        let Ok(resolved) = fs::canonicalize(&directory) else {
+            return Err(CgroupError::Missing {
+                path: path.to_owned(),
+                mount: self.mount.clone(),
+            });
+        };
+        if !resolved.starts_with(&self.mount) || !resolved.is_dir() {
+            return Err(CgroupError::Elsewhere {
+                path: resolved,
+                mount: self.mount.clone(),
+            });
+        }
+        Cgroup::at(resolved)
+    }
+
+    /// The cgroup that a process is in.
+    ///
+    /// /proc/PID/cgroup is relative to the reader's cgroup namespace, so the answer is believed only if the
+    /// directory names the process.
+    pub(crate) fn of_process(&self, pid: u32) -> Result<Cgroup, CgroupError> {
+        let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
+        let text = fs::read_to_string(&path).map_err(failed(&path))?;
+        text.lines()
+            .find_map(|line| line.strip_prefix("0::"))
+            .map(|found| self.mount.join(self.relative(Path::new(found))))
+            .filter(|directory| processes_in(&directory.join("cgroup.procs")).contains(&pid))
+            .ok_or(CgroupError::Unplaced(pid))
+            .and_then(Cgroup::at)
+    }
+
+    /// Makes a cgroup, and those above it, at a path relative to the mount; it may not be there yet.
+    pub(crate) fn create(&self, relative: &Path) -> Result<Cgroup, CgroupError> {
+        let path = self.mount.join(relative);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(failed(parent))?;
+        }
+        fs::create_dir(&path).map_err(failed(&path))?;
+        Cgroup::at(path)
+    }
+
+    /// Whether a cgroup is the top of what is mounted: it holds everything, the daemon too.
+    pub(crate) fn is_root(&self, cgroup: &Cgroup) -> bool {
+        cgroup.id().0 == TRUE_ROOT || cgroup.path() == self.mount
+    }
+
+    fn relative<'p>(&self, path: &'p Path) -> &'p Path {
+        let path = path.strip_prefix(&self.part).unwrap_or(path);
+        let mut parts = path.components();
+        if let Some(Component::RootDir) = parts.clone().next() {
+            parts.next();
+        }
+        parts.as_path()
+    }
+}
+
+/// Undoes the kernel's octal escapes of blank, tab, newline and backslash.
+fn unescaped(field: &str) -> String {
+    [
+        ("\\040", " "),
+        ("\\011", "\t"),
+        ("\\012", "\n"),
+        ("\\134", "\\"),
+    ]
+    .iter()
+    .fold(field.to_owned(), |text, (code, plain)| {
+        text.replace(code, plain)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::fixtures::ScratchCgroup;
+
+    #[test]
+    fn the_cgroup2_mount_is_found_wherever_it_is() {
+        let unified = "31 23 0:28 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
+        let hybrid = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                      40 31 0:37 / /sys/fs/cgroup/systemd rw shared:9 - cgroup cgroup rw,name=systemd\n\
+                      41 31 0:38 / /sys/fs/cgroup/unified rw shared:1 master:2 - cgroup2 cgroup2 rw";
+        let escaped = "41 31 0:38 / /mnt/c\\040group rw - cgroup2 none rw";
+        for (text, mount) in [
+            (unified, "/sys/fs/cgroup"),
+            (hybrid, "/sys/fs/cgroup/unified"),
+            (escaped, "/mnt/c group"),
+        ] {
+            assert_eq!(
+                Hierarchy::among(text).unwrap().mount,
+                Path::new(mount),
+                "{text}"
+            );
+        }
+        assert!(Hierarchy::among("31 23 0:28 / / rw - ext4 /dev/vda rw").is_none());
+    }
+
+    #[test]
+    fn the_mount_that_shows_most_is_taken() {
+        let text =
+            "41 31 0:38 /docker/abc /a rw - cgroup2 none rw\n42 31 0:38 / /b rw - cgroup2 none rw";
+        assert_eq!(Hierarchy::among(text).unwrap().mount, Path::new("/b"));
+    }
+
+    #[test]
+    fn kernel_a_cgroup_is_found_by_directory_by_proc_path_and_by_process() {
+        let hierarchy = Hierarchy::find().unwrap();
+        let cgroup = ScratchCgroup::new("lookup");
+        let name = cgroup.path().file_name().unwrap();
+        let by_proc_path = hierarchy.cgroup(&Path::new("/").join(name)).unwrap();
+        let by_directory = hierarchy.cgroup(cgroup.path()).unwrap();
+
+        let mut sleeper = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        fs::write(cgroup.path().join("cgroup.procs"), sleeper.id().to_string()).unwrap();
+        let by_process = hierarchy.of_process(sleeper.id());
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+
+        assert_eq!(by_proc_path, *cgroup);
+        assert_eq!(by_directory, *cgroup);
+        assert_eq!(by_process.unwrap(), *cgroup);
+        assert!(!hierarchy.is_root(&cgroup));
+    }
+
+    #[test]
+    fn kernel_the_root_is_known_and_other_directories_are_refused() {
+        let hierarchy = Hierarchy::find().unwrap();
+        let root = hierarchy.cgroup(Path::new("/")).unwrap();
+        assert!(hierarchy.is_root(&root));
+        let error = hierarchy.cgroup(Path::new("/no/such/cgroup")).unwrap_err();
+        assert!(matches!(error, CgroupError::Missing { .. }), "{error}");
+        let outside = hierarchy.mount.join("../../..");
+        let error = hierarchy.cgroup(&outside).unwrap_err();
+        assert!(matches!(error, CgroupError::Elsewhere { .. }), "{error}");
+    }
+}

@@ -1,0 +1,144 @@
+//! What the programs report, as it comes.
+
+use std::{io, net::SocketAddr};
+
+use aya::maps::{MapData, RingBuf};
+use interceptor_ebpf::event;
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{abi, process::Task};
+use crate::{
+    address::{NetnsCookie, SandboxId},
+    flow::KernelDenial,
+};
+
+/// A report by the programs.
+#[derive(Clone, Debug)]
+pub(crate) enum Event {
+    NetnsAppeared(NetnsAppeared),
+    Denied(KernelDenial),
+}
+
+/// A sandbox has made a socket in a namespace without listeners.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NetnsAppeared {
+    pub(crate) sandbox: SandboxId,
+    pub(crate) netns: NetnsCookie,
+    pub(crate) task: Task,
+}
+
+/// Reads the ring buffer. There is one per loaded object.
+pub(crate) struct Events(AsyncFd<RingBuf<MapData>>);
+
+impl Events {
+    /// To be called inside a runtime.
+    pub(super) fn new(ring: RingBuf<MapData>) -> io::Result<Self> {
+        // SAFETY: the ring owns its map's descriptor and always names that one.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        Ok(Self(ring?))
+    }
+
+    /// Waits for the next report. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> io::Result<Event> {
+        loop {
+            let mut ready = self.0.readable_mut().await?;
+            while let Some(record) = ready.get_inner_mut().next() {
+                match abi::read(&record).map(|event| typed(&event)) {
+                    Some(event) => return Ok(event),
+                    None => tracing::error!(bytes = record.len(), "unreadable kernel event"),
+                }
+            }
+            ready.clear_ready();
+        }
+    }
+}
+
+fn typed(event: &event::Event) -> Event {
+    let owner = &event.owner;
+    let netns = NetnsCookie(owner.netns);
+    if event.kind == event::NETNS_APPEARED {
+        return Event::NetnsAppeared(NetnsAppeared {
+            sandbox: SandboxId(owner.sandbox),
+            netns,
+            task: Task {
+                tgid: owner.tgid,
+                tid: owner.tid,
+            },
+        });
+    }
+    Event::Denied(KernelDenial {
+        sandbox: (owner.sandbox != 0).then_some(SandboxId(owner.sandbox)),
+        netns,
+        process: abi::process(owner),
+        destination: destination(event),
+        reason: reason(event.kind),
+    })
+}
+
+fn destination(event: &event::Event) -> Option<SocketAddr> {
+    let has_one = event.address.family != 0 && event.kind != event::DENIED_SOCKOPT;
+    has_one.then(|| abi::unmapped(&event.address))
+}
+
+fn reason(kind: u32) -> &'static str {
+    match kind {
+        event::DENIED_PROTOCOL => "neither TCP nor UDP",
+        event::DENIED_MPTCP => "MPTCP, which falls back to TCP",
+        event::DENIED_DATAGRAM => "a datagram that is not DNS",
+        event::DENIED_SOCKOPT => "binding to a device, or joining a multicast group",
+        event::DENIED_UNOWNED => "a socket made before the sandbox was attached",
+        event::DENIED_NETNS => "no listener in this network namespace, see the log",
+        event::DENIED_EGRESS => "a packet on its way to a device other than lo",
+        event::DENIED_FLOW_TABLE => "too many connections wait to be accepted",
+        event::DENIED_HOLD_EXPIRED => "no listener came within 10 s",
+        event::DENIED_UNKNOWN_SANDBOX => "the sandbox is being detached",
+        event::DENIED_FAMILY => "a DNS query over IPv6 in a network namespace without IPv6",
+        event::DENIED_INTERNAL => "the kernel could not judge it",
+        _ => "a reason that this release does not know",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use interceptor_ebpf::flow::{AF_INET, Address, Owner};
+
+    use super::*;
+
+    #[test]
+    fn a_denial_without_owner_or_destination_has_neither() {
+        let bare = event::Event {
+            kind: event::DENIED_UNOWNED,
+            ..event::Event::default()
+        };
+        let Event::Denied(denial) = typed(&bare) else {
+            unreachable!("not a denial");
+        };
+        assert_eq!(denial.sandbox, None);
+        assert_eq!(denial.destination, None);
+    }
+
+    #[test]
+    fn a_refused_socket_option_is_not_taken_for_a_destination() {
+        let refused = event::Event {
+            kind: event::DENIED_SOCKOPT,
+            owner: Owner {
+                sandbox: 3,
+                ..Owner::default()
+            },
+            address: Address {
+                port: 25,
+                family: AF_INET,
+                ..Address::default()
+            },
+            ..event::Event::default()
+        };
+        assert_eq!(destination(&refused), None);
+    }
+
+    #[test]
+    fn every_denial_of_the_abi_has_words() {
+        for kind in event::DENIED_PROTOCOL..=event::DENIED_INTERNAL {
+            assert!(!reason(kind).contains("does not know"), "{kind}");
+        }
+    }
+}

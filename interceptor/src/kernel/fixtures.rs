@@ -1,0 +1,111 @@
+//! Places that tests make and clean up: directories of pins, cgroups, network namespaces.
+
+use std::{
+    fs,
+    ops::Deref,
+    path::{Path, PathBuf},
+    sync::mpsc::{Sender, channel},
+    thread::{self, JoinHandle},
+};
+
+use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
+
+use super::{Cgroup, Hierarchy, Netns, Task};
+
+/// A `--bpf-dir` of one test's own, removed with everything in it.
+#[derive(Debug)]
+pub(crate) struct ScratchPins(PathBuf);
+
+impl ScratchPins {
+    pub(crate) fn new(test: &str) -> Self {
+        Self(format!("/sys/fs/bpf/test-{test}-{}", std::process::id()).into())
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ScratchPins {
+    fn drop(&mut self) {
+        if self.0.exists() {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+}
+
+/// A cgroup of one test's own, removed with everything in it.
+#[derive(Debug)]
+pub(crate) struct ScratchCgroup(Cgroup);
+
+impl ScratchCgroup {
+    pub(crate) fn new(test: &str) -> Self {
+        let name = format!("interceptor-test-{test}-{}", std::process::id());
+        Self(Hierarchy::find().unwrap().create(Path::new(&name)).unwrap())
+    }
+}
+
+impl Deref for ScratchCgroup {
+    type Target = Cgroup;
+
+    fn deref(&self) -> &Cgroup {
+        &self.0
+    }
+}
+
+impl Drop for ScratchCgroup {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.remove().unwrap();
+    }
+}
+
+/// A new network namespace with lo down, and a thread of this process in it.
+#[derive(Debug)]
+pub(crate) struct Isolated {
+    netns: Netns,
+    task: Task,
+    release: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Isolated {
+    pub(crate) fn new() -> Self {
+        let (arrived, arrival) = channel();
+        let (release, released) = channel::<()>();
+        let thread = thread::spawn(move || {
+            // SAFETY: only the network namespace is new.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("tests on the kernel need root");
+            let task = Task {
+                tgid: std::process::id(),
+                tid: gettid().as_raw_nonzero().get().unsigned_abs(),
+            };
+            arrived.send((Netns::of_task(task).unwrap(), task)).unwrap();
+            assert!(released.recv().is_err(), "nothing is ever sent");
+        });
+        let (netns, task) = arrival.recv().unwrap();
+        Self {
+            netns,
+            task,
+            release: Some(release),
+            thread: Some(thread),
+        }
+    }
+
+    pub(crate) fn netns(&self) -> &Netns {
+        &self.netns
+    }
+
+    pub(crate) fn task(&self) -> Task {
+        self.task
+    }
+}
+
+impl Drop for Isolated {
+    fn drop(&mut self) {
+        self.release.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! The maps that programs and daemon share.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf},
+};
+use interceptor_ebpf::{
+    DEFAULT_PORT, counter,
+    flow::{Flow, FlowKey, TCP, UDP},
+    netns,
+    sandbox::{Config, Sandbox},
+    socket::Socket,
+};
+
+use super::{
+    abi::{self, Abi},
+    clock,
+    listeners::Transport,
+};
+use crate::{
+    address::{CgroupId, NetnsCookie, SandboxId},
+    flow::Origin,
+};
+
+/// Why a map cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MapsError {
+    #[error("the BPF object has no map {0}: it is not of this release")]
+    Absent(&'static str),
+    #[error(
+        "map {name} at {path} has another layout than this release: detach all sandboxes with the release that \
+         attached them, then remove the pin"
+    )]
+    Layout { name: &'static str, path: PathBuf },
+    #[error("cannot use map {name}")]
+    Use {
+        name: &'static str,
+        #[source]
+        source: MapError,
+    },
+}
+
+/// How a namespace stands in the maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NetnsState {
+    /// Connects are held.
+    Pending,
+    /// Connects are steered to `port`.
+    Ready,
+    /// Connects are denied.
+    Refused,
+}
+
+/// What the programs know of a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NetnsEntry {
+    pub(crate) state: NetnsState,
+    pub(crate) port: u16,
+    pub(crate) has_v6: bool,
+    /// Only the sandbox lives there: its loopback is left alone.
+    pub(crate) private: bool,
+}
+
+type Table<K, V> = Mutex<HashMap<MapData, K, Abi<V>>>;
+
+/// All maps but the socket storage, which only the programs use.
+pub(super) struct Maps {
+    sandboxes: Table<u64, Sandbox>,
+    netns: Table<u64, netns::Netns>,
+    flows: Mutex<HashMap<MapData, Abi<FlowKey>, Abi<Flow>>>,
+    counters: PerCpuArray<MapData, u64>,
+    events: Mutex<Option<RingBuf<MapData>>>,
+}
+
+impl Maps {
+    /// Every map of the object, each pinned by name.
+    pub(super) const PINNED: [&str; 7] = [
+        "CONFIG",
+        "SANDBOXES",
+        "NETNS",
+        "FLOWS",
+        "SOCKETS",
+        "EVENTS",
+        "COUNTERS",
+    ];
+
+    /// Refuses pinned maps whose keys or values have other sizes: reading them would give nonsense, and nonsense opens.
+    pub(super) fn check_pins(directory: &Path) -> Result<(), MapsError> {
+        let sizes = [
+            ("CONFIG", size_of::<u32>(), size_of::<Config>()),
+            ("SANDBOXES", size_of::<u64>(), size_of::<Sandbox>()),
+            ("NETNS", size_of::<u64>(), size_of::<netns::Netns>()),
+            ("FLOWS", size_of::<FlowKey>(), size_of::<Flow>()),
+            ("SOCKETS", size_of::<u32>(), size_of::<Socket>()),
+            ("COUNTERS", size_of::<u32>(), size_of::<u64>()),
+        ];
+        for (name, key, value) in sizes {
+            let path = directory.join(name);
+            if !path.exists() {
+                continue;
+            }
+            let info = MapInfo::from_pin(&path).map_err(using(name))?;
+            if (info.key_size() as usize, info.value_size() as usize) != (key, value) {
+                return Err(MapsError::Layout { name, path });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the maps out of a loaded object and writes `CONFIG`.
+    pub(super) fn take(object: &mut Ebpf) -> Result<Self, MapsError> {
+        let mut config: Array<_, Abi<Config>> = typed(object, "CONFIG")?;
+        let settings = Config {
+            hold_rto_jiffies: clock::hold_jiffies(),
+            port: DEFAULT_PORT,
+            reserved: 0,
+        };
+        config.set(0, Abi(settings), 0).map_err(using("CONFIG"))?;
+        Ok(Self {
+            sandboxes: Mutex::new(typed(object, "SANDBOXES")?),
+            netns: Mutex::new(typed(object, "NETNS")?),
+            flows: Mutex::new(typed(object, "FLOWS")?),
+            counters: typed(object, "COUNTERS")?,
+            events: Mutex::new(Some(typed(object, "EVENTS")?)),
+        })
+    }
+
+    /// The ring buffer; it has one reader, so the second call gives `None`.
+    pub(super) fn take_events(&self) -> Option<RingBuf<MapData>> {
+        locked(&self.events).take()
+    }
+
+    pub(super) fn enter_sandbox(&self, cgroup: CgroupId, id: SandboxId) -> Result<(), MapsError> {
+        let entry = Sandbox {
+            id: id.0,
+            reserved: 0,
+        };
+        locked(&self.sandboxes)
+            .insert(cgroup.0, Abi(entry), 0)
+            .map_err(using("SANDBOXES"))
+    }
+
+    pub(super) fn remove_sandbox(&self, cgroup: CgroupId) -> Result<(), MapsError> {
+        absent_is_fine(locked(&self.sandboxes).remove(&cgroup.0)).map_err(using("SANDBOXES"))
+    }
+
+    /// All entries of `SANDBOXES`.
+    pub(super) fn sandboxes(&self) -> Vec<(CgroupId, SandboxId)> {
+        locked(&self.sandboxes)
+            .iter()
+            .flatten()
+            .map(|(cgroup, entry)| (CgroupId(cgroup), SandboxId(entry.0.id)))
+            .collect()
+    }
+
+    pub(super) fn set_netns(
+        &self,
+        cookie: NetnsCookie,
+        entry: NetnsEntry,
+    ) -> Result<(), MapsError> {
+        locked(&self.netns)
+            .insert(cookie.0, Abi(entry.into()), 0)
+            .map_err(using("NETNS"))
+    }
+
+    pub(super) fn remove_netns(&self, cookie: NetnsCookie) -> Result<(), MapsError> {
+        absent_is_fine(locked(&self.netns).remove(&cookie.0)).map_err(using("NETNS"))
+    }
+
+    /// All entries of `NETNS`, with the time since each was announced.
+    pub(super) fn netns(&self) -> Vec<(NetnsCookie, NetnsEntry, Duration)> {
+        locked(&self.netns)
+            .iter()
+            .flatten()
+            .map(|(cookie, Abi(entry))| {
+                (
+                    NetnsCookie(cookie),
+                    entry.into(),
+                    clock::age(entry.announced_ns),
+                )
+            })
+            .collect()
+    }
+
+    /// Who is at the other end of a connection that a listener in `netns` accepted, or of a datagram that it received.
+    ///
+    /// A TCP record is handed over once. A UDP record stays: later datagrams come from the same socket.
+    pub(super) fn take_flow(
+        &self,
+        netns: NetnsCookie,
+        peer: SocketAddr,
+        transport: Transport,
+    ) -> Option<Origin> {
+        let key = Abi(FlowKey {
+            netns: netns.0,
+            ip: abi::mapped(peer.ip()),
+            port: peer.port(),
+            protocol: match transport {
+                Transport::Tcp => TCP,
+                Transport::Udp => UDP,
+            },
+            reserved: 0,
+        });
+        let mut flows = locked(&self.flows);
+        let Abi(flow) = flows.get(&key, 0).ok()?;
+        if transport == Transport::Tcp {
+            // The socket's release may have removed it since.
+            if let Err(error) = absent_is_fine(flows.remove(&key)) {
+                tracing::warn!(%error, "cannot remove a flow record");
+            }
+        }
+        Some(abi::origin(&flow))
+    }
+
+    /// Sums over all CPUs, by name.
+    pub(super) fn counters(&self) -> Vec<(&'static str, u64)> {
+        let value = |index| {
+            self.counters
+                .get(&index, 0)
+                .map_or(0, |values| values.iter().sum())
+        };
+        counter::NAMES.into_iter().zip((0..).map(value)).collect()
+    }
+}
+
+impl From<NetnsEntry> for netns::Netns {
+    fn from(entry: NetnsEntry) -> Self {
+        let flag = |set, flag| if set { flag } else { 0 };
+        Self {
+            state: match entry.state {
+                NetnsState::Pending => netns::PENDING,
+                NetnsState::Ready => netns::READY,
+                NetnsState::Refused => netns::REFUSED,
+            },
+            port: entry.port,
+            flags: flag(entry.has_v6, netns::HAS_V6) | flag(entry.private, netns::PRIVATE),
+            // Long ago: the next socket may announce the namespace at once.
+            announced_ns: 0,
+        }
+    }
+}
+
+impl From<netns::Netns> for NetnsEntry {
+    fn from(entry: netns::Netns) -> Self {
+        Self {
+            state: match entry.state {
+                netns::PENDING => NetnsState::Pending,
+                netns::READY => NetnsState::Ready,
+                _ => NetnsState::Refused,
+            },
+            port: entry.port,
+            has_v6: entry.flags & netns::HAS_V6 != 0,
+            private: entry.flags & netns::PRIVATE != 0,
+        }
+    }
+}
+
+fn typed<M: TryFrom<Map, Error = MapError>>(
+    object: &mut Ebpf,
+    name: &'static str,
+) -> Result<M, MapsError> {
+    let map = object.take_map(name).ok_or(MapsError::Absent(name))?;
+    M::try_from(map).map_err(using(name))
+}
+
+fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {
+    move |source| MapsError::Use { name, source }
+}
+
+fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+    match result {
+        Err(MapError::KeyNotFound) => Ok(()),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(libc::ENOENT) =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

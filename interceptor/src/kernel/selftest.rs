@@ -1,0 +1,187 @@
+//! One captured connection, end to end, before any sandbox is trusted to the programs.
+//!
+//! In a scratch cgroup and with maps of its own, a child connects over loopback. If the daemon cannot tell from what
+//! arrives who connected and where to, the programs and the daemon do not speak the same language, and it must not run.
+
+mod probe;
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use self::probe::{Outcome, Probe};
+use super::{
+    cgroup::{Cgroup, CgroupError, Hierarchy},
+    links::LinkError,
+    listeners::{Listeners, ListenersError, Pair, Transport},
+    maps::{MapsError, NetnsEntry, NetnsState},
+    netns::{Netns, NetnsError},
+    programs::Programs,
+};
+use crate::address::{NetnsCookie, SandboxId};
+
+/// Far longer than loopback takes, also under emulation.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Port of the discard service: where it exists, it is harmless.
+const PORT: u16 = 9;
+const SANDBOX: SandboxId = SandboxId(u32::MAX);
+
+/// Why the capture is not to be trusted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SelfTestError {
+    #[error("self-test: cannot set it up")]
+    Cgroup(#[from] CgroupError),
+    #[error("self-test: cannot set it up")]
+    Link(#[from] LinkError),
+    #[error("self-test: cannot set it up")]
+    Maps(#[from] MapsError),
+    #[error("self-test: cannot set it up")]
+    Netns(#[from] NetnsError),
+    #[error("self-test: cannot set it up")]
+    Listeners(#[from] ListenersError),
+    #[error("self-test: cannot run a child process")]
+    Child(#[source] io::Error),
+    #[error("self-test: a connect to {0} from the scratch cgroup was not captured")]
+    NotCaptured(SocketAddr, #[source] io::Error),
+    #[error("self-test: a captured client sees {seen} as its peer instead of {asked}")]
+    Peer { asked: SocketAddr, seen: String },
+    #[error("self-test: a captured connection to {0} came without a flow record")]
+    NoFlow(SocketAddr),
+    #[error("self-test: the flow record of a connection to {asked} says {said}")]
+    WrongFlow { asked: SocketAddr, said: String },
+    #[error("self-test: a datagram that is not DNS left a captured socket")]
+    Datagram,
+}
+
+/// Runs it; takes a few milliseconds. `programs` are a [trial](Programs::trial): nothing that it leaves is pinned.
+pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<(), SelfTestError> {
+    let cgroup = Scratch::create(hierarchy)?;
+    let listeners = Listeners::open(&Netns::current()?, 0)?;
+    let entry = NetnsEntry {
+        state: NetnsState::Ready,
+        port: listeners.port,
+        has_v6: listeners.v6.is_some(),
+        // Loopback is captured, as in every namespace that is shared.
+        private: false,
+    };
+    programs.set_netns(listeners.netns, entry)?;
+    let links = programs.link_all(SANDBOX, &cgroup.0)?;
+
+    let mut rounds = vec![(
+        &listeners.v4,
+        SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), PORT)),
+    )];
+    if let Some(pair) = &listeners.v6 {
+        rounds.push((pair, SocketAddr::from((Ipv6Addr::LOCALHOST, PORT))));
+    }
+    let asked: Vec<_> = rounds.iter().map(|(_, asked)| *asked).collect();
+    let outcome =
+        Probe::run(&cgroup.0, &asked, Instant::now() + DEADLINE).map_err(SelfTestError::Child)?;
+    for (index, (pair, asked)) in rounds.into_iter().enumerate() {
+        check_client(&outcome, index, asked)?;
+        check_flow(programs, listeners.netns, pair, asked, outcome.pid)?;
+    }
+    if outcome.datagram.raw_os_error() != Some(libc::EPERM) {
+        return Err(SelfTestError::Datagram);
+    }
+    drop(links);
+    Ok(())
+}
+
+fn check_client(outcome: &Outcome, index: usize, asked: SocketAddr) -> Result<(), SelfTestError> {
+    match outcome.connects.get(index) {
+        Some(Ok(seen)) if *seen == asked => Ok(()),
+        Some(Ok(seen)) => Err(SelfTestError::Peer {
+            asked,
+            seen: seen.to_string(),
+        }),
+        Some(Err(code)) => Err(SelfTestError::NotCaptured(
+            asked,
+            io::Error::from_raw_os_error(*code),
+        )),
+        None => Err(SelfTestError::NotCaptured(
+            asked,
+            io::ErrorKind::UnexpectedEof.into(),
+        )),
+    }
+}
+
+/// The client's connect has returned, so that the connection waits to be accepted.
+fn check_flow(
+    programs: &Programs,
+    netns: NetnsCookie,
+    pair: &Pair,
+    asked: SocketAddr,
+    pid: u32,
+) -> Result<(), SelfTestError> {
+    let (_, peer) = pair
+        .tcp
+        .accept()
+        .map_err(|error| SelfTestError::NotCaptured(asked, error))?;
+    let origin = programs
+        .take_flow(netns, peer, Transport::Tcp)
+        .ok_or(SelfTestError::NoFlow(asked))?;
+    let right = origin.sandbox == SANDBOX
+        && origin.netns == netns
+        && origin.process.tgid == pid
+        && origin.original.0 == asked;
+    if right {
+        return Ok(());
+    }
+    Err(SelfTestError::WrongFlow {
+        asked,
+        said: format!(
+            "sandbox {}, namespace {}, process {}, destination {}; expected {SANDBOX}, {netns}, {pid}, {asked}",
+            origin.sandbox, origin.netns, origin.process.tgid, origin.original
+        ),
+    })
+}
+
+/// A cgroup that goes with the test, whatever comes of it.
+struct Scratch(Cgroup);
+
+impl Scratch {
+    fn create(hierarchy: &Hierarchy) -> Result<Self, CgroupError> {
+        static RUNS: AtomicU32 = AtomicU32::new(0);
+        let run = RUNS.fetch_add(1, Relaxed);
+        let name = format!("interceptor-selftest-{}-{run}", std::process::id());
+        hierarchy.create(Path::new(&name)).map(Self)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let removed = self.0.kill().and_then(|()| self.0.remove());
+        if let Err(error) = removed {
+            tracing::warn!(path = %self.0.path().display(), %error, "cannot remove the self-test's cgroup");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_the_self_test_passes_and_leaves_nothing() {
+        let hierarchy = Hierarchy::find().unwrap();
+        let programs = Programs::trial().unwrap();
+        self_test(&programs, &hierarchy).unwrap();
+        let counters: std::collections::HashMap<_, _> = programs.counters().into_iter().collect();
+        assert!(counters["connects"] >= 2, "{counters:?}");
+        assert!(counters["denials"] >= 1, "{counters:?}");
+        let name = format!("interceptor-selftest-{}", std::process::id());
+        let left = std::fs::read_dir(hierarchy.cgroup(Path::new("/")).unwrap().path())
+            .unwrap()
+            .filter(|entry| {
+                let found = entry.as_ref().unwrap().file_name();
+                found.to_string_lossy().starts_with(&name)
+            })
+            .count();
+        assert_eq!(left, 0);
+    }
+}
