@@ -64,7 +64,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     if wanted(Part::E2e) {
         let mut command = step::cargo();
-        command.args(["test", "--package", "tests", "--test", "e2e", "--"]);
+        command.args(["test", "--workspace", "--test", "e2e", "--"]);
+        // Failures say what happened; where in the test's own code is of little use.
+        command.env("RUST_LIB_BACKTRACE", "0");
         // One at a time: they measure, capture packets and count.
         command.arg("--test-threads=1").args(&arguments.name);
         tally.tests("end-to-end tests", &mut command);
