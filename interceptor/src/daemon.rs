@@ -85,7 +85,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
 
 async fn serve(settings: Settings) -> Result<(), RunError> {
     let snapshot = config::load(&settings.config).map_err(RunError::Configuration)?;
-    log_reports(&snapshot);
+    snapshot.log_reports();
     make_directory(&settings.run_dir)?;
     // First of all: a second daemon must not touch what the first one holds.
     let socket = ControlListener::bind(&settings.run_dir).map_err(RunError::Control)?;
@@ -94,11 +94,16 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let mut interrupt = signals(SignalKind::interrupt())?;
 
     let authority = Arc::new(authority(&snapshot, &settings.data_dir)?);
-    authority.write_public(&settings.run_dir).map_err(RunError::Authority)?;
+    authority
+        .write_public(&settings.run_dir)
+        .map_err(RunError::Authority)?;
     let leaves = Leaves::new(authority, ALPN).map_err(RunError::Leaves)?;
     let connector = Connector::new(snapshot.extra_roots()).map_err(RunError::Roots)?;
     let stats = Arc::new(Stats::default());
-    let configuration = Configuration { snapshot, connector };
+    let configuration = Configuration {
+        snapshot,
+        connector,
+    };
     let engine = Arc::new(Engine::new(configuration, leaves, Arc::clone(&stats)));
 
     let registry_settings = sandbox::Settings {
@@ -108,7 +113,12 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let registry = Registry::start(registry_settings, Arc::clone(&engine))
         .await
         .map_err(RunError::Sandboxes)?;
-    let interceptor = Arc::new(Interceptor::new(settings, Arc::clone(&engine), registry, stats));
+    let interceptor = Arc::new(Interceptor::new(
+        settings,
+        Arc::clone(&engine),
+        registry,
+        stats,
+    ));
     let control = Server::start(socket, Arc::clone(&interceptor)).map_err(RunError::System)?;
     let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&interceptor)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
@@ -135,9 +145,6 @@ async fn reload(interceptor: &Interceptor) {
             for change in &reloaded.changed {
                 tracing::info!(change, "reloaded");
             }
-            for report in &reloaded.reports {
-                tracing::info!("{report}");
-            }
         }
         Err(refusal) => {
             tracing::error!("{}", refusal.error);
@@ -159,18 +166,11 @@ fn authority(snapshot: &Snapshot, data_dir: &Path) -> Result<CertificateAuthorit
     .map_err(RunError::Authority)
 }
 
-fn log_reports(snapshot: &Snapshot) {
-    for report in snapshot.reports() {
-        match report.level {
-            config::Level::Warning => tracing::warn!("{report}"),
-            config::Level::Info => tracing::info!("{report}"),
-        }
-    }
-}
-
 fn make_directory(path: &Path) -> Result<(), RunError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| RunError::Directory { path: path.to_owned(), source })
+    std::fs::create_dir_all(path).map_err(|source| RunError::Directory {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn signals(kind: SignalKind) -> Result<Signal, RunError> {

@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "these are command line tools for developers"
 )]
 
@@ -36,8 +37,15 @@ enum Action {
     Clients,
 }
 
-fn main() -> Result<ExitCode> {
-    match Arguments::parse().action {
+fn main() -> ExitCode {
+    run(Arguments::parse().action).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(action: Action) -> Result<ExitCode> {
+    match action {
         Action::BuildEbpf(arguments) => build_ebpf::run(&arguments)?,
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),

@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SandboxRules {
     pub(crate) name: Box<str>,
+    /// The files that `policy` was read from.
+    pub(crate) policies: Vec<PathBuf>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) secrets: Vec<SecretName>,
     /// The cgroup to attach without being told to.

@@ -15,10 +15,8 @@ use crate::{
         api::{AttachRequest, Info, NetnsView, ReloadView, SandboxView, StatsView},
     },
     flow::{Configuration, Engine},
-    sandbox::{
-    Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
+    sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
     secrets::SecretName,
-    yaml::chain,
     stats::{
         Stats,
         view::{ConnectionView, rfc3339},
@@ -27,6 +25,7 @@ use crate::{
         ca::{BUNDLE, CERTIFICATE},
         upstream::Connector,
     },
+    yaml::chain,
 };
 
 /// The running daemon.
@@ -46,7 +45,13 @@ impl Interceptor {
         registry: Registry<Engine>,
         stats: Arc<Stats>,
     ) -> Self {
-        Self { settings, engine, registry, stats, reloading: Mutex::default() }
+        Self {
+            settings,
+            engine,
+            registry,
+            stats,
+            reloading: Mutex::default(),
+        }
     }
 
     pub(super) fn registry(&self) -> &Registry<Engine> {
@@ -60,11 +65,18 @@ impl Interceptor {
         let read = tokio::task::spawn_blocking(move || {
             let snapshot = config::load(&path).map_err(|faults| {
                 let detail = faults.to_string().lines().map(str::to_owned).collect();
-                Refusal::new(RefusalKind::Invalid, "the configuration is faulty, the running one stays")
-                    .with_detail(detail)
+                Refusal::new(
+                    RefusalKind::Invalid,
+                    "the configuration is faulty, the running one stays",
+                )
+                .with_detail(detail)
             })?;
-            let connector = Connector::new(snapshot.extra_roots()).map_err(|error| invalid(&error))?;
-            Ok::<_, Refusal>(Configuration { snapshot, connector })
+            let connector =
+                Connector::new(snapshot.extra_roots()).map_err(|error| invalid(&error))?;
+            Ok::<_, Refusal>(Configuration {
+                snapshot,
+                connector,
+            })
         });
         let configuration = read
             .await
@@ -72,8 +84,14 @@ impl Interceptor {
         let running = self.engine.configuration();
         let view = ReloadView {
             changed: differences(&running.snapshot, &configuration.snapshot),
-            reports: configuration.snapshot.reports().iter().map(ToString::to_string).collect(),
+            reports: configuration
+                .snapshot
+                .reports()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
         };
+        configuration.snapshot.log_reports();
         self.engine.reconfigure(configuration);
         self.registry.enroll_again().await;
         drop(turn);
@@ -91,7 +109,8 @@ impl Interceptor {
             .collect();
         if !configured.is_empty() {
             let attached = self.registry.list().await;
-            configured.retain(|(_, cgroup)| attached.iter().all(|sandbox| sandbox.cgroup != *cgroup));
+            configured
+                .retain(|(_, cgroup)| attached.iter().all(|sandbox| sandbox.cgroup != *cgroup));
         }
         configured
     }
@@ -106,13 +125,28 @@ impl Interceptor {
     }
 
     fn view(&self, report: SandboxReport) -> SandboxView {
-        let SandboxReport { id, name, cgroup, cgroup_id, netns, secrets, attached, warnings } = report;
+        let SandboxReport {
+            id,
+            name,
+            cgroup,
+            cgroup_id,
+            netns,
+            secrets,
+            attached,
+            warnings,
+        } = report;
         let configuration = self.engine.configuration();
         let rules = configuration.snapshot.sandbox(&name);
         let texts = |names: &[SecretName]| names.iter().map(ToString::to_string).collect();
         SandboxView {
             id: id.0,
-            policies: rules.map_or_else(Vec::new, |rules| rules.policies.clone()),
+            policies: rules.map_or_else(Vec::new, |rules| {
+                rules
+                    .policies
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect()
+            }),
             secrets: rules.map_or_else(Vec::new, |rules| texts(&rules.secrets)),
             secret_keys: texts(&secrets),
             name,
@@ -128,30 +162,52 @@ impl Interceptor {
 
 impl Backend for Interceptor {
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
-        let AttachRequest { name, cgroup, pid, secrets } = request;
+        let AttachRequest {
+            name,
+            cgroup,
+            pid,
+            secrets,
+        } = request;
         let target = match (cgroup, pid) {
             (Some(cgroup), None) => Target::Cgroup(cgroup),
             (None, Some(pid)) => Target::Process(pid),
             (Some(_), Some(_)) | (None, None) => {
-                return Err(Refusal::new(RefusalKind::Invalid, "give either a cgroup or a process"));
+                return Err(Refusal::new(
+                    RefusalKind::Invalid,
+                    "give either a cgroup or a process",
+                ));
             }
         };
         let secrets = secrets
             .iter()
             .map(|name| name.parse::<SecretName>().map_err(|error| invalid(&error)))
             .collect::<Result<_, _>>()?;
-        let report = self.registry.attach(Attach { name, target, secrets }).await;
-        report.map(|report| self.view(report)).map_err(|error| attach_refusal(&error))
+        let report = self
+            .registry
+            .attach(Attach {
+                name,
+                target,
+                secrets,
+            })
+            .await;
+        report
+            .map(|report| self.view(report))
+            .map_err(|error| attach_refusal(&error))
     }
 
     async fn detach(&self, sandbox: &str) -> Result<SandboxView, Refusal> {
         let report = self.registry.detach(sandbox).await;
-        report.map(|report| self.view(report)).map_err(|error| detach_refusal(&error))
+        report
+            .map(|report| self.view(report))
+            .map_err(|error| detach_refusal(&error))
     }
 
     async fn sandboxes(&self) -> Vec<SandboxView> {
         let reports = self.registry.list().await;
-        reports.into_iter().map(|report| self.view(report)).collect()
+        reports
+            .into_iter()
+            .map(|report| self.view(report))
+            .collect()
     }
 
     async fn connections(&self, ended: bool) -> Vec<ConnectionView> {
@@ -179,7 +235,12 @@ impl Backend for Interceptor {
     }
 
     async fn info(&self) -> Info {
-        let Settings { config, run_dir, bpf_dir: _, data_dir: _ } = &self.settings;
+        let Settings {
+            config,
+            run_dir,
+            bpf_dir: _,
+            data_dir: _,
+        } = &self.settings;
         Info {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -196,13 +257,25 @@ impl Backend for Interceptor {
 }
 
 fn netns_view(report: NetnsReport) -> NetnsView {
-    let NetnsReport { cookie, port, has_v6, private } = report;
-    NetnsView { cookie: cookie.0, port, ipv6: has_v6, private }
+    let NetnsReport {
+        cookie,
+        port,
+        has_v6,
+        private,
+    } = report;
+    NetnsView {
+        cookie: cookie.0,
+        port,
+        ipv6: has_v6,
+        private,
+    }
 }
 
 fn attach_refusal(error: &AttachError) -> Refusal {
     let kind = match error {
-        AttachError::Root(_) | AttachError::HoldsDaemon(_) | AttachError::Enroll(_) => RefusalKind::Invalid,
+        AttachError::Root(_) | AttachError::HoldsDaemon(_) | AttachError::Enroll(_) => {
+            RefusalKind::Invalid
+        }
         AttachError::Already { .. } | AttachError::Overlaps { .. } => RefusalKind::Conflict,
         AttachError::Cgroup(_) => RefusalKind::NotFound,
         AttachError::Welcome(_)

@@ -91,8 +91,16 @@ impl Engine {
 
     /// Records and logs a refusal by the cgroup programs.
     pub(crate) fn report(&self, denial: KernelDenial) {
-        let KernelDenial { sandbox, netns, process, destination, reason } = denial;
-        let name = sandbox.and_then(|id| self.sandbox(id)).map(|sandbox| Arc::clone(&sandbox.name));
+        let KernelDenial {
+            sandbox,
+            netns,
+            process,
+            destination,
+            reason,
+        } = denial;
+        let name = sandbox
+            .and_then(|id| self.sandbox(id))
+            .map(|sandbox| Arc::clone(&sandbox.name));
         tracing::warn!(
             sandbox = name.as_deref().unwrap_or("-"),
             pid = process.tgid,
@@ -131,13 +139,18 @@ impl Engine {
     /// Answers one DNS datagram; `None` for one that deserves no answer.
     pub(crate) async fn answer(self: Arc<Self>, query: &[u8], origin: &Origin) -> Option<Vec<u8>> {
         let sandbox = self.sandbox(origin.sandbox)?;
-        let names = Names { engine: &self, sandbox: &sandbox, origin };
+        let names = Names {
+            engine: &self,
+            sandbox: &sandbox,
+            origin,
+        };
         dns::answer(query, Transport::Udp, &names).await
     }
 
     /// Connections from now on follow `configuration`.
     pub(crate) fn reconfigure(&self, configuration: Configuration) {
-        self.resolver.replace_overrides(configuration.snapshot.resolve().clone());
+        self.resolver
+            .replace_overrides(configuration.snapshot.resolve().clone());
         self.configuration.store(Arc::new(configuration));
     }
 
@@ -171,11 +184,15 @@ impl Engine {
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
-        self.sandboxes.read().unwrap_or_else(PoisonError::into_inner)
+        self.sandboxes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
-        self.sandboxes.write().unwrap_or_else(PoisonError::into_inner)
+        self.sandboxes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -187,16 +204,29 @@ impl fmt::Debug for Engine {
 
 impl From<super::Process> for ProcessFacts {
     fn from(process: super::Process) -> Self {
-        let super::Process { tgid, tid: _, uid, comm } = process;
-        Self { pid: tgid, uid, comm }
+        let super::Process {
+            tgid,
+            tid: _,
+            uid,
+            comm,
+        } = process;
+        Self {
+            pid: tgid,
+            uid,
+            comm,
+        }
     }
 }
 
 /// Why a sandbox could not be made known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnrollError {
-    #[error("the configuration has no sandbox named {0:?}: add it under `sandboxes`, then `interceptor reload`")]
+    #[error(
+        "the configuration has no sandbox named {0:?}: add it under `sandboxes`, then `interceptor reload`"
+    )]
     UnknownSandbox(String),
-    #[error("the configuration has no secret named {0}: add it under `secrets`, then `interceptor reload`")]
+    #[error(
+        "the configuration has no secret named {0}: add it under `secrets`, then `interceptor reload`"
+    )]
     UnknownSecret(SecretName),
 }

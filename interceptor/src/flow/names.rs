@@ -48,7 +48,11 @@ impl Zone for Names<'_> {
     async fn resolve(&self, host: &Host) -> Result<Vec<IpAddr>, ResolveError> {
         // The port matters to the dialler only.
         let resolved = self.engine.resolver.resolve(host, 0).await?;
-        Ok(resolved.addresses.iter().map(|address| address.ip()).collect())
+        Ok(resolved
+            .addresses
+            .iter()
+            .map(|address| address.ip())
+            .collect())
     }
 
     fn answered(&self, host: &Host, addresses: &[IpAddr]) {
