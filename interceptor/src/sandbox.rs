@@ -25,7 +25,7 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::Mutex,
-    task::{AbortHandle, JoinError},
+    task::{JoinError, JoinHandle},
     time::{MissedTickBehavior, interval},
 };
 
@@ -109,7 +109,7 @@ pub(crate) struct Registry<S> {
     inner: Arc<Inner<S>>,
     /// Callers may live on another runtime; sockets and tasks belong to this one.
     runtime: Handle,
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
 impl<S: Service> Registry<S> {
@@ -143,8 +143,8 @@ impl<S: Service> Registry<S> {
         });
         inner.adopt_all().await?;
         let tasks = vec![
-            tokio::spawn(Arc::clone(&inner).watch(events)).abort_handle(),
-            tokio::spawn(Arc::clone(&inner).keep_sweeping()).abort_handle(),
+            tokio::spawn(Arc::clone(&inner).watch(events)),
+            tokio::spawn(Arc::clone(&inner).keep_sweeping()),
         ];
         Ok(Self {
             inner,
@@ -194,11 +194,17 @@ impl<S: Service> Registry<S> {
     }
 
     /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them.
-    pub(crate) async fn shutdown(self) {
-        for task in &self.tasks {
+    pub(crate) async fn shutdown(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
             task.abort();
+            // Only then has it let go of the pins, which the next daemon may wait for.
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the registry has panicked");
+            }
         }
-        self.inner.state.lock().await.namespaces.close_all();
+        self.inner.state.lock().await.namespaces.close_all().await;
     }
 }
 

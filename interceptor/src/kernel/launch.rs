@@ -139,8 +139,9 @@ fn enter_new(procs: BorrowedFd<'_>, network: Network) -> io::Result<()> {
     Ok(())
 }
 
-/// 0 stands for the process that writes it (cgroups(7)).
-fn join(procs: BorrowedFd<'_>) -> io::Result<()> {
+/// Moves the calling process into a cgroup. Async-signal-safe.
+pub(super) fn join(procs: BorrowedFd<'_>) -> io::Result<()> {
+    // 0 stands for the process that writes it (cgroups(7)).
     retry_on_intr(|| write(procs, b"0"))?;
     Ok(())
 }
