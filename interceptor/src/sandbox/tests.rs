@@ -71,7 +71,12 @@ impl House {
         }
     }
 
-    async fn start(run_dir: &Path, bpf_dir: &Path) -> (Registry<Recorder>, Arc<Recorder>) {
+    async fn start(&self) -> (Registry<Recorder>, Arc<Recorder>) {
+        start(self.run_dir.path(), self.pins.path()).await
+    }
+}
+
+async fn start(run_dir: &Path, bpf_dir: &Path) -> (Registry<Recorder>, Arc<Recorder>) {
     let settings = Settings {
         run_dir: run_dir.to_owned(),
         bpf_dir: bpf_dir.to_owned(),
@@ -113,9 +118,7 @@ async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
 }
 
 /// Blocks a thread that is not the runtime's.
-async fn outcome(
-    visitor: Visitor,
-) -> (Visitor, Result<SocketAddr, i32>) {
+async fn outcome(visitor: Visitor) -> (Visitor, Result<SocketAddr, i32>) {
     tokio::task::spawn_blocking(move || {
         let outcome = visitor.outcome();
         (visitor, outcome)
