@@ -73,7 +73,7 @@ impl Holder {
             tether.wait()
         };
         // SAFETY: `body` makes system calls on descriptors and memory prepared above, and allocates nothing.
-        let child = unsafe { Child::fork(body) }.map_err(LaunchError::Fork)?;
+        let child = unsafe { Child::fork(&[procs.as_fd()], body) }.map_err(LaunchError::Fork)?;
         let report = child.report(Instant::now() + DEADLINE);
         match report.map(i32::from_ne_bytes).map_err(LaunchError::Fork)? {
             0 => {}

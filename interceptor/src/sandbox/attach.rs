@@ -211,7 +211,10 @@ impl<S: Service> Inner<S> {
 
     /// Listeners that nobody else uses, connections and state of a sandbox.
     async fn clear_out(&self, state: &mut State, id: SandboxId) {
-        for cookie in state.namespaces.leave(id) {
+        // Another sandbox may have come into a namespace without a word: only the first one is announced.
+        let parts = self.survey(state);
+        let survey = blocking(move || Survey::take(parts.0, parts.1)).await;
+        for cookie in state.namespaces.leave(id, survey.ok().as_ref()) {
             self.release(state, cookie).await;
         }
         self.service.dismiss(id);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 
-use super::report::NetnsReport;
+use super::{report::NetnsReport, survey::Survey};
 use crate::{
     address::{NetnsCookie, SandboxId},
     kernel::{NetnsEntry, NetnsInode, NetnsState},
@@ -110,11 +110,17 @@ impl Namespaces {
         used.count() >= LIMIT
     }
 
-    /// Strikes a sandbox out; what nobody else uses is returned, to be let go.
-    pub(super) fn leave(&mut self, id: SandboxId) -> Vec<NetnsCookie> {
+    /// Strikes a sandbox out. What nobody uses any more, by what is known and by a new look, is returned, to be closed.
+    pub(super) fn leave(&mut self, id: SandboxId, survey: Option<&Survey>) -> Vec<NetnsCookie> {
         let mut unused = Vec::new();
         for (cookie, namespace) in &mut self.0 {
-            if namespace.users.remove(&id) && namespace.users.is_empty() {
+            if !namespace.users.remove(&id) {
+                continue;
+            }
+            if let Some(survey) = survey {
+                namespace.users.extend(survey.users(namespace.inode));
+            }
+            if namespace.users.is_empty() {
                 unused.push(*cookie);
             }
         }

@@ -43,7 +43,7 @@ impl Probe {
         let procs = cgroup.open_procs().map_err(io::Error::other)?;
         let body = |tether: &Tether| visit(procs.as_fd(), tether, destinations);
         // SAFETY: `visit` makes system calls on descriptors and memory that stand, and allocates nothing.
-        let child = unsafe { Child::fork(body) }?;
+        let child = unsafe { Child::fork(&[procs.as_fd()], body) }?;
         let receive = || child.report(deadline).map(|record| parse(&record));
         Ok(Self {
             connects: destinations
