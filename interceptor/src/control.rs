@@ -1,1 +1,85 @@
-//! control
+//! The control interface: HTTP/JSON over a Unix socket that only root may use.
+
+pub(crate) mod api;
+pub(crate) mod client;
+pub(crate) mod listener;
+pub(crate) mod server;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::Future,
+    path::{Path, PathBuf},
+};
+
+use self::api::{AttachRequest, Info, ReloadView, SandboxView, StatsView};
+use crate::stats::view::ConnectionView;
+
+/// Where the daemon listens, below its run directory.
+pub(crate) fn socket_path(run_dir: &Path) -> PathBuf {
+    run_dir.join("control.sock")
+}
+
+/// What the daemon does when asked. Called on the control interface's own thread: what takes long is awaited.
+pub(crate) trait Backend: Send + Sync + 'static {
+    /// Makes a cgroup a sandbox.
+    fn attach(
+        &self,
+        request: AttachRequest,
+    ) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
+
+    /// Opens a sandbox, given by name or number, and closes its connections.
+    fn detach(&self, sandbox: &str) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
+
+    fn sandboxes(&self) -> impl Future<Output = Vec<SandboxView>> + Send;
+
+    /// Live connections, oldest first; with `ended` also the last that ended, before them.
+    fn connections(&self, ended: bool) -> impl Future<Output = Vec<ConnectionView>> + Send;
+
+    fn stats(&self) -> impl Future<Output = StatsView> + Send;
+
+    /// Reads the configuration again. A refusal leaves what runs untouched.
+    fn reload(&self) -> impl Future<Output = Result<ReloadView, Refusal>> + Send;
+
+    fn info(&self) -> impl Future<Output = Info> + Send;
+
+    /// `Err` says what is missing before connections can be served.
+    fn ready(&self) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// Why the daemon did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) kind: RefusalKind,
+    /// One line for an operator.
+    pub(crate) error: String,
+    /// More lines: every fault of a configuration.
+    pub(crate) detail: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RefusalKind {
+    /// No such sandbox, cgroup or process.
+    NotFound,
+    /// It is already so: a sandbox of that name, a cgroup inside another sandbox.
+    Conflict,
+    /// The request or the configuration is faulty.
+    Invalid,
+    /// It went wrong here.
+    Failed,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: RefusalKind, error: impl Into<String>) -> Self {
+        Self {
+            kind,
+            error: error.into(),
+            detail: Vec::new(),
+        }
+    }
+
+    pub(crate) fn with_detail(mut self, detail: Vec<String>) -> Self {
+        self.detail = detail;
+        self
+    }
+}

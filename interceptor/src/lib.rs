@@ -15,6 +15,7 @@ mod config;
 mod control;
 mod daemon;
 mod dns;
+mod file;
 mod flow;
 mod http;
 #[allow(
@@ -29,3 +30,4 @@ mod secrets;
 mod stats;
 mod tls;
 mod websocket;
+mod yaml;

@@ -1,5 +1,7 @@
 //! Secrets: names, values, where they come from.
 
+pub(crate) mod source;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::Serialize;
@@ -74,7 +76,7 @@ impl fmt::Display for SecretName {
 
 /// A secret's bytes. They are wiped when the last clone goes, never printed, and given out only against a
 /// [`ReleaseGrant`].
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret(Arc<Zeroizing<Vec<u8>>>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

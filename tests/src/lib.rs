@@ -1,1 +1,40 @@
-//! Fixtures for end-to-end tests on a real kernel.
+//! Fixtures for end-to-end tests on a real kernel: a gateway that behaves like Discord's, clients that know nothing of
+//! proxies, namespaces, cgroups, and the real daemon.
+//!
+//! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
+
+pub mod cage;
+pub mod capture;
+pub mod cgroup;
+pub mod clients;
+pub mod configuration;
+pub mod daemon;
+pub mod gateway;
+pub mod interrupt;
+pub mod logs;
+pub mod memory;
+pub mod netns;
+pub mod pki;
+pub mod process;
+pub mod programs;
+pub mod sandbox;
+pub mod scenario;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A name of this process's own for a namespace, cgroup or directory.
+pub fn unique_name(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{prefix}-{}-{number}", std::process::id())
+}
+
+/// # Errors
+/// The caller is not root.
+pub fn require_root() -> anyhow::Result<()> {
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "this needs root: it makes namespaces and cgroups and loads BPF programs"
+    );
+    Ok(())
+}

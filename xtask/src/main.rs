@@ -1,1 +1,43 @@
-fn main() {}
+//! Every developer action, the same by hand and in CI.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "these are command line tools for developers"
+)]
+
+mod clients;
+mod demo;
+mod step;
+mod system;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Developer actions of interceptor")]
+struct Arguments {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Build, then show one client log in with a placeholder, without and with interceptor (root)
+    Demo,
+    /// Install what is missing, then run every check and every test (root)
+    Test(test::Arguments),
+    /// Install the packages of the test clients into target/clients
+    Clients,
+}
+
+fn main() -> Result<ExitCode> {
+    match Arguments::parse().action {
+        Action::Demo => demo::run()?,
+        Action::Test(arguments) => return test::run(&arguments),
+        Action::Clients => clients::install()?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -9,7 +9,8 @@ use crate::{
 /// The secrets that are bound to one verified upstream, with their surfaces. Made once per connection.
 #[derive(Debug)]
 pub(crate) struct Release {
-    grant: ReleaseGrant,
+    /// `None`: nothing may be written, and `entries` is empty.
+    grant: Option<ReleaseGrant>,
     entries: Vec<Entry>,
     /// Secrets that the sandbox has but that are bound to other hosts: named in refusals, never resolvable here.
     elsewhere: Vec<SecretName>,
@@ -52,9 +53,18 @@ impl Release {
             )
             .collect();
         Self {
-            grant: ReleaseGrant::for_upstream(upstream),
+            grant: Some(ReleaseGrant::for_upstream(upstream)),
             entries,
             elsewhere,
+        }
+    }
+
+    /// For a connection whose server nobody vouches for, as on plain TCP.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            grant: None,
+            entries: Vec::new(),
+            elsewhere: Vec::new(),
         }
     }
 
@@ -100,6 +110,7 @@ impl Release {
     }
 
     fn find(&self, key: &str, at: impl Fn(&Surface) -> bool) -> Option<(&SecretName, &[u8])> {
+        let grant = self.grant.as_ref()?;
         let entry = self
             .entries
             .iter()
@@ -108,6 +119,6 @@ impl Release {
             .surfaces
             .iter()
             .any(at)
-            .then(|| (&entry.name, entry.secret.reveal(&self.grant)))
+            .then(|| (&entry.name, entry.secret.reveal(grant)))
     }
 }

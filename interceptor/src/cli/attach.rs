@@ -1,0 +1,69 @@
+//! `interceptor attach`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{
+    Json,
+    output::{self, complain, escape},
+};
+use crate::control::{api::AttachRequest, client::Client};
+
+const EXAMPLES: &str = "\
+From now on every connection that is opened in the cgroup, or in one below it, goes through the daemon, and what is \
+no TCP connection and no DNS question is refused. Sockets from before are cut off. Prefer a cgroup that exists before \
+its processes, such as a pod's, to one that is attached while they run.
+
+Examples:
+  interceptor attach --name micky --cgroup /sys/fs/cgroup/agents.slice/micky
+  interceptor attach --name micky --pid 4242 --secret OPENAI_API_KEY";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct AttachArgs {
+    /// The sandbox in the configuration, which gives it policies and secrets
+    #[arg(long)]
+    name: String,
+    #[command(flatten)]
+    target: Target,
+    /// A secret of the configuration, beyond those that it gives the sandbox; may be given several times
+    #[arg(long = "secret", value_name = "KEY")]
+    secrets: Vec<String>,
+    #[command(flatten)]
+    json: Json,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Target {
+    /// The cgroup: a directory of the cgroup2 file system
+    #[arg(long, value_name = "PATH")]
+    cgroup: Option<PathBuf>,
+    /// The cgroup that this process is in
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    pid: Option<u32>,
+}
+
+pub(super) fn run(args: AttachArgs, run_dir: &Path) -> anyhow::Result<()> {
+    // The daemon has another working directory.
+    let cgroup = args.target.cgroup.map(std::path::absolute).transpose()?;
+    let sandbox = Client::new(run_dir).attach(&AttachRequest {
+        name: args.name,
+        cgroup,
+        pid: args.target.pid,
+        secrets: args.secrets,
+    })?;
+    for warning in &sandbox.warnings {
+        complain(&format!("warning: {warning}"));
+    }
+    if args.json.json {
+        return output::json(&sandbox);
+    }
+    output::print(&format!(
+        "attached {} as sandbox {}: {}\n",
+        escape(&sandbox.name),
+        sandbox.id,
+        escape(&sandbox.cgroup.display().to_string()),
+    ))
+}

@@ -1,0 +1,24 @@
+//! `interceptor reload`
+
+use std::path::Path;
+
+use super::{
+    Json,
+    output::{self, complain, escape},
+};
+use crate::control::client::Client;
+
+pub(super) fn run(json: Json, run_dir: &Path) -> anyhow::Result<()> {
+    let reload = Client::new(run_dir).reload()?;
+    if json.json {
+        return output::json(&reload);
+    }
+    for report in &reload.reports {
+        complain(report);
+    }
+    if reload.changed.is_empty() {
+        return output::print("reloaded: nothing changed\n");
+    }
+    let lines: Vec<_> = reload.changed.iter().map(|line| escape(line)).collect();
+    output::print(&format!("reloaded:\n  {}\n", lines.join("\n  ")))
+}

@@ -1,0 +1,47 @@
+//! `interceptor run`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::logging::LogArgs;
+use crate::daemon;
+
+const EXAMPLES: &str = "\
+The first start makes a certificate authority in --data-dir and puts its certificate, alone and together with the \
+system's roots, into --run-dir as ca.pem and ca-bundle.pem.
+
+A sandbox outlives the daemon: while none runs, its connections are refused. A new daemon takes it over.
+
+Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon.
+
+Examples:
+  interceptor run --config /etc/interceptor/interceptor.yaml
+  INTERCEPTOR_LOG=interceptor=debug interceptor run --config interceptor.yaml --log-format json";
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct RunArgs {
+    /// The configuration: secrets, sandboxes and their policies
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Where programs and maps are pinned: a directory of the BPF file system
+    #[arg(long, default_value = "/sys/fs/bpf/interceptor", value_name = "DIR")]
+    bpf_dir: PathBuf,
+    /// Where the certificate authority is kept
+    #[arg(long, default_value = super::ca::DATA_DIR, value_name = "DIR")]
+    data_dir: PathBuf,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(super) fn run(args: RunArgs, run_dir: &Path) -> anyhow::Result<()> {
+    args.log.start()?;
+    daemon::run(daemon::Settings {
+        config: args.config,
+        run_dir: run_dir.to_owned(),
+        bpf_dir: args.bpf_dir,
+        data_dir: args.data_dir,
+    })?;
+    Ok(())
+}

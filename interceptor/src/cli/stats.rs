@@ -1,0 +1,260 @@
+//! `interceptor stats`
+
+use std::{collections::BTreeMap, fmt::Write, path::Path};
+
+use serde::Serialize;
+
+use super::{
+    Json,
+    output::{self, escape},
+    table::{Column, Table, or_dash},
+    units,
+};
+use crate::{
+    control::{
+        api::{Info, StatsView},
+        client::Client,
+    },
+    stats::view::{DenialView, TotalsView},
+};
+
+/// Denials shown to people; --json has all that are remembered.
+const DENIALS: usize = 10;
+
+/// Everything, for programs.
+#[derive(Serialize)]
+struct Report<'a> {
+    daemon: &'a Info,
+    #[serde(flatten)]
+    stats: &'a StatsView,
+}
+
+pub(super) fn run(json: Json, run_dir: &Path) -> anyhow::Result<()> {
+    let client = Client::new(run_dir);
+    let report = Report {
+        daemon: &client.info()?,
+        stats: &client.stats()?,
+    };
+    if json.json {
+        return output::json(&report);
+    }
+    output::print(&render(&report)?)
+}
+
+fn render(Report { daemon, stats }: &Report<'_>) -> anyhow::Result<String> {
+    let mut text = String::new();
+    writeln!(
+        text,
+        "interceptor {}, pid {}, {}, since {}\n",
+        escape(&daemon.version),
+        daemon.pid,
+        escape(&daemon.config.display().to_string()),
+        escape(&stats.since),
+    )?;
+    text.push_str(&totals(stats).render());
+    let overall = &stats.overall;
+    for (title, counts) in [
+        ("SECRET", &overall.rewrites),
+        ("DENIED BECAUSE OF", &overall.denied),
+        ("KERNEL", &stats.kernel),
+    ] {
+        section(&mut text, &counted(title, counts));
+    }
+    let recent = stats.denials.len().saturating_sub(DENIALS);
+    section(
+        &mut text,
+        &denials(stats.denials.get(recent..).unwrap_or_default()),
+    );
+    Ok(text)
+}
+
+fn section(text: &mut String, table: &Table) {
+    if !table.is_empty() {
+        text.push('\n');
+        text.push_str(&table.render());
+    }
+}
+
+fn totals(stats: &StatsView) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("SANDBOX"),
+        Column::Number("OPENED"),
+        Column::Number("LIVE"),
+        Column::Number("DENIED"),
+        Column::Number("DNS"),
+        Column::Number("DNS REFUSED"),
+        Column::Number("SENT"),
+        Column::Number("RECEIVED"),
+        Column::Number("MSG SENT"),
+        Column::Number("MSG RECEIVED"),
+        Column::Number("REWRITES"),
+        Column::Number("PASSED"),
+    ]);
+    let mut row = |name: String, totals: &TotalsView| {
+        table.row([
+            name,
+            totals.opened.to_string(),
+            totals.live.to_string(),
+            totals.denied.values().sum::<u64>().to_string(),
+            totals.dns_answered.to_string(),
+            totals.dns_refused.to_string(),
+            units::bytes(totals.sent.bytes),
+            units::bytes(totals.received.bytes),
+            totals.sent.messages.to_string(),
+            totals.received.messages.to_string(),
+            totals.rewrites.values().sum::<u64>().to_string(),
+            totals.placeholders_passed.to_string(),
+        ]);
+    };
+    for sandbox in &stats.sandboxes {
+        row(sandbox.sandbox.clone(), &sandbox.totals);
+    }
+    row("(all)".into(), &stats.overall);
+    table
+}
+
+fn counted(title: &'static str, counts: &BTreeMap<String, u64>) -> Table {
+    let mut table = Table::new(&[Column::Text(title), Column::Number("COUNT")]);
+    for (name, count) in counts {
+        table.row([name.clone(), count.to_string()]);
+    }
+    table
+}
+
+fn denials(denials: &[DenialView]) -> Table {
+    let mut table = Table::new(&[
+        Column::Text("DENIED AT"),
+        Column::Text("SANDBOX"),
+        Column::Text("PROCESS"),
+        Column::Text("DESTINATION"),
+        Column::Text("REASON"),
+        Column::Text("DETAIL"),
+    ]);
+    for denial in denials {
+        let address = denial.destination.map(|address| address.to_string());
+        let destination = match (&denial.name, address) {
+            (Some(name), Some(address)) => format!("{name} ({address})"),
+            (Some(name), None) => name.clone(),
+            (None, address) => or_dash(address),
+        };
+        table.row([
+            denial.at.clone(),
+            or_dash(denial.sandbox.clone()),
+            format!("{}[{}]", denial.comm, denial.pid),
+            destination,
+            denial.reason.clone(),
+            denial.detail.clone(),
+        ]);
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stats::view::{DirectionView, SandboxTotalsView};
+
+    fn totals() -> TotalsView {
+        TotalsView {
+            opened: 12,
+            live: 3,
+            denied: [("policy".to_owned(), 2), ("certificate".to_owned(), 1)].into(),
+            dns_answered: 5,
+            dns_refused: 1,
+            sent: DirectionView {
+                bytes: 2048,
+                messages: 7,
+            },
+            received: DirectionView {
+                bytes: 10,
+                messages: 8,
+            },
+            rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 4)].into(),
+            placeholders_passed: 1,
+        }
+    }
+
+    fn denial(number: usize) -> DenialView {
+        DenialView {
+            at: format!("2026-01-31T23:59:{number:02}.000Z"),
+            sandbox_id: Some(1),
+            sandbox: Some("micky".into()),
+            pid: 4242,
+            uid: 1000,
+            comm: "node".into(),
+            destination: Some("192.0.2.1:443".parse().unwrap()),
+            name: Some("example.com".into()),
+            connection: None,
+            reason: "policy".into(),
+            detail: "no rule for example.com:443".into(),
+        }
+    }
+
+    fn stats() -> StatsView {
+        StatsView {
+            since: "2026-01-31T00:00:00.000Z".into(),
+            overall: totals(),
+            sandboxes: vec![SandboxTotalsView {
+                sandbox_id: 1,
+                sandbox: "micky".into(),
+                totals: totals(),
+            }],
+            kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
+            denials: (0..12).map(denial).collect(),
+        }
+    }
+
+    fn info() -> Info {
+        Info {
+            version: "0.1.0".into(),
+            pid: 77,
+            config: "/etc/interceptor.yaml".into(),
+            ca_certificate: "/run/interceptor/ca.pem".into(),
+            ca_bundle: "/run/interceptor/ca-bundle.pem".into(),
+        }
+    }
+
+    #[test]
+    fn people_see_totals_counters_and_the_last_denials() {
+        let (daemon, stats) = (&info(), &stats());
+        let text = render(&Report { daemon, stats }).unwrap();
+        let head: Vec<_> = text.lines().take(18).collect();
+        assert_eq!(
+            head,
+            [
+                "interceptor 0.1.0, pid 77, /etc/interceptor.yaml, since 2026-01-31T00:00:00.000Z",
+                "",
+                "SANDBOX  OPENED  LIVE  DENIED  DNS  DNS REFUSED     SENT  RECEIVED  MSG SENT  MSG RECEIVED  REWRITES  PASSED",
+                "micky        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1",
+                "(all)        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1",
+                "",
+                "SECRET             COUNT",
+                "DISCORD_BOT_TOKEN      4",
+                "",
+                "DENIED BECAUSE OF  COUNT",
+                "certificate            1",
+                "policy                 2",
+                "",
+                "KERNEL    COUNT",
+                "connects     12",
+                "fenced        0",
+                "",
+                "DENIED AT                 SANDBOX  PROCESS     DESTINATION                  REASON  DETAIL",
+            ]
+        );
+        assert_eq!(text.lines().count(), head.len() + DENIALS);
+        assert!(text.ends_with(
+            "2026-01-31T23:59:11.000Z  micky    node[4242]  example.com (192.0.2.1:443)  policy  no rule for example.com:443\n"
+        ));
+    }
+
+    #[test]
+    fn programs_see_everything() {
+        let (daemon, stats) = (&info(), &stats());
+        let json = serde_json::to_value(Report { daemon, stats }).unwrap();
+        assert_eq!(json["daemon"]["pid"], 77);
+        assert_eq!(json["overall"]["denied"]["policy"], 2);
+        assert_eq!(json["sandboxes"][0]["opened"], 12);
+        assert_eq!(json["denials"].as_array().unwrap().len(), 12);
+    }
+}

@@ -1,0 +1,195 @@
+//! `bindings:` of a secret or a profile.
+
+use crate::{
+    address::Host,
+    policy::{
+        HostPattern,
+        binding::{Guard, JsonField, Surface},
+    },
+    yaml::{Findings, Node},
+};
+
+/// Members on the way to a JSON string.
+const MAX_PATH: usize = 16;
+
+/// Values of a guard.
+const MAX_GUARD: usize = 32;
+
+/// Headers that frame a message or name its recipient: a secret in one of them changes what the message is.
+const FRAMING_HEADERS: &[&str] = &[
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Hosts, and a place in the traffic to them at which a secret may stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(super) hosts: Vec<HostPattern>,
+    pub(super) surface: Surface,
+}
+
+impl Binding {
+    pub(crate) fn names(&self, host: &Host) -> bool {
+        self.hosts.iter().any(|pattern| pattern.matches(host))
+    }
+
+    pub(crate) fn overlaps(&self, pattern: &HostPattern) -> bool {
+        self.hosts.iter().any(|host| host.overlaps(pattern))
+    }
+}
+
+/// Reads a list of bindings. The list is incomplete after a fault.
+pub(super) fn read(list: &Node, findings: &mut Findings) -> Vec<Binding> {
+    list.filled_list(findings)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|node| read_one(node, findings))
+        .collect()
+}
+
+fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
+    let mut fields = node.fields(findings)?.unquoted();
+    let hosts = fields.require("hosts", findings);
+    let header = fields.take("header");
+    let websocket = fields.take("websocket.json");
+    fields.finish(findings);
+
+    let hosts: Vec<HostPattern> = hosts
+        .and_then(|hosts| hosts.filled_list(findings))
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|host| host.parse(findings))
+        .collect();
+    let surface = match (header, websocket) {
+        (Some(header), None) => Surface::Header(read_header(header, findings)?),
+        (None, Some(field)) => Surface::WebSocketJson(read_field(field, findings)?),
+        (None, None) => {
+            findings.fault(
+                &node.at,
+                "the binding names no place: add `header` or `websocket.json`",
+            );
+            return None;
+        }
+        (Some(_), Some(second)) => {
+            findings.fault(
+                &second.at,
+                "one binding names one place: write a second binding for this one",
+            );
+            return None;
+        }
+    };
+    Some(Binding { hosts, surface })
+}
+
+/// A header's name in lower case.
+fn read_header(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
+    let name = node.text(findings)?.to_ascii_lowercase();
+    // RFC 9110 §5.6.2, token.
+    let token = !name.is_empty()
+        && name.len() <= 128
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    if !token {
+        findings.fault(&node.at, "not the name of a header");
+        return None;
+    }
+    if FRAMING_HEADERS.contains(&name.as_str()) || name.starts_with("sec-websocket-") {
+        findings.fault(
+            &node.at,
+            "a secret cannot stand in a header that frames the message",
+        );
+        return None;
+    }
+    Some(name.into())
+}
+
+/// `{op: [2, 6], path: /d/token}`: the key beside `path` is the guard's member.
+fn read_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
+    let mut fields = node.fields(findings)?;
+    let path = fields.require("path", findings);
+    let mut guards = fields.rest().into_iter();
+    let guard = guards.next();
+    for second in guards {
+        findings.fault(
+            &second.key_at,
+            "one guard is allowed: one key beside `path`",
+        );
+    }
+    let path = path.and_then(|path| read_pointer(path, findings));
+    let guard = match guard {
+        None => None,
+        Some(entry) => Some(Guard {
+            member: entry.key.clone(),
+            values: read_guard_values(&entry.value, findings)?,
+        }),
+    };
+    Some(JsonField { path: path?, guard })
+}
+
+/// One integer or a list of them.
+fn read_guard_values(node: &Node, findings: &mut Findings) -> Option<Vec<u64>> {
+    let single = std::slice::from_ref(node);
+    let items = if node.is_list() {
+        node.filled_list(findings)?
+    } else {
+        single
+    };
+    if items.len() > MAX_GUARD {
+        findings.fault(&node.at, format!("more than {MAX_GUARD} values"));
+        return None;
+    }
+    let values: Vec<u64> = items
+        .iter()
+        .filter_map(|item| item.integer(0..=u64::MAX, findings))
+        .collect();
+    (values.len() == items.len()).then_some(values)
+}
+
+/// A JSON pointer (RFC 6901) of member names; array indices have no meaning of their own.
+fn read_pointer(node: &Node, findings: &mut Findings) -> Option<Vec<Box<str>>> {
+    let text = node.text(findings)?;
+    let Some(members) = text.strip_prefix('/') else {
+        findings.fault(&node.at, "a JSON pointer begins with `/`, such as /d/token");
+        return None;
+    };
+    let path: Option<Vec<_>> = members.split('/').map(unescape).collect();
+    match path {
+        Some(path) if path.len() <= MAX_PATH => Some(path),
+        Some(_) => {
+            findings.fault(&node.at, format!("deeper than {MAX_PATH} members"));
+            None
+        }
+        None => {
+            findings.fault(
+                &node.at,
+                "a member's name in a JSON pointer is empty, longer than 128 bytes, or has a `~` that is neither ~0 nor ~1",
+            );
+            None
+        }
+    }
+}
+
+/// RFC 6901 §4: `~1` is `/`, then `~0` is `~`.
+fn unescape(token: &str) -> Option<Box<str>> {
+    let mut pieces = token.split('~');
+    let first = pieces.next().unwrap_or_default();
+    let mut name = String::from(first);
+    for piece in pieces {
+        let (character, rest) = match piece.as_bytes().first() {
+            Some(b'0') => ('~', piece.get(1..)?),
+            Some(b'1') => ('/', piece.get(1..)?),
+            _ => return None,
+        };
+        name.push(character);
+        name.push_str(rest);
+    }
+    (1..=128).contains(&name.len()).then(|| name.into())
+}

@@ -1,0 +1,126 @@
+//! What a configuration means, once and for all.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::binding::Binding;
+use crate::{
+    address::Host,
+    policy::Policy,
+    rewrite::release::BoundSecret,
+    secrets::{Secret, SecretName},
+    yaml::Report,
+};
+
+/// A complete and consistent configuration. Never changes: a reload makes another one, and the two can be compared.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(super) secrets: BTreeMap<SecretName, Arc<BoundTo>>,
+    pub(super) sandboxes: BTreeMap<Box<str>, Arc<SandboxRules>>,
+    pub(super) resolve: HashMap<Host, Vec<Override>>,
+    pub(super) ca: Option<CaFiles>,
+    pub(super) roots: Vec<PathBuf>,
+    pub(super) reports: Vec<Report>,
+}
+
+/// What a sandbox may do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct SandboxRules {
+    pub(crate) name: Box<str>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) secrets: Vec<SecretName>,
+    /// The cgroup to attach without being told to.
+    pub(crate) match_cgroup: Option<PathBuf>,
+}
+
+/// A secret and where it may stand.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BoundTo {
+    pub(super) secret: Secret,
+    pub(super) bindings: Vec<Binding>,
+}
+
+/// An address to dial for a host instead of what DNS says. Allowed as written, private or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Override {
+    pub(crate) ip: IpAddr,
+    /// `None`: the port that was asked for.
+    pub(crate) port: Option<u16>,
+}
+
+/// A certificate authority that is given, not made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CaFiles {
+    pub(crate) certificate: PathBuf,
+    pub(crate) key: PathBuf,
+}
+
+impl Snapshot {
+    pub(crate) fn sandbox(&self, name: &str) -> Option<&Arc<SandboxRules>> {
+        self.sandboxes.get(name)
+    }
+
+    /// In the order of their names.
+    pub(crate) fn sandboxes(&self) -> impl Iterator<Item = &Arc<SandboxRules>> {
+        self.sandboxes.values()
+    }
+
+    pub(crate) fn has_secret(&self, name: &SecretName) -> bool {
+        self.secrets.contains_key(name)
+    }
+
+    /// For a [`Release`](crate::rewrite::release::Release): those of `names` that are bound to `host`, each with its
+    /// surfaces there, and the names of the others. A name without a secret is in neither.
+    pub(crate) fn bound<'a>(
+        &self,
+        names: impl Iterator<Item = &'a SecretName>,
+        host: &Host,
+    ) -> (Vec<BoundSecret>, Vec<SecretName>) {
+        let mut here = Vec::new();
+        let mut elsewhere = Vec::new();
+        for name in names {
+            let Some(BoundTo { secret, bindings }) = self.secrets.get(name).map(Arc::as_ref) else {
+                continue;
+            };
+            let mut surfaces = Vec::new();
+            for binding in bindings.iter().filter(|binding| binding.names(host)) {
+                if !surfaces.contains(&binding.surface) {
+                    surfaces.push(binding.surface.clone());
+                }
+            }
+            if surfaces.is_empty() {
+                elsewhere.push(name.clone());
+            } else {
+                here.push(BoundSecret {
+                    name: name.clone(),
+                    secret: secret.clone(),
+                    surfaces,
+                });
+            }
+        }
+        (here, elsewhere)
+    }
+
+    /// Addresses for a host that `resolve` names; `None` where DNS is to be asked.
+    pub(crate) fn overrides(&self, host: &Host) -> Option<&[Override]> {
+        self.resolve.get(host).map(Vec::as_slice)
+    }
+
+    pub(crate) fn ca(&self) -> Option<&CaFiles> {
+        self.ca.as_ref()
+    }
+
+    /// Root certificates to trust for upstreams, beside the platform's.
+    pub(crate) fn extra_roots(&self) -> &[PathBuf] {
+        &self.roots
+    }
+
+    /// What an operator should know, sorted by place.
+    pub(crate) fn reports(&self) -> &[Report] {
+        &self.reports
+    }
+}

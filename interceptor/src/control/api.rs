@@ -1,0 +1,129 @@
+//! Requests and answers of the control interface, the same types on both sides.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | `GET /v1/info` | | [`Info`] |
+//! | `GET /v1/sandboxes` | | `[`[`SandboxView`]`]` |
+//! | `POST /v1/sandboxes` | [`AttachRequest`] | [`SandboxView`] |
+//! | `POST /v1/sandboxes/detach` | [`DetachRequest`] | [`SandboxView`] as it was |
+//! | `GET /v1/connections`, `?ended=true` | | `[`[`ConnectionView`](crate::stats::view::ConnectionView)`]` |
+//! | `GET /v1/stats` | | [`StatsView`] |
+//! | `POST /v1/reload` | | [`ReloadView`] |
+//! | `GET /healthz`, `GET /readyz` | | [`HealthView`] |
+//!
+//! Every other status than 200 comes with an [`ErrorView`].
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::stats::view::{DenialView, SandboxTotalsView, TotalsView};
+
+pub(super) const INFO: &str = "/v1/info";
+pub(super) const SANDBOXES: &str = "/v1/sandboxes";
+pub(super) const DETACH: &str = "/v1/sandboxes/detach";
+pub(super) const CONNECTIONS: &str = "/v1/connections";
+pub(super) const ENDED: &str = "ended=true";
+pub(super) const STATS: &str = "/v1/stats";
+pub(super) const RELOAD: &str = "/v1/reload";
+pub(super) const HEALTH: &str = "/healthz";
+pub(super) const READY: &str = "/readyz";
+
+/// A cgroup, or the cgroup of a process, becomes a sandbox. Exactly one of `cgroup` and `pid` is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AttachRequest {
+    /// Selects policies and secrets in the configuration.
+    pub(crate) name: String,
+    /// A directory of the cgroup2 file system.
+    pub(crate) cgroup: Option<PathBuf>,
+    pub(crate) pid: Option<u32>,
+    /// Names of secrets of the configuration, beyond those that it gives the sandbox.
+    #[serde(default)]
+    pub(crate) secrets: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DetachRequest {
+    /// Name or number.
+    pub(crate) sandbox: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SandboxView {
+    pub(crate) id: u32,
+    pub(crate) name: String,
+    pub(crate) cgroup: PathBuf,
+    pub(crate) cgroup_id: u64,
+    pub(crate) netns: Vec<NetnsView>,
+    /// Policy files, as the configuration names them.
+    pub(crate) policies: Vec<String>,
+    /// Secrets by the configuration.
+    pub(crate) secrets: Vec<String>,
+    /// Secrets that attach added.
+    pub(crate) secret_keys: Vec<String>,
+    /// What weakens the containment: capabilities in the sandbox, sockets from before.
+    pub(crate) warnings: Vec<String>,
+    /// RFC 3339, UTC.
+    pub(crate) attached_at: String,
+    pub(crate) live_connections: u64,
+}
+
+/// A network namespace with listeners.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NetnsView {
+    pub(crate) cookie: u64,
+    pub(crate) port: u16,
+    pub(crate) ipv6: bool,
+    /// Only the sandbox lives there.
+    pub(crate) private: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatsView {
+    /// When the daemon started to count: RFC 3339, UTC.
+    pub(crate) since: String,
+    pub(crate) overall: TotalsView,
+    pub(crate) sandboxes: Vec<SandboxTotalsView>,
+    /// Counters of the cgroup programs, by name.
+    pub(crate) kernel: BTreeMap<String, u64>,
+    /// The last denials, oldest first.
+    pub(crate) denials: Vec<DenialView>,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReloadView {
+    /// One line each; empty: the configuration says what it said before.
+    pub(crate) changed: Vec<String>,
+    /// Fields of policy files that are not acted upon, one line each.
+    pub(crate) reports: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Info {
+    pub(crate) version: String,
+    pub(crate) pid: u32,
+    pub(crate) config: PathBuf,
+    /// Our CA's certificate, readable by all.
+    pub(crate) ca_certificate: PathBuf,
+    /// The system's roots and our CA's certificate, readable by all.
+    pub(crate) ca_bundle: PathBuf,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HealthView {
+    /// `ok`
+    pub(crate) status: String,
+}
+
+/// Why not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ErrorView {
+    /// One line.
+    pub(crate) error: String,
+    /// More lines: every fault of a configuration.
+    #[serde(default)]
+    pub(crate) detail: Vec<String>,
+}

@@ -1,0 +1,397 @@
+//! An entry of a rule's `endpoints`.
+
+use std::{net::IpAddr, sync::Arc};
+
+use super::{
+    Declared,
+    unenforced::{self, ALLOW_RULE},
+};
+use crate::{
+    policy::{Access, Endpoint, Enforcement, Handling, HostPattern, Network, Protocol, Target},
+    yaml::{Entry, Findings, Node, Position},
+};
+
+const PROTOCOLS: &[(&str, Protocol)] = &[
+    ("tcp", Protocol::Tcp),
+    ("rest", Protocol::Rest),
+    ("websocket", Protocol::WebSocket),
+    ("graphql", Protocol::GraphQl),
+    ("mcp", Protocol::Mcp),
+    ("json-rpc", Protocol::JsonRpc),
+    ("sql", Protocol::Sql),
+];
+
+const ACCESS: &[(&str, Access)] = &[
+    ("full", Access::Full),
+    ("read-only", Access::ReadOnly),
+    ("read-write", Access::ReadWrite),
+];
+
+const ENFORCEMENT: &[(&str, Enforcement)] = &[
+    ("enforce", Enforcement::Enforce),
+    ("audit", Enforcement::Audit),
+];
+
+/// `tls:` as written; omitted is `Auto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    Auto,
+    Skip,
+    Terminate,
+    Passthrough,
+}
+
+const TLS: &[(&str, Tls)] = &[
+    ("skip", Tls::Skip),
+    ("terminate", Tls::Terminate),
+    ("passthrough", Tls::Passthrough),
+];
+
+/// Reads one endpoint and appends what it declares, once for each of its ports.
+pub(super) fn read(
+    rule: &str,
+    endpoint: &Node,
+    declared: &mut Vec<Declared>,
+    findings: &mut Findings,
+) {
+    let at = &endpoint.at;
+    let Some(mut fields) = endpoint.fields(findings) else {
+        return;
+    };
+    let host = fields.take("host");
+    let port = fields.take("port");
+    let ports = fields.take("ports");
+    let protocol_node = fields.take("protocol");
+    let tls_node = fields.take("tls");
+    let requests = Requests {
+        access: fields.take_entry("access"),
+        rules: fields.take_entry("rules"),
+        has_deny_rules: fields.has("deny_rules"),
+    };
+    let enforcement = fields.take("enforcement");
+    let allowed_ips = fields.take("allowed_ips");
+    unenforced::report(&mut fields, findings);
+    fields.finish(findings);
+
+    let ports = read_ports(at, port, ports, findings);
+    let protocol = choice_or(protocol_node, None, PROTOCOLS, Some, findings);
+    let tls = choice_or(tls_node, Tls::Auto, TLS, |tls| tls, findings);
+    let access = choice_or(
+        requests.access.map(|entry| &entry.value),
+        Access::Full,
+        ACCESS,
+        |access| access,
+        findings,
+    );
+    let enforcement = choice_or(
+        enforcement,
+        Enforcement::Audit,
+        ENFORCEMENT,
+        |enforcement| enforcement,
+        findings,
+    );
+    let destination = read_destination(at, host, allowed_ips, findings);
+    if let Some(protocol) = protocol {
+        requests.check(at, protocol, findings);
+    }
+
+    let (
+        Some(ports),
+        Some(protocol),
+        Some(tls),
+        Some(access),
+        Some(enforcement),
+        Some(destination),
+    ) = (ports, protocol, tls, access, enforcement, destination)
+    else {
+        return;
+    };
+    let Destination {
+        target,
+        label,
+        allowed_ips,
+    } = destination;
+    let handling = handling(protocol, tls);
+    report_handling(
+        protocol_node.unwrap_or(endpoint),
+        tls_node,
+        tls,
+        handling,
+        findings,
+    );
+    if target == Target::Addresses && handling != Handling::Tcp {
+        findings.warn(
+            at,
+            "an endpoint without a host name is supported with `protocol: tcp` only: denied",
+        );
+    }
+    requests.report(access, enforcement, handling, findings);
+
+    for port in ports {
+        declared.push(Declared {
+            at: at.clone(),
+            endpoint: Arc::new(Endpoint {
+                rule: format!("{rule}/{label}:{port}").into(),
+                target: target.clone(),
+                port,
+                handling,
+                access,
+                enforcement,
+                allowed_ips: allowed_ips.clone(),
+            }),
+        });
+    }
+}
+
+/// Where an endpoint leads.
+struct Destination {
+    target: Target,
+    /// For the rule's name.
+    label: String,
+    allowed_ips: Vec<Network>,
+}
+
+/// What an endpoint says of single requests.
+struct Requests<'a> {
+    access: Option<&'a Entry>,
+    rules: Option<&'a Entry>,
+    has_deny_rules: bool,
+}
+
+impl Requests<'_> {
+    /// Combinations that OpenShell refuses.
+    fn check(&self, at: &Position, protocol: Option<Protocol>, findings: &mut Findings) {
+        let Self {
+            access,
+            rules,
+            has_deny_rules,
+        } = *self;
+        if let Some(rules) = rules {
+            for rule in rules.value.filled_list(findings).unwrap_or_default() {
+                ALLOW_RULE.check(rule, findings);
+            }
+        }
+        if let (Some(_), Some(rules)) = (access, rules) {
+            findings.fault(&rules.key_at, "`access` and `rules` exclude each other");
+        }
+        match protocol {
+            Some(Protocol::Tcp) if access.is_some() || rules.is_some() || has_deny_rules => {
+                findings.fault(
+                    at,
+                    "protocol tcp is not read, so it takes no `access`, `rules` or `deny_rules`",
+                );
+            }
+            Some(Protocol::Rest | Protocol::WebSocket | Protocol::GraphQl | Protocol::Sql)
+                if access.is_none() && rules.is_none() =>
+            {
+                findings.fault(
+                    at,
+                    "a protocol needs `access` or `rules`: write `access: full` to allow every request",
+                );
+            }
+            None if has_deny_rules => {
+                findings.fault(at, "`deny_rules` need a `protocol`");
+            }
+            _ => {}
+        }
+    }
+
+    fn report(
+        &self,
+        access: Access,
+        enforcement: Enforcement,
+        handling: Handling,
+        findings: &mut Findings,
+    ) {
+        if let Some(rules) = self.rules {
+            let list = rules.value.list(findings).unwrap_or_default();
+            if !list.iter().any(allows_everything) {
+                findings.warn(
+                    &rules.key_at,
+                    "not enforced yet: `rules`; every method and path of the host is allowed",
+                );
+            }
+        }
+        let Some(entry) = self.access else {
+            return;
+        };
+        if access == Access::Full {
+            return;
+        }
+        match (handling, enforcement) {
+            (Handling::Tunnel, _) => findings.warn(
+                &entry.key_at,
+                "not enforced: `access` in a tunnel; what is not read cannot be restricted",
+            ),
+            (Handling::Intercept, Enforcement::Audit) => findings.warn(
+                &entry.key_at,
+                "`enforcement` is audit, which is the default: what `access` forbids is logged and let through",
+            ),
+            (Handling::Intercept, Enforcement::Enforce)
+            | (Handling::Tcp | Handling::Unsupported(_), _) => {}
+        }
+    }
+}
+
+/// A rule that leaves nothing out.
+fn allows_everything(rule: &Node) -> bool {
+    let unread = &mut Findings::default();
+    let Some(mut allow) = rule
+        .fields(unread)
+        .and_then(|mut fields| fields.take("allow"))
+        .and_then(|allow| allow.fields(unread))
+    else {
+        return false;
+    };
+    let mut text = |key| allow.take(key).and_then(|node| node.text(unread));
+    let everything = text("method") == Some("*")
+        && text("path").is_some_and(|path| matches!(path, "/**" | "**"));
+    everything && allow.rest().is_empty()
+}
+
+fn handling(protocol: Option<Protocol>, tls: Tls) -> Handling {
+    match (protocol, tls) {
+        (Some(Protocol::Tcp), _) => Handling::Tcp,
+        (
+            Some(
+                protocol @ (Protocol::GraphQl | Protocol::Mcp | Protocol::JsonRpc | Protocol::Sql),
+            ),
+            _,
+        ) => Handling::Unsupported(protocol),
+        (None | Some(Protocol::Rest | Protocol::WebSocket), Tls::Skip) => Handling::Tunnel,
+        (
+            None | Some(Protocol::Rest | Protocol::WebSocket),
+            Tls::Auto | Tls::Terminate | Tls::Passthrough,
+        ) => Handling::Intercept,
+    }
+}
+
+fn report_handling(
+    protocol_node: &Node,
+    tls_node: Option<&Node>,
+    tls: Tls,
+    handling: Handling,
+    findings: &mut Findings,
+) {
+    if let Handling::Unsupported(protocol) = handling {
+        findings.warn(
+            &protocol_node.at,
+            format!("protocol {protocol} is not supported: the endpoint is denied"),
+        );
+    }
+    let Some(tls_node) = tls_node else {
+        return;
+    };
+    match tls {
+        Tls::Skip if handling == Handling::Tunnel => findings.inform(
+            &tls_node.at,
+            "tunnelled undecrypted, so no secret can be put in: to change that, list the host under `intercept` of \
+             the sandbox in interceptor.yaml",
+        ),
+        Tls::Terminate => findings.inform(
+            &tls_node.at,
+            "`tls: terminate` is deprecated and without effect: TLS is found and opened by itself",
+        ),
+        Tls::Passthrough => findings.warn(
+            &tls_node.at,
+            "`tls: passthrough` is deprecated and without effect, as in OpenShell: TLS is opened (`skip` keeps it shut)",
+        ),
+        Tls::Auto | Tls::Skip => {}
+    }
+}
+
+fn read_ports(
+    at: &Position,
+    port: Option<&Node>,
+    ports: Option<&Node>,
+    findings: &mut Findings,
+) -> Option<Vec<u16>> {
+    match (port, ports) {
+        (Some(port), None) => port.port(findings).map(|port| vec![port]),
+        (None, Some(ports)) => {
+            let items = ports.filled_list(findings)?;
+            let mut read: Vec<u16> = items
+                .iter()
+                .filter_map(|item| item.port(findings))
+                .collect();
+            let complete = read.len() == items.len();
+            read.sort_unstable();
+            read.dedup();
+            complete.then_some(read)
+        }
+        (None, None) => {
+            findings.fault(at, "the key `port` (or `ports`) is missing");
+            None
+        }
+        (Some(_), Some(ports)) => {
+            findings.fault(&ports.at, "`port` and `ports` exclude each other");
+            None
+        }
+    }
+}
+
+fn read_destination(
+    at: &Position,
+    host: Option<&Node>,
+    allowed_ips: Option<&Node>,
+    findings: &mut Findings,
+) -> Option<Destination> {
+    let allowed_ips = match allowed_ips {
+        None => Some(Vec::new()),
+        Some(node) => read_networks(node, findings),
+    };
+    let Some(host) = host else {
+        let allowed_ips = allowed_ips?;
+        if allowed_ips.is_empty() {
+            findings.fault(at, "the key `host` is missing");
+            return None;
+        }
+        let label = allowed_ips
+            .iter()
+            .map(Network::to_string)
+            .collect::<Vec<_>>();
+        return Some(Destination {
+            target: Target::Addresses,
+            label: label.join(","),
+            allowed_ips,
+        });
+    };
+    let text = host.text(findings)?;
+    if text.parse::<IpAddr>().is_ok() {
+        let network: Network = host.parse(findings)?;
+        return Some(Destination {
+            target: Target::Addresses,
+            label: text.to_owned(),
+            allowed_ips: vec![network],
+        });
+    }
+    let pattern: HostPattern = host.parse(findings)?;
+    Some(Destination {
+        label: pattern.to_string(),
+        target: Target::Named(pattern),
+        allowed_ips: allowed_ips?,
+    })
+}
+
+fn read_networks(node: &Node, findings: &mut Findings) -> Option<Vec<Network>> {
+    let items = node.list(findings)?;
+    let networks: Vec<Network> = items
+        .iter()
+        .filter_map(|item| item.parse(findings))
+        .collect();
+    (networks.len() == items.len()).then_some(networks)
+}
+
+/// One of some words, or what an omitted key means. `None` after a fault.
+fn choice_or<T: Copy, U>(
+    node: Option<&Node>,
+    omitted: U,
+    choices: &[(&'static str, T)],
+    wrap: impl Fn(T) -> U,
+    findings: &mut Findings,
+) -> Option<U> {
+    match node {
+        None => Some(omitted),
+        Some(node) => node.choice(choices, findings).map(wrap),
+    }
+}

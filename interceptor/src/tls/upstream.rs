@@ -1,0 +1,151 @@
+//! The way out: TLS to the real server, verified.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::{ClientSessionMemoryCache, Resumption},
+};
+use rustls_pki_types::{ServerName, pem};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use crate::{
+    address::{Host, VerifiedName},
+    tls::{DEADLINE, pem::certificates, provider, roots},
+};
+
+mod error;
+
+pub(crate) use error::UpstreamError;
+
+/// Names whose sessions are kept, at most; 8 tickets each.
+const SESSIONS: usize = 1024;
+
+/// Opens verified TLS connections. Nothing turns verification off.
+///
+/// Sessions are resumed. The resumed session's certificate was verified, for the same name and by the same roots, when the
+/// session began: at most 7 days ago (RFC 8446 §4.6.1).
+pub(crate) struct Connector {
+    tls: TlsConnector,
+    roots: usize,
+}
+
+impl Connector {
+    /// Trusts the platform's roots and those in the PEM files `extra_roots`.
+    ///
+    /// # Errors
+    /// A file cannot be read or holds no certificate, or there is nothing to trust.
+    pub(crate) fn new(extra_roots: &[PathBuf]) -> Result<Self, RootsError> {
+        let mut store = RootCertStore::empty();
+        // Old platform roots may not parse; they are left out, as every other program leaves them out.
+        let (found, ignored) = store.add_parsable_certificates(roots::platform());
+        tracing::debug!(found, ignored, "read the platform's root certificates");
+        for path in extra_roots {
+            add(&mut store, path)?;
+        }
+        if store.is_empty() {
+            return Err(RootsError::Nothing);
+        }
+        if found == 0 {
+            tracing::warn!(
+                "the platform has no root certificates: only the configured ones are trusted"
+            );
+        }
+        Self::with_roots(store)
+    }
+
+    fn with_roots(store: RootCertStore) -> Result<Self, RootsError> {
+        let roots = store.len();
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(RootsError::Tls)?
+            .with_root_certificates(store)
+            .with_no_client_auth();
+        config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(SESSIONS)));
+        Ok(Self {
+            tls: TlsConnector::from(Arc::new(config)),
+            roots,
+        })
+    }
+
+    /// Speaks TLS on `stream` and verifies that the other side is `host`, within 10 s. `alpn` are the protocols to
+    /// offer; none: no such extension.
+    ///
+    /// # Errors
+    /// The other side is not `host` for all that we know, speaks no TLS, stalled, or went away.
+    pub(crate) async fn connect<S>(
+        &self,
+        stream: S,
+        host: &Host,
+        alpn: &[&[u8]],
+    ) -> Result<(TlsStream<S>, VerifiedName), UpstreamError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let name = ServerName::try_from(host.as_str().to_owned())
+            .map_err(|_invalid| UpstreamError::Name)?;
+        let alpn = alpn.iter().map(|&protocol| protocol.into()).collect();
+        let stream = timeout(DEADLINE, self.tls.with_alpn(alpn).connect(name, stream))
+            .await
+            .map_err(|_elapsed| UpstreamError::Timeout)??;
+        Ok((stream, VerifiedName::after_handshake(host.clone())))
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tls: _, roots } = self;
+        f.debug_struct("Connector")
+            .field("roots", roots)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why upstreams cannot be verified at all.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RootsError {
+    #[error(
+        "there are no root certificates to verify upstreams with: install ca-certificates, or configure `upstream: {{roots: [...]}}`"
+    )]
+    Nothing,
+    #[error("{}: no root certificate can be read from it", path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        source: pem::Error,
+    },
+    #[error("{}: a certificate in it cannot be a root", path.display())]
+    Certificate {
+        path: PathBuf,
+        #[source]
+        source: rustls::Error,
+    },
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+fn add(store: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {
+    for certificate in certificates(path).map_err(|source| RootsError::File {
+        path: path.into(),
+        source,
+    })? {
+        store
+            .add(certificate)
+            .map_err(|source| RootsError::Certificate {
+                path: path.into(),
+                source,
+            })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

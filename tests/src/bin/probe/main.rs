@@ -1,0 +1,64 @@
+//! Asks the network one question, as a program in a sandbox would, and prints the answer as JSON lines.
+//!
+//! It knows nothing of proxies; it trusts what `SSL_CERT_FILE` holds.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "standard output is this program's result"
+)]
+
+mod connect;
+mod datagram;
+mod login;
+mod message;
+mod request;
+mod tls;
+mod websocket;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    question: Question,
+}
+
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Opens TCP connections and tells who the peer is said to be.
+    Connect(connect::Arguments),
+    /// Sends datagrams.
+    Datagram(datagram::Datagram),
+    /// Asks a DNS server.
+    Dns(datagram::Dns),
+    /// Logs in to the gateway with the library tungstenite.
+    Login,
+    /// Logs in with messages cut in two, at every byte.
+    Split(message::Split),
+    /// Sends one long message with the token at its end.
+    Flood(message::Flood),
+    /// Sends messages as they are given, and prints what comes back.
+    Talk(message::Talk),
+    /// Sends one HTTP request.
+    Request(request::Arguments),
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().question {
+        Question::Connect(arguments) => connect::run(&arguments),
+        Question::Datagram(arguments) => datagram::send(&arguments),
+        Question::Dns(arguments) => datagram::ask(&arguments),
+        Question::Login => login::run(),
+        Question::Split(arguments) => message::split(&arguments),
+        Question::Flood(arguments) => message::flood(&arguments),
+        Question::Talk(arguments) => message::talk(&arguments),
+        Question::Request(arguments) => request::run(&arguments),
+    }
+}
+
+/// Prints one event.
+fn say(event: &Value) {
+    println!("{event}");
+}

@@ -1,0 +1,62 @@
+//! What really leaves a namespace, as tcpdump(8) sees it on every device.
+
+use std::{thread, time::Duration};
+
+use anyhow::Result;
+use rustix::process::Signal;
+
+use crate::{netns::Netns, process::Running};
+
+/// A capture under way in a namespace.
+#[derive(Debug)]
+pub struct Capture {
+    tcpdump: Running,
+}
+
+/// One packet on one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    pub device: String,
+    /// As tcpdump prints it.
+    pub text: String,
+}
+
+impl Capture {
+    /// Captures in a namespace on all devices, and returns when the capture runs.
+    ///
+    /// # Errors
+    /// tcpdump is not installed.
+    pub fn start(netns: &Netns) -> Result<Self> {
+        let mut command = netns.command("tcpdump");
+        // Neighbour discovery and the like belong to the kernel, not to a socket of the sandbox.
+        command.args(["-i", "any", "-nn", "-l", "-U", "-Z", "root"]);
+        command.arg("not icmp6 and not arp");
+        let tcpdump = Running::spawn(command)?;
+        tcpdump.wait_for_error_line("a running capture", |line| {
+            line.contains("listening on").then_some(())
+        })?;
+        Ok(Self { tcpdump })
+    }
+
+    /// Ends the capture.
+    ///
+    /// # Errors
+    /// tcpdump does not end.
+    pub fn finish(self) -> Result<Vec<Packet>> {
+        // libpcap hands packets over in blocks that are at most a second old.
+        thread::sleep(Duration::from_millis(1100));
+        self.tcpdump.signal(Signal::INT)?;
+        let output = self.tcpdump.finish()?.success()?;
+        Ok(output.stdout.lines().filter_map(parse).collect())
+    }
+}
+
+/// `12:00:00.000000 lo    In  IP 127.0.0.1.1 > 127.0.0.1.2: …`
+fn parse(line: &str) -> Option<Packet> {
+    let mut fields = line.split_whitespace();
+    fields.next()?;
+    Some(Packet {
+        device: fields.next()?.to_owned(),
+        text: line.to_owned(),
+    })
+}

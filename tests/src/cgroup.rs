@@ -1,0 +1,83 @@
+//! Control groups that a test makes and removes.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::{logs::complain, unique_name};
+
+/// A cgroup2 directory.
+#[derive(Debug)]
+pub struct Cgroup {
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// # Errors
+    /// Not root, or no cgroup2 is mounted.
+    pub fn new() -> Result<Self> {
+        crate::require_root()?;
+        let path = mount_point()?.join(unique_name("interceptor-test"));
+        fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file to which a process writes 0 in order to move itself here.
+    pub fn procs(&self) -> PathBuf {
+        self.path.join("cgroup.procs")
+    }
+
+    fn members(&self) -> Vec<Pid> {
+        fs::read_to_string(self.procs())
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| line.parse().ok().and_then(Pid::from_raw))
+            .collect()
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        loop {
+            for pid in self.members() {
+                // Gone meanwhile: as wanted.
+                if kill_process(pid, Signal::KILL).is_err() {
+                    continue;
+                }
+            }
+            match fs::remove_dir(&self.path) {
+                Ok(()) => return,
+                Err(error) if Instant::now() > deadline => {
+                    return complain(&format!("removing {}: {error}", self.path.display()));
+                }
+                Err(_) => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+}
+
+/// Where cgroup2 is mounted, in a unified or a hybrid hierarchy.
+///
+/// # Errors
+/// Nowhere.
+pub fn mount_point() -> Result<PathBuf> {
+    fs::read_to_string("/proc/self/mountinfo")?
+        .lines()
+        .find_map(|line| {
+            let (before, after) = line.split_once(" - ")?;
+            (after.split(' ').next() == Some("cgroup2"))
+                .then(|| before.split(' ').nth(4).map(PathBuf::from))?
+        })
+        .context("no cgroup2 is mounted")
+}

@@ -1,0 +1,86 @@
+//! The clients, in a place where an unprivileged user can run them.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::Result;
+
+use crate::{
+    process::Running,
+    programs::{built, client_packages, client_sources, copy},
+};
+
+/// What a sandbox holds instead of the token.
+pub const PLACEHOLDER: &str = "openshell:resolve:env:DISCORD_BOT_TOKEN";
+
+/// Copies of the clients and of the packages that they need.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    directory: PathBuf,
+}
+
+impl Clients {
+    /// Copies everything into `directory`.
+    ///
+    /// # Errors
+    /// Something is not built or not installed.
+    pub fn install(directory: &Path) -> Result<Self> {
+        let directory = directory.join("clients");
+        copy(&client_packages()?, &directory)?;
+        copy(&client_sources(), &directory)?;
+        copy(&built("probe")?, &directory.join("probe"))?;
+        Ok(Self { directory })
+    }
+
+    /// The npm library `ws`.
+    pub fn node(&self) -> Vec<String> {
+        vec!["node".into(), self.path("ws-client.mjs")]
+    }
+
+    /// The Python library `websockets`. Debian's interpreter: one under a user's home may be out of reach.
+    pub fn python(&self) -> Vec<String> {
+        vec![
+            "env".into(),
+            format!("PYTHONPATH={}", self.path("python")),
+            "/usr/bin/python3".into(),
+            self.path("websockets-client.py"),
+        ]
+    }
+
+    /// The Rust library `tungstenite` over rustls.
+    pub fn rust(&self) -> Vec<String> {
+        self.probe(&["login"])
+    }
+
+    /// A probe: one question to the network, answered as JSON.
+    pub fn probe(&self, arguments: &[&str]) -> Vec<String> {
+        let mut all = vec![self.path("probe")];
+        all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        all
+    }
+
+    /// Node's resolver.
+    pub fn resolve_with_node(&self, name: &str) -> Vec<String> {
+        vec!["node".into(), self.path("resolve.mjs"), name.into()]
+    }
+
+    /// A C library's resolver: `compiler` is `cc` for glibc, `musl-gcc` for musl.
+    ///
+    /// # Errors
+    /// The compiler is not installed.
+    pub fn resolve_with_c(&self, compiler: &str, name: &str) -> Result<Vec<String>> {
+        let program = self.path(&format!("resolve-{compiler}"));
+        if !Path::new(&program).exists() {
+            let mut command = Command::new(compiler);
+            command.args(["-o", &program, &self.path("resolve.c")]);
+            Running::spawn(command)?.finish()?.success()?;
+        }
+        Ok(vec![program, name.into()])
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.join(name).display().to_string()
+    }
+}

@@ -1,0 +1,241 @@
+//! A local gateway that behaves like Discord's, over TLS and over plain HTTP.
+//!
+//! It keeps a record of what it saw, and never prints a token.
+
+pub mod frame;
+mod http;
+pub mod record;
+mod session;
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use rustls::{ServerConfig, crypto::aws_lc_rs};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    runtime::{Builder, Runtime},
+};
+use tokio_rustls::TlsAcceptor;
+
+use self::{
+    record::{Bytes, Record, Seen, Token},
+    session::Session,
+};
+use crate::pki::{Authority, Resolver};
+
+#[derive(Clone)]
+pub struct Options {
+    /// What IDENTIFY has to carry.
+    pub token: String,
+    pub heartbeat_interval: Duration,
+    /// Bytes of a message above which the session is closed with 4002; Discord's limit is 4096.
+    pub largest_payload: Option<usize>,
+}
+
+impl Options {
+    /// Discord's own limits.
+    pub fn new(token: &str) -> Self {
+        Self {
+            token: token.to_owned(),
+            heartbeat_interval: Duration::from_millis(41_250),
+            largest_payload: Some(4096),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            token: _,
+            heartbeat_interval,
+            largest_payload,
+        } = self;
+        f.debug_struct("Options")
+            .field("heartbeat_interval", heartbeat_interval)
+            .field("largest_payload", largest_payload)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    record: Record,
+    connections: AtomicU64,
+}
+
+/// A running gateway; it stops when dropped.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    authority: Arc<Authority>,
+    tls: TlsAcceptor,
+    address: SocketAddr,
+    runtime: Runtime,
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gateway")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gateway {
+    /// Listens on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// No port, no threads or no randomness to be had.
+    pub fn start(options: Options) -> Result<Self> {
+        Self::start_on(options, TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+    }
+
+    /// Serves TLS on a listener, which may belong to another network namespace.
+    ///
+    /// # Errors
+    /// No threads or no randomness to be had.
+    pub fn start_on(options: Options, listener: TcpListener) -> Result<Self> {
+        let authority = Arc::new(Authority::new("test authority of the gateway")?);
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(Resolver::new(Arc::clone(&authority))));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let gateway = Self {
+            shared: Arc::new(Shared {
+                options,
+                record: Record::default(),
+                connections: AtomicU64::new(0),
+            }),
+            authority,
+            tls: TlsAcceptor::from(Arc::new(config)),
+            address: listener.local_addr()?,
+            runtime: Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .context("starting the gateway's runtime")?,
+        };
+        gateway.listen(listener)?;
+        Ok(gateway)
+    }
+
+    /// Serves TLS on one more listener.
+    ///
+    /// # Errors
+    /// The listener is broken.
+    pub fn listen(&self, listener: TcpListener) -> Result<()> {
+        let tls = self.tls.clone();
+        self.accept(listener, move |shared, stream, connection| {
+            let tls = tls.clone();
+            async move {
+                let stream = tls.accept(stream).await.context("TLS handshake")?;
+                let sni = stream.get_ref().1.server_name().unwrap_or_default();
+                shared.record.add(Seen::Connected {
+                    connection,
+                    sni: sni.to_owned(),
+                });
+                serve(&shared, stream, connection).await
+            }
+        })
+    }
+
+    /// Serves plain HTTP on a free port of 127.0.0.1, and tells which.
+    ///
+    /// # Errors
+    /// No port to be had.
+    pub fn listen_plain(&self) -> Result<SocketAddr> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        self.accept(listener, |shared, stream, connection| async move {
+            serve(&shared, stream, connection).await
+        })?;
+        Ok(address)
+    }
+
+    fn accept<F, C>(&self, listener: TcpListener, carry: C) -> Result<()>
+    where
+        C: Fn(Arc<Shared>, TcpStream, u64) -> F + Send + 'static,
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        listener.set_nonblocking(true)?;
+        let shared = Arc::clone(&self.shared);
+        let _entered = self.runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        self.runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let connection = shared.connections.fetch_add(1, Ordering::Relaxed);
+                let record = Arc::clone(&shared);
+                let serving = carry(Arc::clone(&shared), stream, connection);
+                tokio::spawn(async move {
+                    if let Err(error) = serving.await {
+                        let error = format!("{error:#}");
+                        record.record.add(Seen::Failed { connection, error });
+                    }
+                });
+            }
+        });
+        Ok(())
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    pub fn record(&self) -> &Record {
+        &self.shared.record
+    }
+
+    /// The token that logs in.
+    pub fn token(&self) -> &str {
+        &self.shared.options.token
+    }
+}
+
+/// Serves requests until one upgrades, then the session.
+async fn serve(
+    shared: &Shared,
+    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+    connection: u64,
+) -> Result<()> {
+    while let Some(request) = http::read(&mut stream).await? {
+        let token = request.authorization.as_deref().map(|value| {
+            let presented = value.strip_prefix("Bot ").unwrap_or(value);
+            Token::judge(presented, &shared.options.token)
+        });
+        shared.record.add(Seen::Request {
+            connection,
+            line: request.line.clone(),
+            head: Bytes(request.head.clone()),
+            token,
+        });
+        if let Some(key) = &request.websocket_key {
+            http::switch(&mut stream, key).await?;
+            return Session::new(stream, shared, connection).serve().await;
+        }
+        let authorised = token == Some(Token::Real)
+            && request
+                .authorization
+                .as_deref()
+                .is_some_and(|value| value.starts_with("Bot "));
+        http::answer(&mut stream, &request, authorised).await?;
+        if !request.keep_alive {
+            break;
+        }
+    }
+    Ok(())
+}

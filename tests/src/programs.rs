@@ -1,0 +1,64 @@
+//! Where the built programs and the clients' packages are.
+
+use std::{
+    env, fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// A program of this workspace, built beside the running one.
+///
+/// # Errors
+/// It has not been built.
+pub fn built(name: &str) -> Result<PathBuf> {
+    let running = env::current_exe()?;
+    let mut directory = running.parent().context("a program without a directory")?;
+    if directory.ends_with("deps") {
+        directory = directory.parent().unwrap_or(directory);
+    }
+    let path = directory.join(name);
+    ensure!(
+        path.exists(),
+        "{} is not built: run `cargo xtask test`, or `cargo build --workspace` first",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Sources of the clients.
+pub fn client_sources() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("clients")
+}
+
+/// Packages that the clients need, as `cargo xtask` installs them.
+///
+/// # Errors
+/// They are not installed.
+pub fn client_packages() -> Result<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients");
+    ensure!(
+        path.exists(),
+        "the clients' packages are not installed: run `cargo xtask clients`"
+    );
+    Ok(path.canonicalize()?)
+}
+
+/// Copies a file, or a directory with all that it holds, readable by everybody.
+///
+/// # Errors
+/// Something cannot be read or written.
+pub fn copy(from: &Path, to: &Path) -> Result<()> {
+    let context = || format!("copying {} to {}", from.display(), to.display());
+    if from.is_dir() {
+        fs::create_dir_all(to).with_context(context)?;
+        for entry in fs::read_dir(from).with_context(context)? {
+            let entry = entry?;
+            copy(&entry.path(), &to.join(entry.file_name()))?;
+        }
+    } else {
+        fs::copy(from, to).with_context(context)?;
+    }
+    fs::set_permissions(to, fs::Permissions::from_mode(0o755)).with_context(context)
+}

@@ -1,0 +1,3 @@
+//! End-to-end tests on this kernel, with real clients. They need root, and run one at a time.
+
+mod gateway;

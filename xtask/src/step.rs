@@ -1,0 +1,58 @@
+//! Commands run one after the other, each announced in a line.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+/// The workspace's directory.
+pub(crate) fn root() -> PathBuf {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().unwrap_or(manifest).to_owned()
+}
+
+/// The cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
+    command.current_dir(root());
+    command
+}
+
+pub(crate) fn announce(what: &str) {
+    println!("==> {what}");
+}
+
+/// Announces a command and runs it to its end.
+///
+/// # Errors
+/// It cannot be started or fails.
+pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
+    announce(what);
+    let status = command
+        .status()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    ensure!(status.success(), "{what}: {status}");
+    Ok(())
+}
+
+/// Builds every program of the workspace.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn build() -> Result<()> {
+    run(
+        "building (the first time takes a few minutes)",
+        cargo().args(["build", "--workspace", "--bins"]),
+    )
+}
+
+/// A program that [`build`] made.
+pub(crate) fn built(name: &str) -> PathBuf {
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    target.join("debug").join(name)
+}

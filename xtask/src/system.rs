@@ -1,0 +1,88 @@
+//! What a machine needs beside Rust, installed by apt where there is apt.
+
+use std::{env, path::Path, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::step;
+
+/// A program or file, and the Debian package that has it.
+pub(crate) struct Need {
+    thing: &'static str,
+    package: &'static str,
+}
+
+const fn need(thing: &'static str, package: &'static str) -> Need {
+    Need { thing, package }
+}
+
+/// For the demo.
+pub(crate) const DEMO: &[Need] = &[
+    need("ip", "iproute2"),
+    need("nsenter", "util-linux"),
+    need("setpriv", "util-linux"),
+    need("node", "nodejs"),
+    need("npm", "npm"),
+    need("/usr/bin/python3", "python3"),
+    need("/usr/lib/python3/dist-packages/pip", "python3-pip"),
+];
+
+/// For the tests, beside what the demo needs.
+pub(crate) const TESTS: &[Need] = &[
+    need("tcpdump", "tcpdump"),
+    need("sysctl", "procps"),
+    need("cc", "gcc"),
+    need("musl-gcc", "musl-tools"),
+];
+
+/// Installs whatever of `needs` is missing.
+///
+/// # Errors
+/// Something is missing and cannot be installed; the message names the packages.
+pub(crate) fn install(needs: &[Need]) -> Result<()> {
+    let mut packages: Vec<&str> = needs
+        .iter()
+        .filter(|need| !is_there(need.thing))
+        .map(|need| need.package)
+        .collect();
+    packages.dedup();
+    if packages.is_empty() {
+        return Ok(());
+    }
+    if !is_there("apt-get") {
+        bail!(
+            "missing, and no apt-get to install it: {}",
+            packages.join(", ")
+        );
+    }
+    step::run(
+        "looking for packages",
+        Command::new("apt-get").args(["update", "-qq"]),
+    )?;
+    step::run(
+        &format!("installing {}", packages.join(", ")),
+        Command::new("apt-get")
+            .args(["install", "-y", "-qq", "--no-install-recommends"])
+            .args(&packages)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+}
+
+/// Whether a program is in `PATH`, or a file where it is said to be.
+pub(crate) fn is_there(thing: &str) -> bool {
+    if thing.starts_with('/') {
+        return Path::new(thing).exists();
+    }
+    env::var_os("PATH")
+        .is_some_and(|path| env::split_paths(&path).any(|directory| directory.join(thing).exists()))
+}
+
+/// # Errors
+/// The caller is not root.
+pub(crate) fn require_root() -> Result<()> {
+    let output = Command::new("id").arg("-u").output()?;
+    if output.stdout.trim_ascii() != b"0" {
+        bail!("this needs root, for namespaces, cgroups and BPF: run it with sudo");
+    }
+    Ok(())
+}
