@@ -116,16 +116,25 @@ impl Confinement {
         })
     }
 
-    /// Has the command join the cgroup and the namespace and drop privileges before it runs. The standard library
-    /// already gives it default signal dispositions and an empty mask.
+    /// Has the command join the cgroup and the namespace, treat signals as usual and drop privileges before it runs.
+    /// The standard library has already given it an empty signal mask.
     pub(crate) fn apply(self, command: &mut Command) {
         let enter = move || {
             join(self.procs.as_fd())?;
             move_into_link_name_space(self.netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            default_signals();
             self.credentials.assume()
         };
         // SAFETY: system calls on descriptors and memory prepared before, no allocation, no lock.
         unsafe { command.pre_exec(enter) };
+    }
+}
+
+/// What is ignored stays ignored over exec, and what a supervisor ignores is not the command's business.
+fn default_signals() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: sets no handler. KILL, STOP and those that the C library keeps for itself are refused.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
     }
 }
 
@@ -179,7 +188,9 @@ mod tests {
         }
         assert_eq!(field("NoNewPrivs"), "1");
         assert!(!field("Groups").split(' ').any(|group| group == "0"));
-        assert_eq!(field("SigIgn"), "0000000000000000");
+        // The C library keeps two for itself and does not touch their dispositions.
+        let ignored = u64::from_str_radix(&field("SigIgn"), 16).unwrap();
+        assert_eq!(ignored & !(0b11 << 31), 0, "{ignored:x}");
     }
 
     #[tokio::test]
