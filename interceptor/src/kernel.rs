@@ -23,6 +23,7 @@ mod process;
 mod programs;
 mod selftest;
 
+pub(crate) use bpffs::PinsError;
 pub(crate) use cgroup::{Cgroup, CgroupError, Hierarchy};
 pub(crate) use credentials::{Credentials, CredentialsError};
 pub(crate) use events::{Event, Events, NetnsAppeared};

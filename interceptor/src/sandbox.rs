@@ -18,14 +18,14 @@ mod tests;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use tokio::{
     runtime::Handle,
     sync::Mutex,
-    task::{AbortHandle, JoinError},
+    task::{JoinError, JoinHandle},
     time::{MissedTickBehavior, interval},
 };
 
@@ -109,7 +109,7 @@ pub(crate) struct Registry<S> {
     inner: Arc<Inner<S>>,
     /// Callers may live on another runtime; sockets and tasks belong to this one.
     runtime: Handle,
-    tasks: Vec<AbortHandle>,
+    tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl<S: Service> Registry<S> {
@@ -143,13 +143,13 @@ impl<S: Service> Registry<S> {
         });
         inner.adopt_all().await?;
         let tasks = vec![
-            tokio::spawn(Arc::clone(&inner).watch(events)).abort_handle(),
-            tokio::spawn(Arc::clone(&inner).keep_sweeping()).abort_handle(),
+            tokio::spawn(Arc::clone(&inner).watch(events)),
+            tokio::spawn(Arc::clone(&inner).keep_sweeping()),
         ];
         Ok(Self {
             inner,
             runtime: Handle::current(),
-            tasks,
+            tasks: tasks.into(),
         })
     }
 
@@ -195,16 +195,29 @@ impl<S: Service> Registry<S> {
 
     /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them.
     pub(crate) async fn shutdown(&self) {
-        for task in &self.tasks {
+        for task in self.take_tasks() {
             task.abort();
+            // Only then has it let go of the pins, which the next daemon may wait for.
+            if let Err(error) = task.await
+                && error.is_panic()
+            {
+                tracing::error!(%error, "a task of the registry has panicked");
+            }
         }
-        self.inner.state.lock().await.namespaces.close_all();
+        self.inner.state.lock().await.namespaces.close_all().await;
+    }
+}
+
+impl<S> Registry<S> {
+    fn take_tasks(&self) -> Vec<JoinHandle<()>> {
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *tasks)
     }
 }
 
 impl<S> Drop for Registry<S> {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        for task in self.take_tasks() {
             task.abort();
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
     thread,
     time::{Duration, Instant},
 };
@@ -29,24 +29,32 @@ pub(super) struct Tether {
 }
 
 impl Child {
-    /// Forks; the child runs `body` and exits.
+    /// Forks; the child runs `body` and exits. Of the parent's descriptors it keeps `kept` and the standard ones, so
+    /// that nothing stays open by it: no listener, no lock, not its own leash.
     ///
     /// # Safety
     /// `body` calls only what is async-signal-safe (signal-safety(7)), does not allocate and does not panic: the
     /// other threads of this process do not exist in the child, and what they had locked stays locked.
-    pub(super) unsafe fn fork(body: impl FnOnce(&Tether) -> io::Result<()>) -> io::Result<Self> {
+    pub(super) unsafe fn fork(
+        kept: &[BorrowedFd<'_>],
+        body: impl FnOnce(&Tether) -> io::Result<()>,
+    ) -> io::Result<Self> {
         let (reports, child_reports) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let (child_leash, leash) = pipe_with(PipeFlags::CLOEXEC)?;
         let tether = Tether {
             reports: child_reports,
             leash: child_leash,
         };
+        let own = [tether.reports.as_raw_fd(), tether.leash.as_raw_fd()];
+        let surplus = gaps(kept.iter().map(AsRawFd::as_raw_fd).chain(own).collect());
         // SAFETY: the child goes no further than the arm below, by the caller's promise.
         match unsafe { libc::fork() } {
             -1 => Err(io::Error::last_os_error()),
             0 => {
-                // SAFETY: the child's copy, without which it would hold its own leash; nothing here uses it again.
-                drop(unsafe { OwnedFd::from_raw_fd(leash.as_raw_fd()) });
+                for (first, last) in &surplus {
+                    // SAFETY: closes copies of descriptors that nothing in the child uses. Before Linux 5.9 they stay.
+                    unsafe { libc::syscall(libc::SYS_close_range, *first, *last, 0) };
+                }
                 let status = i32::from(body(&tether).is_err());
                 // SAFETY: always sound; runs no destructors and no exit handlers of the parent's.
                 unsafe { libc::_exit(status) }
@@ -84,6 +92,21 @@ impl Child {
             }
         }
     }
+}
+
+/// The ranges of descriptors above the standard ones that are none of `kept`.
+fn gaps(mut kept: Vec<RawFd>) -> Vec<(libc::c_uint, libc::c_uint)> {
+    kept.sort_unstable();
+    let mut first = 3;
+    let mut gaps = Vec::new();
+    for fd in kept.into_iter().map(i32::unsigned_abs) {
+        if first < fd {
+            gaps.push((first, fd - 1));
+        }
+        first = first.max(fd + 1);
+    }
+    gaps.push((first, libc::c_uint::MAX));
+    gaps
 }
 
 impl Drop for Child {
@@ -126,7 +149,7 @@ mod tests {
             tether.wait()
         };
         // SAFETY: system calls only.
-        let child = unsafe { Child::fork(body) }.unwrap();
+        let child = unsafe { Child::fork(&[], body) }.unwrap();
         assert_eq!(&child.report::<4>(deadline()).unwrap(), b"here");
         let pid = child.pid();
         assert!(std::path::Path::new(&format!("/proc/{pid}")).exists());
@@ -135,9 +158,17 @@ mod tests {
     }
 
     #[test]
+    fn the_gaps_are_what_is_not_kept() {
+        let max = libc::c_uint::MAX;
+        assert_eq!(gaps(vec![]), [(3, max)]);
+        assert_eq!(gaps(vec![7, 3, 8, 7]), [(4, 6), (9, max)]);
+        assert_eq!(gaps(vec![0, 5]), [(3, 4), (6, max)]);
+    }
+
+    #[test]
     fn a_child_that_ends_without_a_report_is_noticed() {
         // SAFETY: does nothing.
-        let child = unsafe { Child::fork(|_| Err(io::ErrorKind::Other.into())) }.unwrap();
+        let child = unsafe { Child::fork(&[], |_| Err(io::ErrorKind::Other.into())) }.unwrap();
         let error = child.report::<4>(deadline()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }

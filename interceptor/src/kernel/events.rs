@@ -94,6 +94,7 @@ fn reason(kind: u32) -> &'static str {
         event::DENIED_UNKNOWN_SANDBOX => "the sandbox is being detached",
         event::DENIED_FAMILY => "a DNS query over IPv6 in a network namespace without IPv6",
         event::DENIED_INTERNAL => "the kernel could not judge it",
+        event::DENIED_LOOPBACK => "loopback of a network namespace that others share: try again",
         _ => "a reason that this release does not know",
     }
 }
@@ -137,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_denial_of_the_abi_has_words() {
-        for kind in event::DENIED_PROTOCOL..=event::DENIED_INTERNAL {
+        for kind in event::DENIED_PROTOCOL..=event::DENIED_LOOPBACK {
             assert!(!reason(kind).contains("does not know"), "{kind}");
         }
     }

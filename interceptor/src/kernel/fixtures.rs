@@ -1,7 +1,10 @@
 //! Places that tests make and clean up: directories of pins, cgroups, network namespaces.
 
+mod visitor;
+
 use std::{
     fs,
+    net::{Ipv4Addr, TcpListener},
     ops::Deref,
     path::{Path, PathBuf},
     sync::mpsc::{Sender, channel},
@@ -10,7 +13,9 @@ use std::{
 
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
 
-use super::{Cgroup, Hierarchy, Netns, Task};
+pub(crate) use visitor::{Errand, Visitor};
+
+use super::{Cgroup, Hierarchy, Netns, Task, loopback};
 
 /// A `--bpf-dir` of one test's own, removed with everything in it.
 #[derive(Debug)]
@@ -60,7 +65,7 @@ impl Drop for ScratchCgroup {
     }
 }
 
-/// A new network namespace with lo down, and a thread of this process in it.
+/// A new network namespace, and a thread of this process in it.
 #[derive(Debug)]
 pub(crate) struct Isolated {
     netns: Netns,
@@ -70,7 +75,15 @@ pub(crate) struct Isolated {
 }
 
 impl Isolated {
+    /// With lo up, as container engines leave it.
     pub(crate) fn new() -> Self {
+        let place = Self::bare();
+        place.netns.within(loopback::bring_up).unwrap().unwrap();
+        place
+    }
+
+    /// With lo down, as the kernel makes it.
+    pub(crate) fn bare() -> Self {
         let (arrived, arrival) = channel();
         let (release, released) = channel::<()>();
         let thread = thread::spawn(move || {
@@ -90,6 +103,20 @@ impl Isolated {
             release: Some(release),
             thread: Some(thread),
         }
+    }
+
+    /// A service in the namespace.
+    pub(crate) fn listen(&self, port: u16) -> TcpListener {
+        let open = || TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        self.netns.within(open).unwrap().unwrap()
+    }
+
+    pub(crate) fn disable_v6(&self) {
+        let switch = "/proc/sys/net/ipv6/conf/all/disable_ipv6";
+        self.netns
+            .within(|| fs::write(switch, "1"))
+            .unwrap()
+            .unwrap();
     }
 
     pub(crate) fn netns(&self) -> &Netns {

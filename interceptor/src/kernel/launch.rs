@@ -73,7 +73,7 @@ impl Holder {
             tether.wait()
         };
         // SAFETY: `body` makes system calls on descriptors and memory prepared above, and allocates nothing.
-        let child = unsafe { Child::fork(body) }.map_err(LaunchError::Fork)?;
+        let child = unsafe { Child::fork(&[procs.as_fd()], body) }.map_err(LaunchError::Fork)?;
         let report = child.report(Instant::now() + DEADLINE);
         match report.map(i32::from_ne_bytes).map_err(LaunchError::Fork)? {
             0 => {}
@@ -116,16 +116,25 @@ impl Confinement {
         })
     }
 
-    /// Has the command join the cgroup and the namespace and drop privileges before it runs. The standard library
-    /// already gives it default signal dispositions and an empty mask.
+    /// Has the command join the cgroup and the namespace, treat signals as usual and drop privileges before it runs.
+    /// The standard library has already given it an empty signal mask.
     pub(crate) fn apply(self, command: &mut Command) {
         let enter = move || {
             join(self.procs.as_fd())?;
             move_into_link_name_space(self.netns.as_fd(), Some(LinkNameSpaceType::Network))?;
+            default_signals();
             self.credentials.assume()
         };
         // SAFETY: system calls on descriptors and memory prepared before, no allocation, no lock.
         unsafe { command.pre_exec(enter) };
+    }
+}
+
+/// What is ignored stays ignored over exec, and what a supervisor ignores is not the command's business.
+fn default_signals() {
+    for number in 1..=libc::SIGRTMAX() {
+        // SAFETY: sets no handler. KILL, STOP and those that the C library keeps for itself are refused.
+        unsafe { libc::signal(number, libc::SIG_DFL) };
     }
 }
 
@@ -139,8 +148,69 @@ fn enter_new(procs: BorrowedFd<'_>, network: Network) -> io::Result<()> {
     Ok(())
 }
 
-/// 0 stands for the process that writes it (cgroups(7)).
-fn join(procs: BorrowedFd<'_>) -> io::Result<()> {
+/// Moves the calling process into a cgroup. Async-signal-safe.
+pub(super) fn join(procs: BorrowedFd<'_>) -> io::Result<()> {
+    // 0 stands for the process that writes it (cgroups(7)).
     retry_on_intr(|| write(procs, b"0"))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::fixtures::ScratchCgroup;
+
+    async fn run(cgroup: &Cgroup, network: Network, script: &str) -> String {
+        let nobody = Credentials::of("nobody").unwrap();
+        let holder = Holder::start(cgroup, network, &nobody).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        let place = Confinement::new(cgroup, holder.netns(), nobody).unwrap();
+        place.apply(&mut command);
+        let output = command.output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    #[tokio::test]
+    async fn kernel_a_command_has_no_privileges_and_cannot_gain_any() {
+        let cgroup = ScratchCgroup::new("confined");
+        let status = run(&cgroup, Network::Own, "cat /proc/self/status").await;
+        let field = |name: &str| {
+            let mut lines = status.lines();
+            let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            value.unwrap().trim().to_owned()
+        };
+        let nobody = Credentials::of("nobody").unwrap().uid();
+        assert_eq!(field("Uid"), [nobody.to_string().as_str(); 4].join("\t"));
+        for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(field(set), "0000000000000000", "{set}");
+        }
+        assert_eq!(field("NoNewPrivs"), "1");
+        assert!(!field("Groups").split(' ').any(|group| group == "0"));
+        // The C library keeps two for itself and does not touch their dispositions.
+        let ignored = u64::from_str_radix(&field("SigIgn"), 16).unwrap();
+        assert_eq!(ignored & !(0b11 << 31), 0, "{ignored:x}");
+    }
+
+    #[tokio::test]
+    async fn kernel_a_command_is_in_its_cgroup_and_sees_no_device_but_lo() {
+        let cgroup = ScratchCgroup::new("placed");
+        let script = "cat /proc/self/cgroup; tail -n +3 /proc/net/dev";
+        let seen = run(&cgroup, Network::Own, script).await;
+        let name = cgroup.path().file_name().unwrap().to_str().unwrap();
+        assert!(seen.contains(&format!("0::/{name}\n")), "{seen}");
+        let devices = seen.lines().filter(|line| line.contains(": ")).count();
+        assert_eq!(devices, 1, "{seen}");
+        assert!(seen.contains("lo:"), "{seen}");
+        assert_eq!(cgroup.processes(), [0_u32; 0]);
+    }
+
+    #[tokio::test]
+    async fn kernel_a_command_may_stay_in_the_namespace_of_the_host() {
+        let cgroup = ScratchCgroup::new("host");
+        let seen = run(&cgroup, Network::Host, "readlink /proc/self/ns/net").await;
+        let own = std::fs::read_link("/proc/self/ns/net").unwrap();
+        assert_eq!(seen.trim(), own.to_str().unwrap());
+    }
 }

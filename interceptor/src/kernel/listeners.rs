@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn kernel_listeners_take_the_wanted_port_on_both_families_with_lo_down() {
-        let place = Isolated::new();
+        let place = Isolated::bare();
         let listeners = Listeners::open(place.netns(), 61913).unwrap();
         assert_eq!(listeners.port, 61913);
         let v6 = listeners.v6.unwrap();
@@ -186,11 +186,7 @@ mod tests {
     #[test]
     fn kernel_a_namespace_without_ipv6_gets_listeners_on_ipv4_alone() {
         let place = Isolated::new();
-        place
-            .netns()
-            .within(|| std::fs::write("/proc/sys/net/ipv6/conf/all/disable_ipv6", "1"))
-            .unwrap()
-            .unwrap();
+        place.disable_v6();
         let listeners = Listeners::open(place.netns(), 61913).unwrap();
         assert_eq!(listeners.port, 61913);
         assert!(listeners.v6.is_none());
@@ -209,7 +205,6 @@ mod tests {
             let squatter = place
                 .netns()
                 .within(|| {
-                    loopback::bring_up().unwrap();
                     if tcp {
                         OwnedFd::from(TcpListener::bind(address).unwrap())
                     } else {

@@ -3,7 +3,7 @@
 //! In a scratch cgroup and with maps of its own, a child connects over loopback. If the daemon cannot tell from what
 //! arrives who connected and where to, the programs and the daemon do not speak the same language, and it must not run.
 
-mod probe;
+pub(super) mod probe;
 
 use std::{
     io,

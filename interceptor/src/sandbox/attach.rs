@@ -109,7 +109,7 @@ impl<S: Service> Inner<S> {
         };
         state.sandboxes.insert(id, sandbox.clone());
         if let Err(error) = self.close(&mut state, id, &sandbox).await {
-            self.undo(&mut state, id);
+            self.undo(&mut state, id).await;
             return Err(error);
         }
         let report = state.report(id, &sandbox);
@@ -169,9 +169,9 @@ impl<S: Service> Inner<S> {
     }
 
     /// Takes back what a failed attach has done; the links have undone themselves.
-    fn undo(&self, state: &mut State, id: SandboxId) {
+    async fn undo(&self, state: &mut State, id: SandboxId) {
         state.sandboxes.remove(&id);
-        self.clear_out(state, id);
+        self.clear_out(state, id).await;
     }
 
     pub(super) async fn detach(&self, sandbox: &str) -> Result<SandboxReport, DetachError> {
@@ -186,7 +186,7 @@ impl<S: Service> Inner<S> {
             .await
             .map_err(|_stopped| DetachError::Stopping)??;
         state.sandboxes.remove(&id);
-        self.clear_out(&mut state, id);
+        self.clear_out(&mut state, id).await;
         tracing::info!(sandbox = %id, name = %found.name, "detached: it is open again");
         Ok(report)
     }
@@ -200,7 +200,7 @@ impl<S: Service> Inner<S> {
         match blocking(move || programs.detach(id, cgroup)).await {
             Ok(Ok(())) => {
                 state.sandboxes.remove(&id);
-                self.clear_out(state, id);
+                self.clear_out(state, id).await;
             }
             Ok(Err(error)) => {
                 tracing::error!(sandbox = %id, %error, "cannot remove what is left of a sandbox");
@@ -210,9 +210,12 @@ impl<S: Service> Inner<S> {
     }
 
     /// Listeners that nobody else uses, connections and state of a sandbox.
-    fn clear_out(&self, state: &mut State, id: SandboxId) {
-        for cookie in state.namespaces.leave(id) {
-            self.release(state, cookie);
+    async fn clear_out(&self, state: &mut State, id: SandboxId) {
+        // Another sandbox may have come into a namespace without a word: only the first one is announced.
+        let parts = self.survey(state);
+        let survey = blocking(move || Survey::take(parts.0, parts.1)).await;
+        for cookie in state.namespaces.leave(id, survey.ok().as_ref()) {
+            self.release(state, cookie).await;
         }
         self.service.dismiss(id);
         if let Err(error) = self.store.remove(id) {

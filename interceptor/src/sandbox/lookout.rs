@@ -171,18 +171,18 @@ impl<S: Service> Inner<S> {
             }
         }
         for cookie in empty {
-            self.release(&mut state, cookie);
+            self.release(&mut state, cookie).await;
         }
         self.expire(&state);
     }
 
     /// Closes the listeners of a namespace, which may be what keeps it alive. The entry goes first: a socket that
     /// appears now announces the namespace again, and that is answered after this.
-    pub(super) fn release(&self, state: &mut State, cookie: NetnsCookie) {
+    pub(super) async fn release(&self, state: &mut State, cookie: NetnsCookie) {
         if let Err(error) = self.programs.remove_netns(cookie) {
             tracing::error!(netns = %cookie, %error, "cannot remove a namespace from the maps");
         }
-        state.namespaces.remove(cookie);
+        state.namespaces.close(cookie).await;
         tracing::info!(netns = %cookie, "stopped listening");
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 
-use super::report::NetnsReport;
+use super::{report::NetnsReport, survey::Survey};
 use crate::{
     address::{NetnsCookie, SandboxId},
     kernel::{NetnsEntry, NetnsInode, NetnsState},
@@ -24,7 +24,7 @@ pub(super) struct Namespace {
     pub(super) private: bool,
     pub(super) users: BTreeSet<SandboxId>,
     empty_sweeps: u32,
-    _loops: JoinSet<()>,
+    loops: JoinSet<()>,
 }
 
 impl Namespace {
@@ -41,7 +41,7 @@ impl Namespace {
             private: entry.private,
             users: BTreeSet::from([user]),
             empty_sweeps: 0,
-            _loops: loops,
+            loops,
         }
     }
 
@@ -78,13 +78,18 @@ impl Namespaces {
         self.0.get_mut(&cookie)
     }
 
-    /// Closes the listeners.
-    pub(super) fn remove(&mut self, cookie: NetnsCookie) {
-        self.0.remove(&cookie);
+    /// Closes the listeners, and waits for it: the port is free when this returns.
+    pub(super) async fn close(&mut self, cookie: NetnsCookie) {
+        if let Some(mut namespace) = self.0.remove(&cookie) {
+            namespace.loops.shutdown().await;
+        }
     }
 
-    pub(super) fn close_all(&mut self) {
-        self.0.clear();
+    pub(super) async fn close_all(&mut self) {
+        let all: Vec<_> = self.0.keys().copied().collect();
+        for cookie in all {
+            self.close(cookie).await;
+        }
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NetnsCookie, &mut Namespace)> {
@@ -105,11 +110,17 @@ impl Namespaces {
         used.count() >= LIMIT
     }
 
-    /// Strikes a sandbox out; what nobody else uses is returned, to be let go.
-    pub(super) fn leave(&mut self, id: SandboxId) -> Vec<NetnsCookie> {
+    /// Strikes a sandbox out. What nobody uses any more, by what is known and by a new look, is returned, to be closed.
+    pub(super) fn leave(&mut self, id: SandboxId, survey: Option<&Survey>) -> Vec<NetnsCookie> {
         let mut unused = Vec::new();
         for (cookie, namespace) in &mut self.0 {
-            if namespace.users.remove(&id) && namespace.users.is_empty() {
+            if !namespace.users.remove(&id) {
+                continue;
+            }
+            if let Some(survey) = survey {
+                namespace.users.extend(survey.users(namespace.inode));
+            }
+            if namespace.users.is_empty() {
                 unused.push(*cookie);
             }
         }

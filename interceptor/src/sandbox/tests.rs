@@ -1,1 +1,128 @@
+//! Sandboxes on the real kernel, in cgroups, namespaces and directories of pins that each test makes and removes.
 
+mod adoption;
+mod capture;
+mod lives;
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::net::TcpStream;
+
+use super::{Attach, Registry, Service, Settings, StartError, Target};
+use crate::{
+    address::SandboxId,
+    flow::{EnrollError, KernelDenial, Origin},
+    kernel::{
+        Cgroup, LoadError, PinsError,
+        fixtures::{ScratchPins, Visitor},
+    },
+    secrets::SecretName,
+};
+
+/// A service that keeps every connection open and remembers it, and answers every question with itself.
+#[derive(Debug, Default)]
+struct Recorder {
+    served: Mutex<Vec<Origin>>,
+    asked: Mutex<Vec<Origin>>,
+    denied: Mutex<Vec<KernelDenial>>,
+}
+
+impl Service for Recorder {
+    fn enroll(&self, _: SandboxId, name: &str, _: &[SecretName]) -> Result<(), EnrollError> {
+        if name == "unknown" {
+            return Err(EnrollError::UnknownSandbox(name.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn dismiss(&self, _: SandboxId) {}
+
+    fn report(&self, denial: KernelDenial) {
+        self.denied.lock().unwrap().push(denial);
+    }
+
+    async fn serve(self: Arc<Self>, client: TcpStream, origin: Origin) {
+        self.served.lock().unwrap().push(origin);
+        client.readable().await.unwrap();
+    }
+
+    async fn answer(self: Arc<Self>, query: &[u8], origin: &Origin) -> Option<Vec<u8>> {
+        self.asked.lock().unwrap().push(origin.clone());
+        Some(query.to_owned())
+    }
+}
+
+/// The directories that outlive a daemon.
+struct House {
+    run_dir: tempfile::TempDir,
+    pins: ScratchPins,
+}
+
+impl House {
+    fn new(test: &str) -> Self {
+        Self {
+            run_dir: tempfile::tempdir().unwrap(),
+            pins: ScratchPins::new(test),
+        }
+    }
+
+    async fn start(&self) -> (Registry<Recorder>, Arc<Recorder>) {
+        start(self.run_dir.path(), self.pins.path()).await
+    }
+}
+
+async fn start(run_dir: &Path, bpf_dir: &Path) -> (Registry<Recorder>, Arc<Recorder>) {
+    let settings = Settings {
+        run_dir: run_dir.to_owned(),
+        bpf_dir: bpf_dir.to_owned(),
+    };
+    let recorder = Arc::new(Recorder::default());
+    loop {
+        match Registry::start(settings.clone(), Arc::clone(&recorder)).await {
+            Ok(registry) => return (registry, recorder),
+            // A child that another test has forked meanwhile holds a copy of the lock until it ends.
+            Err(StartError::Load(LoadError::Pins(PinsError::Held(_)))) => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            Err(error) => panic!("{error}: {error:?}"),
+        }
+    }
+}
+
+fn request(name: &str, cgroup: &Cgroup) -> Attach {
+    Attach {
+        name: name.to_owned(),
+        target: Target::Cgroup(cgroup.path().to_owned()),
+        secrets: Vec::new(),
+    }
+}
+
+fn address(text: &str) -> SocketAddr {
+    text.parse().unwrap()
+}
+
+/// Waits for what another task or process is about to do.
+async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    for _ in 0..2000 {
+        if let Some(found) = look() {
+            return found;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen within 20 s");
+}
+
+/// Blocks a thread that is not the runtime's.
+async fn outcome(visitor: Visitor) -> (Visitor, Result<SocketAddr, i32>) {
+    tokio::task::spawn_blocking(move || {
+        let outcome = visitor.outcome();
+        (visitor, outcome)
+    })
+    .await
+    .unwrap()
+}

@@ -7,18 +7,15 @@ use std::{
     time::Instant,
 };
 
-use rustix::{
-    io::{retry_on_intr, write},
-    net::{
-        AddressFamily, SendFlags, SocketFlags, SocketType, connect, getpeername, sendto,
-        socket_with,
-    },
+use rustix::net::{
+    AddressFamily, SendFlags, SocketFlags, SocketType, connect, getpeername, sendto, socket_with,
 };
 
 use crate::kernel::{
     abi,
     cgroup::Cgroup,
     child::{Child, Tether},
+    launch,
 };
 
 /// A child in a cgroup that has connected, and holds its connections as long as this lives.
@@ -34,7 +31,7 @@ pub(super) struct Probe {
 /// Most destinations of one probe.
 const DESTINATIONS: usize = 2;
 /// One report: an error's number, and a peer's address in 16 bytes and port.
-const RECORD: usize = 4 + 16 + 2;
+pub(in crate::kernel) const RECORD: usize = 4 + 16 + 2;
 
 impl Probe {
     /// Connects to each of `destinations` by TCP, and sends the first one a datagram.
@@ -46,7 +43,7 @@ impl Probe {
         let procs = cgroup.open_procs().map_err(io::Error::other)?;
         let body = |tether: &Tether| visit(procs.as_fd(), tether, destinations);
         // SAFETY: `visit` makes system calls on descriptors and memory that stand, and allocates nothing.
-        let child = unsafe { Child::fork(body) }?;
+        let child = unsafe { Child::fork(&[procs.as_fd()], body) }?;
         let receive = || child.report(deadline).map(|record| parse(&record));
         Ok(Self {
             connects: destinations
@@ -65,7 +62,7 @@ impl Probe {
 
 /// Runs in the child: async-signal-safe.
 fn visit(procs: BorrowedFd<'_>, tether: &Tether, destinations: &[SocketAddr]) -> io::Result<()> {
-    retry_on_intr(|| write(procs, b"0"))?;
+    launch::join(procs)?;
     // A socket that is closed takes its flow record with it.
     let mut sockets = [const { None }; DESTINATIONS];
     for (destination, kept) in destinations.iter().zip(&mut sockets) {
@@ -79,7 +76,7 @@ fn visit(procs: BorrowedFd<'_>, tether: &Tether, destinations: &[SocketAddr]) ->
     tether.wait()
 }
 
-fn connect_to(destination: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+pub(in crate::kernel) fn connect_to(destination: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = socket(destination, SocketType::STREAM)?;
     connect(&socket, &destination)?;
     let peer = getpeername(&socket)?.ok_or(io::ErrorKind::NotConnected)?;
@@ -87,9 +84,14 @@ fn connect_to(destination: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 }
 
 fn send_to(destination: SocketAddr) -> io::Result<SocketAddr> {
-    let socket = socket(destination, SocketType::DGRAM)?;
+    let socket = datagram_socket(destination)?;
     sendto(&socket, b"interceptor", SendFlags::empty(), &destination)?;
     Ok(destination)
+}
+
+/// Async-signal-safe.
+pub(in crate::kernel) fn datagram_socket(destination: SocketAddr) -> io::Result<OwnedFd> {
+    socket(destination, SocketType::DGRAM)
 }
 
 fn socket(destination: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
@@ -100,7 +102,10 @@ fn socket(destination: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
     Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
 }
 
-fn send_record(tether: &Tether, result: Result<SocketAddr, &io::Error>) -> io::Result<()> {
+pub(in crate::kernel) fn send_record(
+    tether: &Tether,
+    result: Result<SocketAddr, &io::Error>,
+) -> io::Result<()> {
     let mut record = [0_u8; RECORD];
     let (code, rest) = record.split_at_mut(4);
     let (ip, port) = rest.split_at_mut(16);
@@ -117,7 +122,7 @@ fn send_record(tether: &Tether, result: Result<SocketAddr, &io::Error>) -> io::R
     tether.report(&record)
 }
 
-fn parse(record: &[u8; RECORD]) -> Result<SocketAddr, i32> {
+pub(in crate::kernel) fn parse(record: &[u8; RECORD]) -> Result<SocketAddr, i32> {
     let [c0, c1, c2, c3, ip @ .., p0, p1] = *record;
     match i32::from_ne_bytes([c0, c1, c2, c3]) {
         0 => {

@@ -1,0 +1,136 @@
+//! The cgroup and the network namespace of one command, as a sandbox.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tokio::process::Command;
+
+use super::super::output::complain;
+use crate::{
+    control::{
+        api::{AttachRequest, SandboxView},
+        client::Client,
+    },
+    kernel::{Cgroup, Confinement, Credentials, Hierarchy, Holder, Network},
+};
+
+/// Longest part of a cgroup's name that is taken from the sandbox's.
+const NAME: usize = 64;
+
+/// A place for one command. Whatever happens, what runs in it is killed, and it is removed.
+pub(super) struct Place<'c> {
+    client: &'c Client,
+    cgroup: Cgroup,
+    holder: Option<Holder>,
+    sandbox: Option<u32>,
+    is_closed: bool,
+}
+
+impl<'c> Place<'c> {
+    pub(super) fn make(
+        client: &'c Client,
+        name: &str,
+        network: Network,
+        credentials: &Credentials,
+    ) -> anyhow::Result<Self> {
+        let cgroup = Hierarchy::find()?
+            .create(&cgroup_name(name))
+            .context("cannot make a cgroup for the command (this needs root)")?;
+        let mut place = Self {
+            client,
+            cgroup,
+            holder: None,
+            sandbox: None,
+            is_closed: false,
+        };
+        place.holder = Some(Holder::start(&place.cgroup, network, credentials)?);
+        Ok(place)
+    }
+
+    /// Has the daemon make it a sandbox, with listeners in its namespace.
+    pub(super) fn attach(&mut self, name: &str) -> anyhow::Result<SandboxView> {
+        let sandbox = self.client.attach(&AttachRequest {
+            name: name.to_owned(),
+            cgroup: Some(self.cgroup.path().to_owned()),
+            pid: None,
+            secrets: Vec::new(),
+        })?;
+        self.sandbox = Some(sandbox.id);
+        Ok(sandbox)
+    }
+
+    /// Has a command start in it.
+    pub(super) fn confine(
+        &self,
+        command: &mut Command,
+        credentials: Credentials,
+    ) -> anyhow::Result<()> {
+        let holder = self.holder.as_ref().context("the place is inhabited")?;
+        Confinement::new(&self.cgroup, holder.netns(), credentials)?.apply(command);
+        Ok(())
+    }
+
+    /// The command is there, and nobody else has to be.
+    pub(super) fn is_inhabited(&mut self) {
+        self.holder = None;
+    }
+
+    /// Kills what is left, and only then opens the sandbox.
+    pub(super) fn close(mut self) -> anyhow::Result<()> {
+        self.clean_up()
+    }
+
+    fn clean_up(&mut self) -> anyhow::Result<()> {
+        self.is_closed = true;
+        self.holder = None;
+        self.cgroup.kill()?;
+        // Without its cgroup the sandbox is gone all the same: a daemon that does not answer now will see that later.
+        let detached = match self.sandbox.take() {
+            Some(id) => self.client.detach(&id.to_string()).map(drop),
+            None => Ok(()),
+        };
+        self.cgroup.remove()?;
+        detached.context("cannot detach the sandbox")
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if self.is_closed {
+            return;
+        }
+        if let Err(error) = self.clean_up() {
+            complain(&format!("warning: {error:#}"));
+        }
+    }
+}
+
+/// Below a cgroup for all of them, with this process's number, which makes it unique while it runs.
+fn cgroup_name(sandbox: &str) -> PathBuf {
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '-' {
+            c
+        } else {
+            '_'
+        }
+    };
+    let name: String = sandbox.chars().take(NAME).map(plain).collect();
+    PathBuf::from(format!("interceptor/exec-{name}-{}", std::process::id()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cgroup_is_named_after_its_sandbox_whatever_that_is_called() {
+        let pid = std::process::id();
+        for (sandbox, name) in [("micky", "micky"), ("../a b/ü", "___a_b__"), ("", "")] {
+            assert_eq!(
+                cgroup_name(sandbox),
+                PathBuf::from(format!("interceptor/exec-{name}-{pid}"))
+            );
+        }
+        assert!(cgroup_name(&"x".repeat(1000)).as_os_str().len() < 100);
+    }
+}

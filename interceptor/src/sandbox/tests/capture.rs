@@ -1,0 +1,202 @@
+//! What is captured, and what the daemon learns of it.
+
+use std::net::{SocketAddr, TcpListener};
+
+use super::{House, address, outcome, request, until};
+use crate::{
+    address::SandboxId,
+    kernel::fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_connections_arrive_with_their_origin() {
+    let house = House::new("origin");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("origin"), Isolated::new());
+    let report = registry.attach(request("micky", &cgroup)).await.unwrap();
+
+    for (asked, original) in [
+        ("192.0.2.1:443", "192.0.2.1:443"),
+        ("[2001:db8::1]:443", "[2001:db8::1]:443"),
+        ("[::ffff:192.0.2.2]:8443", "192.0.2.2:8443"),
+        ("127.0.0.53:53", "127.0.0.53:53"),
+    ] {
+        let visitor = Visitor::start(
+            Some(&cgroup),
+            place.netns(),
+            Errand::Connect(address(asked)),
+        );
+        let (visitor, seen) = outcome(visitor).await;
+        assert_eq!(seen, Ok(address(original)), "getpeername after {asked}");
+        let origin = until(|| recorder.served.lock().unwrap().pop()).await;
+        assert_eq!(origin.original.0, address(original), "{asked}");
+        assert_eq!(origin.sandbox, report.id);
+        assert_eq!(origin.netns, place.netns().cookie());
+        assert_eq!(origin.process.tgid, visitor.pid());
+        assert_eq!(origin.process.uid, 0);
+    }
+    let reports = registry.list().await;
+    assert_eq!(reports.len(), 1);
+    assert_eq!(reports[0].netns.len(), 1);
+    assert_eq!(reports[0].netns[0].cookie, place.netns().cookie());
+    assert_eq!(reports[0].netns[0].port, 61913);
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_namespace_without_ipv6_is_captured_on_both_families() {
+    let house = House::new("no-v6");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("no-v6"), Isolated::new());
+    place.disable_v6();
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    for asked in ["192.0.2.1:443", "[2001:db8::1]:443"] {
+        let errand = Errand::Connect(address(asked));
+        let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+        let (_visitor, seen) = outcome(visitor).await;
+        assert_eq!(seen, Ok(address(asked)));
+        let origin = until(|| recorder.served.lock().unwrap().pop()).await;
+        assert_eq!(origin.original.0, address(asked));
+    }
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_questions_are_answered_from_the_address_that_was_asked() {
+    let house = House::new("dns");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("dns"), Isolated::new());
+    let report = registry.attach(request("micky", &cgroup)).await.unwrap();
+    let resolvers = ["127.0.0.53:53", "192.0.2.53:53", "[2001:db8::53]:53"];
+    // The first of all comes before there are listeners, and UDP does not repeat itself.
+    let early = Errand::Connect(address("192.0.2.1:443"));
+    let (_early, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), early)).await;
+    seen.unwrap();
+    for asked in resolvers.map(address) {
+        for errand in [Errand::Ask(asked), Errand::AskConnected(asked)] {
+            let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+            let (visitor, from) = outcome(visitor).await;
+            assert_eq!(from, Ok(asked), "{errand:?}");
+            let origin = until(|| recorder.asked.lock().unwrap().pop()).await;
+            assert_eq!(origin.original.0, asked);
+            assert_eq!(origin.sandbox, report.id);
+            assert_eq!(origin.process.tgid, visitor.pid());
+        }
+    }
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_datagram_that_is_not_dns_is_refused_and_reported() {
+    let house = House::new("udp");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("udp"), Isolated::new());
+    let report = registry.attach(request("micky", &cgroup)).await.unwrap();
+    let asked = address("192.0.2.1:443");
+    let visitor = Visitor::start(Some(&cgroup), place.netns(), Errand::Ask(asked));
+    let (_visitor, seen) = outcome(visitor).await;
+    assert_eq!(seen, Err(libc::EPERM));
+    let denial = until(|| recorder.denied.lock().unwrap().pop()).await;
+    assert_eq!(denial.sandbox, Some(report.id));
+    assert_eq!(denial.destination, Some(asked));
+    assert_eq!(denial.reason, "a datagram that is not DNS");
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_process_outside_is_not_touched_and_gains_nothing() {
+    let house = House::new("outside");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("outside"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let inside = Errand::Connect(address("192.0.2.1:443"));
+    let (_inside, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), inside)).await;
+    seen.unwrap();
+    until(|| recorder.served.lock().unwrap().pop()).await;
+
+    let service = place.listen(7777);
+    for (asked, expected) in [
+        ("127.0.0.1:7777", Ok(address("127.0.0.1:7777"))),
+        ("192.0.2.1:443", Err(libc::ENETUNREACH)),
+        // Whoever finds our port is let in and out again.
+        ("127.0.0.1:61913", Ok(address("127.0.0.1:61913"))),
+    ] {
+        let errand = Errand::Connect(address(asked));
+        let (_visitor, seen) = outcome(Visitor::start(None, place.netns(), errand)).await;
+        assert_eq!(seen, expected, "{asked}");
+    }
+    let strays = || {
+        let counters = registry.counters();
+        let strays = counters.into_iter().find(|(name, _)| *name == "strays");
+        strays.filter(|(_, value)| *value == 1)
+    };
+    until(strays).await;
+    assert!(recorder.served.lock().unwrap().is_empty());
+    drop(service);
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_loopback_is_left_alone_only_where_nobody_else_lives() {
+    let house = House::new("private");
+    let (registry, recorder) = house.start().await;
+    let cgroup = ScratchCgroup::new("private");
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+
+    // The test's own process has a thread in the first namespace, but is counted by its first thread.
+    let alone = Isolated::new();
+    let service: TcpListener = alone.listen(7777);
+    let errand = Errand::Connect(address("127.0.0.1:7777"));
+    let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), alone.netns(), errand)).await;
+    assert_eq!(seen, Ok(address("127.0.0.1:7777")));
+    service.accept().unwrap();
+    assert!(recorder.served.lock().unwrap().is_empty());
+
+    let shared = Isolated::new();
+    let _service = shared.listen(7777);
+    let neighbour = Errand::Connect(address("127.0.0.1:7777"));
+    let (_neighbour, seen) = outcome(Visitor::start(None, shared.netns(), neighbour)).await;
+    seen.unwrap();
+    let remote = Errand::Connect(address("192.0.2.1:443"));
+    let (_remote, seen) = outcome(Visitor::start(Some(&cgroup), shared.netns(), remote)).await;
+    seen.unwrap();
+    until(|| recorder.served.lock().unwrap().pop()).await;
+    let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), shared.netns(), errand)).await;
+    assert_eq!(seen, Ok(address("127.0.0.1:7777")));
+    let origin = until(|| recorder.served.lock().unwrap().pop()).await;
+    assert_eq!(origin.original.0, address("127.0.0.1:7777"));
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_two_sandboxes_do_not_mix() {
+    let house = House::new("two");
+    let (registry, recorder) = house.start().await;
+    let (first, second) = (ScratchCgroup::new("two-a"), ScratchCgroup::new("two-b"));
+    let place = Isolated::new();
+    let ids: Vec<SandboxId> = vec![
+        registry.attach(request("micky", &first)).await.unwrap().id,
+        registry
+            .attach(request("minnie", &second))
+            .await
+            .unwrap()
+            .id,
+    ];
+    for _ in 0..2 {
+        for (cgroup, id) in [(&first, ids[0]), (&second, ids[1])] {
+            let errand = Errand::Connect(address("192.0.2.1:443"));
+            let visitor = Visitor::start(Some(cgroup), place.netns(), errand);
+            let (visitor, seen) = outcome(visitor).await;
+            seen.unwrap();
+            let origin = until(|| recorder.served.lock().unwrap().pop()).await;
+            assert_eq!((origin.sandbox, origin.process.tgid), (id, visitor.pid()));
+        }
+    }
+    registry.detach("micky").await.unwrap();
+    // The namespace is still served for the other.
+    let errand = Errand::Connect(SocketAddr::from(([192, 0, 2, 1], 443)));
+    let (_visitor, seen) = outcome(Visitor::start(Some(&second), place.netns(), errand)).await;
+    seen.unwrap();
+    until(|| recorder.served.lock().unwrap().pop()).await;
+    registry.detach("minnie").await.unwrap();
+}
