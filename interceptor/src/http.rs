@@ -6,4 +6,5 @@ mod authority;
 mod body;
 mod framing;
 mod head;
+mod rewriting;
 mod wire;
