@@ -425,3 +425,13 @@ proptest! {
         });
     }
 }
+
+/// Memory per idle connection, without the buffers: they are on the heap and empty.
+#[tokio::test]
+async fn the_relays_future_is_small() {
+    let (client, _client) = tokio::io::duplex(1);
+    let (server, _server) = tokio::io::duplex(1);
+    let (exchange, _shutdown) = super::peer::exchange(Box::new(|_| MethodDecision::Allow));
+    let size = size_of_val(&crate::http::relay(client, server, exchange));
+    assert!(size < 8 * 1024, "{size} bytes");
+}
