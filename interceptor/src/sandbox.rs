@@ -1,1 +1,242 @@
-//! sandbox
+//! Sandboxes: attaching and detaching, their listeners in every network namespace, their lives across restarts.
+//!
+//! What stands in the kernel (links, maps) and in the run directory (names, secrets) outlives the daemon. A daemon that
+//! ends, in whatever way, leaves its sandboxes closed; the next one adopts them. Only `detach` opens a sandbox.
+
+mod adopt;
+mod attach;
+mod lookout;
+mod namespaces;
+mod report;
+mod serve;
+mod service;
+mod store;
+mod survey;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::Mutex,
+    task::{AbortHandle, JoinError},
+    time::{MissedTickBehavior, interval},
+};
+
+pub(crate) use attach::{Attach, AttachError, DetachError, Target};
+pub(crate) use report::{NetnsReport, SandboxReport};
+pub(crate) use service::Service;
+
+use self::{namespaces::Namespaces, serve::Tally, store::Store};
+use crate::{
+    address::SandboxId,
+    kernel::{
+        Capabilities, Cgroup, CgroupError, Event, Events, Hierarchy, LinkError, LoadError,
+        Programs, SelfTestError, self_test,
+    },
+    secrets::SecretName,
+};
+
+/// How often namespaces and cgroups are looked at for ones that ended.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Where a registry keeps what outlives it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// State of the sandboxes goes to `sandboxes/` below it.
+    pub(crate) run_dir: PathBuf,
+    /// Pins; inside a BPF file system, which is mounted if it can be.
+    pub(crate) bpf_dir: PathBuf,
+}
+
+/// Why there is no registry.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
+    #[error(transparent)]
+    Pins(#[from] LinkError),
+    #[error("cannot keep the state of sandboxes in {path}")]
+    Store {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot read the kernel's events")]
+    Events(#[source] std::io::Error),
+    #[error("the registry was stopped while it started")]
+    Stopped,
+}
+
+/// One attached cgroup.
+#[derive(Clone, Debug)]
+struct Sandbox {
+    name: String,
+    cgroup: Cgroup,
+    secrets: Vec<SecretName>,
+    attached: SystemTime,
+    capabilities: Vec<Capabilities>,
+}
+
+/// What is behind the one lock: attach, detach, new namespaces and sweeps take turns.
+#[derive(Default)]
+struct State {
+    sandboxes: BTreeMap<SandboxId, Sandbox>,
+    namespaces: Namespaces,
+}
+
+struct Inner<S> {
+    programs: Arc<Programs>,
+    hierarchy: Hierarchy,
+    store: Store,
+    service: Arc<S>,
+    tally: Arc<Tally>,
+    state: Mutex<State>,
+}
+
+/// All sandboxes of one daemon.
+pub(crate) struct Registry<S> {
+    inner: Arc<Inner<S>>,
+    /// Callers may live on another runtime; sockets and tasks belong to this one.
+    runtime: Handle,
+    tasks: Vec<AbortHandle>,
+}
+
+impl<S: Service> Registry<S> {
+    /// Tries the kernel out, loads the programs, and adopts every sandbox that stands. When it returns, their
+    /// connects are served again.
+    ///
+    /// # Errors
+    /// Anything that would leave sandboxes half-protected. What stands stays closed.
+    pub(crate) async fn start(settings: Settings, service: Arc<S>) -> Result<Self, StartError> {
+        let store = Store::open(&settings.run_dir).map_err(|source| StartError::Store {
+            path: settings.run_dir.clone(),
+            source,
+        })?;
+        let (hierarchy, programs) = blocking(move || {
+            let hierarchy = Hierarchy::find()?;
+            self_test(&Programs::trial()?, &hierarchy)?;
+            let programs = Programs::pinned(&settings.bpf_dir)?;
+            Ok::<_, StartError>((hierarchy, programs))
+        })
+        .await
+        .map_err(|_stopped| StartError::Stopped)??;
+        let events = programs.events().ok_or(StartError::Stopped)?;
+        let events = events.map_err(StartError::Events)?;
+        let inner = Arc::new(Inner {
+            programs: Arc::new(programs),
+            hierarchy,
+            store,
+            service,
+            tally: Arc::default(),
+            state: Mutex::default(),
+        });
+        inner.adopt_all().await?;
+        let tasks = vec![
+            tokio::spawn(Arc::clone(&inner).watch(events)).abort_handle(),
+            tokio::spawn(Arc::clone(&inner).keep_sweeping()).abort_handle(),
+        ];
+        Ok(Self {
+            inner,
+            runtime: Handle::current(),
+            tasks,
+        })
+    }
+
+    /// Closes a cgroup and everything below it. When it returns, there are listeners in every namespace that a
+    /// process of it is in, and it runs to its end even if the caller does not wait.
+    pub(crate) async fn attach(&self, request: Attach) -> Result<SandboxReport, AttachError> {
+        let inner = Arc::clone(&self.inner);
+        let done = self
+            .runtime
+            .spawn(async move { inner.attach(request).await });
+        done.await.unwrap_or(Err(AttachError::Stopping))
+    }
+
+    /// Opens a sandbox again, given by its number or its name, and ends its connections.
+    pub(crate) async fn detach(&self, sandbox: &str) -> Result<SandboxReport, DetachError> {
+        let inner = Arc::clone(&self.inner);
+        let sandbox = sandbox.to_owned();
+        let done = self
+            .runtime
+            .spawn(async move { inner.detach(&sandbox).await });
+        done.await.unwrap_or(Err(DetachError::Stopping))
+    }
+
+    pub(crate) async fn list(&self) -> Vec<SandboxReport> {
+        self.inner.state.lock().await.reports()
+    }
+
+    /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox
+    /// that the configuration no longer has stays closed.
+    pub(crate) async fn enroll_again(&self) {
+        let state = self.inner.state.lock().await;
+        for (id, sandbox) in &state.sandboxes {
+            self.inner.enroll_adopted(*id, sandbox);
+        }
+    }
+
+    /// What programs and listeners have counted, by name.
+    pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
+        let mut counters = self.inner.programs.counters();
+        counters.extend(self.inner.tally.counts());
+        counters
+    }
+
+    /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them.
+    pub(crate) async fn shutdown(self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+        self.inner.state.lock().await.namespaces.close_all();
+    }
+}
+
+impl<S> Drop for Registry<S> {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+impl<S: Service> Inner<S> {
+    async fn watch(self: Arc<Self>, mut events: Events) {
+        loop {
+            match events.next().await {
+                Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
+                Ok(Event::Denied(denial)) => self.service.report(denial),
+                Err(error) => {
+                    tracing::error!(%error, "cannot read the kernel's events: new namespaces stay without listeners");
+                    tokio::time::sleep(SWEEP).await;
+                }
+            }
+        }
+    }
+
+    async fn keep_sweeping(self: Arc<Self>) {
+        let mut ticks = interval(SWEEP);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.sweep().await;
+        }
+    }
+}
+
+/// Runs what may wait for the kernel or walk /proc.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    tokio::task::spawn_blocking(work).await
+}

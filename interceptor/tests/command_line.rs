@@ -136,3 +136,55 @@ fn a_sound_configuration_is_reported_with_what_becomes_of_it() {
         "{stdout}"
     );
 }
+
+#[test]
+fn the_certificate_authority_is_made_once_and_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let data = data.to_str().unwrap();
+
+    let (code, _, stderr) = run(&dir, &["ca", "export", "--data-dir", data]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        stderr,
+        format!(
+            "error: there is no certificate authority in {data}: make one with `interceptor ca init`\n"
+        )
+    );
+
+    let (code, certificate, stderr) = run(&dir, &["ca", "init", "--data-dir", data]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    assert_eq!(certificate, format!("{data}/ca.pem\n"));
+    let (_, first, _) = run(&dir, &["ca", "export", "--data-dir", data]);
+    assert!(
+        first.starts_with("-----BEGIN CERTIFICATE-----\n"),
+        "{first}"
+    );
+    run(&dir, &["ca", "init", "--data-dir", data]);
+    let (_, second, _) = run(&dir, &["ca", "export", "--data-dir", data]);
+    assert_eq!(first, second);
+    let (code, bundle, _) = run(&dir, &["ca", "bundle", "--data-dir", data]);
+    assert_eq!(code, 0);
+    assert!(bundle.contains(&first));
+    // More than a pipe holds, so that the program is still writing when its reader goes.
+    assert!(bundle.len() > 128 * 1024, "{}", bundle.len());
+    let mut child = interceptor(dir.path())
+        .args(["ca", "bundle", "--data-dir", data])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut [0; 5])
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+
+    // What a daemon has published comes first.
+    fs::write(dir.path().join("ca.pem"), "published\n").unwrap();
+    assert_eq!(run(&dir, &["ca", "export"]).1, "published\n");
+}

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{
     Json, output,
-    table::{Column, Table, or_dash},
+    table::{Column, Table, or_dash, terminal_width},
     units,
 };
 use crate::{
@@ -15,13 +15,18 @@ use crate::{
 };
 
 const EXAMPLES: &str = "\
-SENT and RECEIVED are seen from the client: bytes inside TLS where it is opened, and messages (WebSocket messages, HTTP \
+SENT and RECEIVED are seen from the client: bytes (inside TLS where it is opened) / messages (WebSocket messages, HTTP \
 requests or responses). REWRITES are placeholders that became secrets; `passed` are those that stood outside their \
 binding and went on as they were. SETUP is both handshakes and the dial together; --json has each.
+
+A terminal of less than 200 columns does not show UID, ADDRESS, RULE, SETUP and START.
 
 Examples:
   interceptor conns
   interceptor conns --all --json | jq '.[] | select(.verdict == \"deny\")'";
+
+/// Least width of a terminal that shows all columns.
+const WIDE: u16 = 200;
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
@@ -38,7 +43,8 @@ pub(super) fn run(args: ConnsArgs, run_dir: &Path) -> anyhow::Result<()> {
     if args.json.json {
         return output::json(&connections);
     }
-    let table = table(&connections);
+    let wide = terminal_width().is_none_or(|width| width >= WIDE);
+    let table = table(&connections, wide);
     if table.is_empty() {
         return output::print(if args.all {
             "no connections\n"
@@ -49,30 +55,38 @@ pub(super) fn run(args: ConnsArgs, run_dir: &Path) -> anyhow::Result<()> {
     output::print(&table.render())
 }
 
-fn table(connections: &[ConnectionView]) -> Table {
-    let mut table = Table::new(&[
-        Column::Number("ID"),
-        Column::Text("SANDBOX"),
-        Column::Text("PROCESS"),
-        Column::Number("UID"),
-        Column::Text("DESTINATION"),
-        Column::Text("VERDICT"),
-        Column::Text("RULE"),
-        Column::Text("SENT"),
-        Column::Text("RECEIVED"),
-        Column::Text("REWRITES"),
-        Column::Number("SETUP"),
-        Column::Text("START"),
-        Column::Number("TIME"),
-        Column::Text("END"),
-    ]);
+/// The address, the user, the rule and the times are left out where there is no room for them.
+fn table(connections: &[ConnectionView], wide: bool) -> Table {
+    let columns = [
+        (Column::Number("ID"), true),
+        (Column::Text("SANDBOX"), true),
+        (Column::Text("PROCESS"), true),
+        (Column::Number("UID"), wide),
+        (Column::Text("DESTINATION"), true),
+        (Column::Word("ADDRESS"), wide),
+        (Column::Text("VERDICT"), true),
+        (Column::Text("RULE"), wide),
+        (Column::Word("SENT"), true),
+        (Column::Word("RECEIVED"), true),
+        (Column::Text("REWRITES"), true),
+        (Column::Number("SETUP"), wide),
+        (Column::Word("START"), wide),
+        (Column::Number("TIME"), true),
+        (Column::Text("END"), true),
+    ];
+    let shown: Vec<_> = columns
+        .iter()
+        .filter_map(|(column, shown)| shown.then_some(*column))
+        .collect();
+    let mut table = Table::new(&shown);
     for connection in connections {
-        table.row([
+        let cells = [
             connection.id.to_string(),
             connection.sandbox.clone(),
             format!("{}[{}]", connection.comm, connection.pid),
             connection.uid.to_string(),
             destination(connection),
+            connection.destination.to_string(),
             verdict(connection),
             or_dash(connection.rule.clone()),
             direction(connection.sent),
@@ -82,14 +96,16 @@ fn table(connections: &[ConnectionView]) -> Table {
             connection.start.clone(),
             units::duration(Duration::from_millis(connection.duration_ms)),
             end(connection),
-        ]);
+        ];
+        let cells = cells.into_iter().zip(&columns);
+        table.row(cells.filter_map(|(cell, (_, shown))| shown.then_some(cell)));
     }
     table
 }
 
 fn destination(connection: &ConnectionView) -> String {
     match &connection.sni {
-        Some(sni) => format!("{sni} ({})", connection.destination),
+        Some(sni) => format!("{sni}:{}", connection.destination.port()),
         None => connection.destination.to_string(),
     }
 }
@@ -107,7 +123,7 @@ fn verdict(connection: &ConnectionView) -> String {
 fn direction(direction: DirectionView) -> String {
     match direction.messages {
         0 => units::bytes(direction.bytes),
-        count => format!("{}, {count} msg", units::bytes(direction.bytes)),
+        count => format!("{} / {count}", units::bytes(direction.bytes)),
     }
 }
 
@@ -210,7 +226,7 @@ mod tests {
 
     #[test]
     fn connections_are_shown_a_line_each() {
-        let text = table(&[websocket(), denied()]).render();
+        let text = table(&[websocket(), denied()], true).render();
         let lines: Vec<_> = text
             .lines()
             .map(|line| {
@@ -227,10 +243,11 @@ mod tests {
                 "micky",
                 "node[4242]",
                 "1000",
-                "gateway.discord.gg (192.0.2.1:443)",
+                "gateway.discord.gg:443",
+                "192.0.2.1:443",
                 "intercept websocket",
                 "discord/gateway.discord.gg:443",
-                "1.5 KiB, 3 msg",
+                "1.5 KiB / 3",
                 "90 B",
                 "DISCORD_BOT_TOKEN ×1, 2 passed",
                 "5 ms",
@@ -246,6 +263,7 @@ mod tests {
                 "micky",
                 r"\u{1b}]0;evil\u{7}[4242]",
                 "1000",
+                "[2001:db8::1]:25",
                 "[2001:db8::1]:25",
                 "deny",
                 "-",
@@ -263,8 +281,11 @@ mod tests {
 
     #[test]
     fn connections_fit_a_terminal() {
-        let text = table(&[websocket(), denied()]).at_width(160).render();
-        let widest = text.lines().map(|line| line.chars().count()).max();
-        assert!(widest <= Some(160), "{text}");
+        let connections = [websocket(), denied()];
+        for width in [110, 200, 250] {
+            let text = table(&connections, width >= WIDE).at_width(width).render();
+            let widest = text.lines().map(|line| line.chars().count()).max();
+            assert!(widest <= Some(width.into()), "{width}:\n{text}");
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! Tables without borders, as wide as the terminal at most. Where there is none, lines are as long as they are.
 
-use comfy_table::{CellAlignment, ContentArrangement, presets::NOTHING};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, presets::NOTHING};
 
 use super::output::escape;
 
-/// A column by its title. Numbers stand to the right.
+/// A column by its title.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Column {
+    /// Wrapped where the terminal is narrow.
     Text(&'static str),
+    /// Never wrapped.
+    Word(&'static str),
+    /// Never wrapped, and to the right.
     Number(&'static str),
 }
 
@@ -20,10 +24,13 @@ impl Table {
             .load_style(NOTHING)
             .set_content_arrangement(ContentArrangement::Dynamic)
             .set_header(columns.iter().map(|column| match column {
-                Column::Text(title) | Column::Number(title) => *title,
+                Column::Text(title) | Column::Word(title) | Column::Number(title) => *title,
             }));
         for (column, kind) in table.column_iter_mut().zip(columns) {
             column.set_padding((0, 2));
+            if !matches!(kind, Column::Text(_)) {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
             if matches!(kind, Column::Number(_)) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
@@ -32,8 +39,8 @@ impl Table {
     }
 
     /// Adds a row. Its cells may come from inside a sandbox: they are escaped here.
-    pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.add_row(cells.map(|cell| escape(&cell)));
+    pub(super) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.0.add_row(cells.into_iter().map(|cell| escape(&cell)));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -54,6 +61,11 @@ impl Table {
         self.0.set_width(width);
         self
     }
+}
+
+/// Of the terminal, in characters; `None` where output goes elsewhere.
+pub(super) fn terminal_width() -> Option<u16> {
+    comfy_table::Table::new().width()
 }
 
 /// An optional cell.

@@ -99,12 +99,7 @@ impl Cgroup {
         let mut pending = vec![self.path.clone()];
         while let Some(directory) = pending.pop() {
             found.extend(processes_in(&directory.join("cgroup.procs")));
-            let below = fs::read_dir(&directory).into_iter().flatten().flatten();
-            pending.extend(
-                below
-                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-                    .map(|entry| entry.path()),
-            );
+            pending.extend(children(&directory));
         }
         found
     }
@@ -146,15 +141,22 @@ impl Cgroup {
 
 /// Directories of cgroups hold files that cannot be removed: only rmdir(2) applies.
 fn remove_tree(path: &Path) -> Result<(), CgroupError> {
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_tree(&entry.path())?;
-        }
+    for child in children(path) {
+        remove_tree(&child)?;
     }
     match fs::remove_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path)(error)),
         _ => Ok(()),
     }
+}
+
+/// Cgroups directly below one; none when it is gone.
+fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Unreadable (a threaded cgroup, one that has just gone) means none: its domain's file names them.

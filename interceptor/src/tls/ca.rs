@@ -19,11 +19,11 @@ use crate::tls::{pem, provider, roots};
 mod files;
 
 /// The names under which the authority stands in its data directory.
-const CERTIFICATE: &str = "ca.pem";
-const KEY: &str = "ca.key";
+pub(crate) const CERTIFICATE: &str = "ca.pem";
+pub(crate) const KEY: &str = "ca.key";
 
 /// Beside `ca.pem` in the run directory: the platform's roots and ours, for programs that take one file only.
-const BUNDLE: &str = "ca-bundle.pem";
+pub(crate) const BUNDLE: &str = "ca-bundle.pem";
 
 const LIFETIME: Duration = Duration::days(3652);
 

@@ -5,7 +5,8 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Cgroup, CgroupError, failed, processes_in};
+use super::{Cgroup, CgroupError, children, failed, processes_in};
+use crate::address::CgroupId;
 
 /// Inode number of the hierarchy's own root, which holds every process that is in no other cgroup.
 const TRUE_ROOT: u64 = 1;
@@ -77,6 +78,19 @@ impl Hierarchy {
             .filter(|directory| processes_in(&directory.join("cgroup.procs")).contains(&pid))
             .ok_or(CgroupError::Unplaced(pid))
             .and_then(Cgroup::at)
+    }
+
+    /// Looks for a cgroup by its number, through the whole hierarchy.
+    pub(crate) fn by_id(&self, id: CgroupId) -> Option<Cgroup> {
+        let mut pending = vec![self.mount.clone()];
+        while let Some(directory) = pending.pop() {
+            let found = Cgroup::at(directory.clone()).ok();
+            if let Some(cgroup) = found.filter(|cgroup| cgroup.id() == id) {
+                return Some(cgroup);
+            }
+            pending.extend(children(&directory));
+        }
+        None
     }
 
     /// Makes a cgroup, and those above it, at a path relative to the mount; it may not be there yet.

@@ -1,0 +1,141 @@
+//! Taking over what an earlier daemon has left: its sandboxes are closed until then.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{Inner, Sandbox, Service, StartError, State, blocking, store::Record};
+use crate::{
+    address::{CgroupId, SandboxId},
+    kernel::{Cgroup, NetnsEntry, NetnsState},
+};
+
+impl<S: Service> Inner<S> {
+    /// Adopts every sandbox that has a record or pins; one that cannot be adopted stays closed, and the log tells.
+    pub(super) async fn adopt_all(&self) -> Result<(), StartError> {
+        let mut state = self.state.lock().await;
+        self.hold_connects();
+        let records = self.store.load().map_err(|source| StartError::Store {
+            path: "sandboxes".into(),
+            source,
+        })?;
+        let records: BTreeMap<_, _> = records.into_iter().map(|r| (r.id, r)).collect();
+        let entries: BTreeMap<_, _> = self
+            .programs
+            .sandboxes()
+            .into_iter()
+            .map(|(cgroup, id)| (id, cgroup))
+            .collect();
+        let ids: BTreeSet<_> = self
+            .programs
+            .pinned_sandboxes()?
+            .into_iter()
+            .chain(records.keys().copied())
+            .chain(entries.keys().copied())
+            .collect();
+        for id in ids {
+            let record = records.get(&id);
+            let cgroup_id = record
+                .map(|record| record.cgroup_id)
+                .or_else(|| entries.get(&id).copied());
+            let found = self.inherited(id, record, cgroup_id);
+            match found {
+                Some(sandbox) => self.adopt(&mut state, id, sandbox).await,
+                None => self.bury(id, cgroup_id),
+            }
+        }
+        Ok(())
+    }
+
+    /// From now on connects wait for the new listeners, where those of the earlier daemon are gone and they would be
+    /// refused. Namespaces that had been refused may ask again.
+    fn hold_connects(&self) {
+        for (cookie, entry, _) in self.programs.netns() {
+            let held = if entry.state == NetnsState::Refused {
+                self.programs.remove_netns(cookie)
+            } else {
+                let pending = NetnsEntry {
+                    state: NetnsState::Pending,
+                    ..entry
+                };
+                self.programs.set_netns(cookie, pending)
+            };
+            if let Err(error) = held {
+                tracing::error!(netns = %cookie, %error, "connects fail until the listeners are back");
+            }
+        }
+    }
+
+    /// What is known of a sandbox whose cgroup still stands.
+    fn inherited(
+        &self,
+        id: SandboxId,
+        record: Option<&Record>,
+        cgroup_id: Option<CgroupId>,
+    ) -> Option<Sandbox> {
+        let Some(record) = record else {
+            let cgroup = self.hierarchy.by_id(cgroup_id?)?;
+            tracing::error!(
+                sandbox = %id, cgroup = %cgroup.path().display(),
+                "the sandbox's state is lost: everything it asks for is denied until `interceptor detach {id}`",
+            );
+            return Some(Sandbox {
+                name: format!("lost-{id}"),
+                cgroup,
+                secrets: Vec::new(),
+                attached: SystemTime::now(),
+                capabilities: Vec::new(),
+            });
+        };
+        let cgroup = self.hierarchy.cgroup(&record.cgroup).ok();
+        let cgroup = cgroup.filter(|cgroup| cgroup.id() == record.cgroup_id)?;
+        let secrets = record.secrets.iter();
+        Some(Sandbox {
+            name: record.name.clone(),
+            cgroup,
+            secrets: secrets.filter_map(|name| name.parse().ok()).collect(),
+            attached: record.attached(),
+            capabilities: Vec::new(),
+        })
+    }
+
+    async fn adopt(&self, state: &mut State, id: SandboxId, sandbox: Sandbox) {
+        let (programs, cgroup) = (Arc::clone(&self.programs), sandbox.cgroup.clone());
+        let linked = blocking(move || programs.adopt(id, &cgroup)).await;
+        if let Ok(Err(error)) = linked {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(sandbox = %id, error, "the sandbox runs on the programs of an earlier daemon");
+        }
+        self.enroll_adopted(id, &sandbox);
+        let name = sandbox.name.clone();
+        state.sandboxes.insert(id, sandbox);
+        if let Err(error) = self.settle_all(state, id).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(sandbox = %id, error, "a network namespace stays without listeners");
+        }
+        tracing::info!(sandbox = %id, name, "adopted");
+    }
+
+    /// Without the service's consent the sandbox is as closed as it was: its connections are denied.
+    pub(super) fn enroll_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
+        let enrolled = self.service.enroll(id, &sandbox.name, &sandbox.secrets);
+        if let Err(error) = enrolled {
+            tracing::error!(sandbox = %id, name = %sandbox.name, %error, "everything that the sandbox asks for is denied");
+        }
+    }
+
+    /// The cgroup went while no daemon ran.
+    fn bury(&self, id: SandboxId, cgroup: Option<CgroupId>) {
+        tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
+        let removed = self.programs.detach(id, cgroup.unwrap_or(CgroupId(0)));
+        if let Err(error) = removed {
+            tracing::error!(sandbox = %id, %error, "cannot remove what is left of a sandbox");
+            return;
+        }
+        if let Err(error) = self.store.remove(id) {
+            tracing::error!(sandbox = %id, %error, "cannot remove the sandbox's state");
+        }
+    }
+}

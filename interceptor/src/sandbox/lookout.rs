@@ -1,0 +1,223 @@
+//! Namespaces that come, and namespaces and cgroups that go.
+
+use std::{io, sync::Arc, time::Duration};
+
+use interceptor_ebpf::DEFAULT_PORT;
+
+use super::{
+    Inner, Sandbox, Service, State, blocking, namespaces::Namespace, serve::open_desk,
+    survey::Survey,
+};
+use crate::{
+    address::{NetnsCookie, SandboxId},
+    kernel::{
+        Listeners, ListenersError, MapsError, Netns, NetnsAppeared, NetnsEntry, NetnsState, Task,
+    },
+};
+
+/// A namespace that was announced this long ago and has no listeners is forgotten, so that its next socket announces
+/// it again: longer than a connect is held.
+const FORGET: Duration = Duration::from_secs(30);
+
+/// Why a namespace has no listeners.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WelcomeError {
+    #[error("cannot listen in a network namespace of the sandbox")]
+    Listeners(#[source] ListenersError),
+    #[error("cannot serve the listeners in a network namespace of the sandbox")]
+    Serve(#[source] io::Error),
+    #[error("cannot tell the programs of the listeners")]
+    Maps(#[from] MapsError),
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl<S: Service> Inner<S> {
+    /// Gives a namespace listeners that the programs have announced.
+    pub(super) async fn welcome(&self, appeared: NetnsAppeared) {
+        let mut state = self.state.lock().await;
+        let (id, cookie) = (appeared.sandbox, appeared.netns);
+        let Some(sandbox) = state.sandboxes.get(&id).cloned() else {
+            tracing::debug!(sandbox = %id, netns = %cookie, "a namespace of an unknown sandbox");
+            return;
+        };
+        let result = if let Some(known) = state.namespaces.get_mut(cookie) {
+            // Announced again before its listeners were entered, or by a second sandbox.
+            known.users.insert(id);
+            self.programs
+                .set_netns(cookie, known.entry())
+                .map_err(WelcomeError::from)
+        } else {
+            match self.find(&state, &sandbox, appeared).await {
+                Some(netns) => self.settle(&mut state, id, netns).await,
+                None => {
+                    tracing::debug!(sandbox = %id, netns = %cookie, "nobody is in a new namespace any more");
+                    Ok(())
+                }
+            }
+        };
+        if let Err(error) = result {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(sandbox = %id, netns = %cookie, error, "a network namespace stays without listeners");
+        }
+    }
+
+    /// The namespace of an event: where the thread is, or if it has gone on, where another of the sandbox is.
+    async fn find(
+        &self,
+        state: &State,
+        sandbox: &Sandbox,
+        appeared: NetnsAppeared,
+    ) -> Option<Netns> {
+        let is_it = move |netns: &Netns| netns.cookie() == appeared.netns;
+        let cgroup = sandbox.cgroup.clone();
+        let direct = blocking(move || Netns::of_task(appeared.task).ok().filter(is_it)).await;
+        if let Ok(Some(netns)) = direct {
+            return Some(netns);
+        }
+        let tasks = blocking(move || Task::by_netns(&cgroup.processes()))
+            .await
+            .ok()?;
+        let unknown: Vec<_> = tasks
+            .into_iter()
+            .filter(|(inode, _)| !state.namespaces.knows(*inode))
+            .map(|(_, task)| task)
+            .collect();
+        blocking(move || {
+            let mut opened = unknown
+                .into_iter()
+                .filter_map(|task| Netns::of_task(task).ok());
+            opened.find(is_it)
+        })
+        .await
+        .ok()?
+    }
+
+    /// Opens listeners in a namespace and lets connects through to them.
+    pub(super) async fn settle(
+        &self,
+        state: &mut State,
+        id: SandboxId,
+        netns: Netns,
+    ) -> Result<(), WelcomeError> {
+        let cookie = netns.cookie();
+        let noted = self.noted_port(cookie);
+        let wanted = noted.unwrap_or(DEFAULT_PORT);
+        if state.namespaces.is_full(id) {
+            tracing::warn!(sandbox = %id, netns = %cookie, "the sandbox has as many network namespaces as it may");
+            let refusal = NetnsEntry {
+                state: NetnsState::Refused,
+                port: wanted,
+                has_v6: false,
+                private: false,
+            };
+            return Ok(self.programs.set_netns(cookie, refusal)?);
+        }
+        let inode = netns.inode();
+        let survey = self.survey(state);
+        let opened = blocking(move || {
+            let private = Survey::take(survey.0, survey.1).is_private(inode);
+            Listeners::open(&netns, wanted).map(|listeners| (private, listeners))
+        });
+        let (private, listeners) = opened
+            .await
+            .map_err(|_stopped| WelcomeError::Stopping)?
+            .map_err(WelcomeError::Listeners)?;
+        if noted.is_some() && listeners.port != wanted {
+            tracing::error!(
+                sandbox = %id, netns = %cookie, wanted, port = listeners.port,
+                "the port of the listeners was taken by another process: connects that were held will fail"
+            );
+        }
+        let entry = NetnsEntry {
+            state: NetnsState::Ready,
+            port: listeners.port,
+            has_v6: listeners.v6.is_some(),
+            private,
+        };
+        let loops = open_desk(listeners, &self.programs, &self.service, &self.tally)
+            .map_err(WelcomeError::Serve)?;
+        self.programs.set_netns(cookie, entry)?;
+        let namespace = Namespace::new(inode, entry, id, loops);
+        state.namespaces.insert(cookie, namespace);
+        tracing::info!(sandbox = %id, netns = %cookie, port = entry.port, ipv6 = entry.has_v6, private, "listening");
+        Ok(())
+    }
+
+    /// Lets go of what ended.
+    pub(super) async fn sweep(&self) {
+        let mut state = self.state.lock().await;
+        let parts = self.survey(&state);
+        let Ok(survey) = blocking(move || Survey::take(parts.0, parts.1)).await else {
+            return;
+        };
+        for id in survey.gone() {
+            tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
+            self.forget(&mut state, id).await;
+        }
+        let mut empty = Vec::new();
+        for (cookie, namespace) in state.namespaces.iter_mut() {
+            if namespace.revise(survey.users(namespace.inode)) {
+                empty.push(cookie);
+                continue;
+            }
+            let private = survey.is_private(namespace.inode);
+            if private != namespace.private {
+                namespace.private = private;
+                tracing::info!(netns = %cookie, private, "who lives in a network namespace has changed");
+                if let Err(error) = self.programs.set_netns(cookie, namespace.entry()) {
+                    tracing::error!(netns = %cookie, %error, "cannot tell the programs of a change");
+                }
+            }
+        }
+        for cookie in empty {
+            self.release(&mut state, cookie);
+        }
+        self.expire(&state);
+    }
+
+    /// Closes the listeners of a namespace, which may be what keeps it alive. The entry goes first: a socket that
+    /// appears now announces the namespace again, and that is answered after this.
+    pub(super) fn release(&self, state: &mut State, cookie: NetnsCookie) {
+        if let Err(error) = self.programs.remove_netns(cookie) {
+            tracing::error!(netns = %cookie, %error, "cannot remove a namespace from the maps");
+        }
+        state.namespaces.remove(cookie);
+        tracing::info!(netns = %cookie, "stopped listening");
+    }
+
+    /// What [`Survey::take`] needs.
+    pub(super) fn survey(
+        &self,
+        state: &State,
+    ) -> (
+        crate::kernel::Hierarchy,
+        Vec<(SandboxId, crate::kernel::Cgroup)>,
+    ) {
+        let sandboxes = state.sandboxes.iter();
+        let parts = sandboxes.map(|(id, sandbox)| (*id, sandbox.cgroup.clone()));
+        (self.hierarchy.clone(), parts.collect())
+    }
+
+    /// Removes entries of namespaces that never got listeners: dead ones would fill the map, and one that was
+    /// refused may be allowed by now.
+    fn expire(&self, state: &State) {
+        for (cookie, entry, age) in self.programs.netns() {
+            let stale = entry.state == NetnsState::Refused || age > FORGET;
+            if stale
+                && !state.namespaces.contains(cookie)
+                && let Err(error) = self.programs.remove_netns(cookie)
+            {
+                tracing::warn!(netns = %cookie, %error, "cannot remove a namespace from the maps");
+            }
+        }
+    }
+
+    /// The port to which connects in a namespace have been steered already.
+    fn noted_port(&self, cookie: NetnsCookie) -> Option<u16> {
+        let mut known = self.programs.netns().into_iter();
+        known
+            .find(|(found, _, _)| *found == cookie)
+            .map(|(_, entry, _)| entry.port)
+    }
+}

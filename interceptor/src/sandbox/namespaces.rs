@@ -1,0 +1,129 @@
+//! The network namespaces that have listeners, and who uses them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tokio::task::JoinSet;
+
+use super::report::NetnsReport;
+use crate::{
+    address::{NetnsCookie, SandboxId},
+    kernel::{NetnsEntry, NetnsInode, NetnsState},
+};
+
+/// Most namespaces of one sandbox: each costs the daemon four sockets.
+const LIMIT: usize = 16;
+/// A namespace is let go after this many sweeps in a row in which no process was in it: between fork and exec, or
+/// while a process hands its namespace on, one look can miss it.
+const PATIENCE: u32 = 2;
+
+/// One namespace with listeners. They keep it alive, so they go when nobody is in it any more.
+pub(super) struct Namespace {
+    pub(super) inode: NetnsInode,
+    pub(super) port: u16,
+    pub(super) has_v6: bool,
+    pub(super) private: bool,
+    pub(super) users: BTreeSet<SandboxId>,
+    empty_sweeps: u32,
+    _loops: JoinSet<()>,
+}
+
+impl Namespace {
+    pub(super) fn new(
+        inode: NetnsInode,
+        entry: NetnsEntry,
+        user: SandboxId,
+        loops: JoinSet<()>,
+    ) -> Self {
+        Self {
+            inode,
+            port: entry.port,
+            has_v6: entry.has_v6,
+            private: entry.private,
+            users: BTreeSet::from([user]),
+            empty_sweeps: 0,
+            _loops: loops,
+        }
+    }
+
+    pub(super) fn entry(&self) -> NetnsEntry {
+        NetnsEntry {
+            state: NetnsState::Ready,
+            port: self.port,
+            has_v6: self.has_v6,
+            private: self.private,
+        }
+    }
+
+    /// Takes note of who is in it now. `true`: it can go.
+    pub(super) fn revise(&mut self, users: BTreeSet<SandboxId>) -> bool {
+        if users.is_empty() {
+            self.empty_sweeps += 1;
+        } else {
+            self.empty_sweeps = 0;
+            self.users = users;
+        }
+        self.empty_sweeps >= PATIENCE
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Namespaces(BTreeMap<NetnsCookie, Namespace>);
+
+impl Namespaces {
+    pub(super) fn insert(&mut self, cookie: NetnsCookie, namespace: Namespace) {
+        self.0.insert(cookie, namespace);
+    }
+
+    pub(super) fn get_mut(&mut self, cookie: NetnsCookie) -> Option<&mut Namespace> {
+        self.0.get_mut(&cookie)
+    }
+
+    /// Closes the listeners.
+    pub(super) fn remove(&mut self, cookie: NetnsCookie) {
+        self.0.remove(&cookie);
+    }
+
+    pub(super) fn close_all(&mut self) {
+        self.0.clear();
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NetnsCookie, &mut Namespace)> {
+        self.0.iter_mut().map(|(cookie, found)| (*cookie, found))
+    }
+
+    pub(super) fn contains(&self, cookie: NetnsCookie) -> bool {
+        self.0.contains_key(&cookie)
+    }
+
+    pub(super) fn knows(&self, inode: NetnsInode) -> bool {
+        self.0.values().any(|namespace| namespace.inode == inode)
+    }
+
+    /// Whether a sandbox has as many as it may.
+    pub(super) fn is_full(&self, id: SandboxId) -> bool {
+        let used = self.0.values().filter(|found| found.users.contains(&id));
+        used.count() >= LIMIT
+    }
+
+    /// Strikes a sandbox out; what nobody else uses is returned, to be let go.
+    pub(super) fn leave(&mut self, id: SandboxId) -> Vec<NetnsCookie> {
+        let mut unused = Vec::new();
+        for (cookie, namespace) in &mut self.0 {
+            if namespace.users.remove(&id) && namespace.users.is_empty() {
+                unused.push(*cookie);
+            }
+        }
+        unused
+    }
+
+    pub(super) fn of(&self, id: SandboxId) -> Vec<NetnsReport> {
+        let used = self.0.iter().filter(|(_, found)| found.users.contains(&id));
+        used.map(|(cookie, found)| NetnsReport {
+            cookie: *cookie,
+            port: found.port,
+            has_v6: found.has_v6,
+            private: found.private,
+        })
+        .collect()
+    }
+}

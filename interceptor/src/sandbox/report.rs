@@ -1,0 +1,104 @@
+//! What is to be told of a sandbox.
+
+use std::{fmt, path::PathBuf, time::SystemTime};
+
+use super::{Sandbox, State};
+use crate::{
+    address::{CgroupId, NetnsCookie, SandboxId},
+    kernel::Capabilities,
+    secrets::SecretName,
+};
+
+/// One sandbox, for `list` and as the answer to attach and detach.
+#[derive(Clone, Debug)]
+pub(crate) struct SandboxReport {
+    pub(crate) id: SandboxId,
+    pub(crate) name: String,
+    pub(crate) cgroup: PathBuf,
+    pub(crate) cgroup_id: CgroupId,
+    pub(crate) netns: Vec<NetnsReport>,
+    /// Added at attach to those that the configuration gives.
+    pub(crate) secrets: Vec<SecretName>,
+    pub(crate) attached: SystemTime,
+    /// What weakens the containment, for an operator.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One namespace with listeners.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NetnsReport {
+    pub(crate) cookie: NetnsCookie,
+    pub(crate) port: u16,
+    pub(crate) has_v6: bool,
+    /// Only this sandbox lives there, and its loopback is left alone.
+    pub(crate) private: bool,
+}
+
+impl State {
+    pub(super) fn reports(&self) -> Vec<SandboxReport> {
+        let sandboxes = self.sandboxes.iter();
+        sandboxes
+            .map(|(id, sandbox)| self.report(*id, sandbox))
+            .collect()
+    }
+
+    pub(super) fn report(&self, id: SandboxId, sandbox: &Sandbox) -> SandboxReport {
+        SandboxReport {
+            id,
+            name: sandbox.name.clone(),
+            cgroup: sandbox.cgroup.path().to_owned(),
+            cgroup_id: sandbox.cgroup.id(),
+            netns: self.namespaces.of(id),
+            secrets: sandbox.secrets.clone(),
+            attached: sandbox.attached,
+            warnings: sandbox
+                .capabilities
+                .iter()
+                .map(|found| Uncontained(found).to_string())
+                .collect(),
+        }
+    }
+}
+
+/// A process that can send what the programs do not see.
+struct Uncontained<'a>(&'a Capabilities);
+
+impl fmt::Display for Uncontained<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = self.0;
+        write!(f, "process {} ({})", found.pid, found.comm)?;
+        if !found.held.is_empty() {
+            let held = found.held.join(", ");
+            write!(f, " holds {held}: it is not contained, drop them")?;
+        }
+        if !found.reachable.is_empty() {
+            let joint = if found.held.is_empty() { "" } else { ", and" };
+            let reachable = found.reachable.join(", ");
+            write!(
+                f,
+                "{joint} can gain {reachable} through a set-user-ID program: set no_new_privs"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_names_process_capabilities_and_remedy() {
+        let found = Capabilities {
+            pid: 7,
+            comm: "node".to_owned(),
+            held: vec!["NET_RAW"],
+            reachable: vec!["BPF"],
+        };
+        assert_eq!(
+            Uncontained(&found).to_string(),
+            "process 7 (node) holds NET_RAW: it is not contained, drop them, and can gain BPF through a set-user-ID \
+             program: set no_new_privs"
+        );
+    }
+}

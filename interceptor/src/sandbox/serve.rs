@@ -1,0 +1,160 @@
+//! The loops behind the listeners of one network namespace.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+use super::Service;
+use crate::{
+    address::NetnsCookie,
+    kernel::{Listeners, Programs, Transport},
+};
+
+/// How long accepting pauses when the process or the system is out of descriptors or memory.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Bytes of the longest query that is read; longer ones are no DNS (RFC 6891 advises against more than 4096).
+const QUERY_BYTES: usize = 4096;
+/// Queries of one namespace that are being answered at a time.
+const QUERIES: usize = 256;
+/// For one answer; resolvers give up after 5 s.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What listeners count.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    strays: AtomicU64,
+    accept_pauses: AtomicU64,
+    queries_dropped: AtomicU64,
+}
+
+impl Tally {
+    /// `strays`: connections and datagrams to a listener that came from no sandbox. `accept_pauses`: times that a
+    /// listener found no descriptor or memory. `queries_dropped`: datagrams beyond those that are answered at a time.
+    pub(super) fn counts(&self) -> [(&'static str, u64); 3] {
+        [
+            ("strays", self.strays.load(Relaxed)),
+            ("accept_pauses", self.accept_pauses.load(Relaxed)),
+            ("queries_dropped", self.queries_dropped.load(Relaxed)),
+        ]
+    }
+}
+
+/// What every loop of a namespace needs.
+struct Desk<S> {
+    netns: NetnsCookie,
+    programs: Arc<Programs>,
+    service: Arc<S>,
+    tally: Arc<Tally>,
+    queries: Arc<Semaphore>,
+}
+
+/// Starts the loops of all listeners; they end when the set is dropped, connections do not.
+pub(super) fn open_desk<S: Service>(
+    listeners: Listeners,
+    programs: &Arc<Programs>,
+    service: &Arc<S>,
+    tally: &Arc<Tally>,
+) -> io::Result<JoinSet<()>> {
+    let desk = Arc::new(Desk {
+        netns: listeners.netns,
+        programs: Arc::clone(programs),
+        service: Arc::clone(service),
+        tally: Arc::clone(tally),
+        queries: Arc::new(Semaphore::new(QUERIES)),
+    });
+    let mut loops = JoinSet::new();
+    for pair in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
+        let tcp = TcpListener::from_std(pair.tcp)?;
+        let udp = Arc::new(UdpSocket::from_std(pair.udp)?);
+        loops.spawn(Arc::clone(&desk).accept(tcp));
+        loops.spawn(Arc::clone(&desk).receive(udp));
+    }
+    Ok(loops)
+}
+
+impl<S: Service> Desk<S> {
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        loop {
+            let (client, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.pause(&error).await;
+                    continue;
+                }
+            };
+            let Some(origin) = self.programs.take_flow(self.netns, peer, Transport::Tcp) else {
+                // Others can find the port; they gain nothing.
+                self.tally.strays.fetch_add(1, Relaxed);
+                tracing::debug!(netns = %self.netns, %peer, "a connection from no sandbox was closed");
+                continue;
+            };
+            if let Err(error) = client.set_nodelay(true) {
+                tracing::debug!(%error, "the client was gone before it was served");
+                continue;
+            }
+            tokio::spawn(Arc::clone(&self.service).serve(client, origin));
+        }
+    }
+
+    async fn receive(self: Arc<Self>, socket: Arc<UdpSocket>) {
+        let mut buffer = vec![0; QUERY_BYTES];
+        loop {
+            let (length, peer) = match socket.recv_from(&mut buffer).await {
+                Ok(received) => received,
+                Err(error) => {
+                    self.pause(&error).await;
+                    continue;
+                }
+            };
+            let Some(origin) = self.programs.take_flow(self.netns, peer, Transport::Udp) else {
+                self.tally.strays.fetch_add(1, Relaxed);
+                continue;
+            };
+            let Ok(permit) = Arc::clone(&self.queries).try_acquire_owned() else {
+                self.tally.queries_dropped.fetch_add(1, Relaxed);
+                continue;
+            };
+            let query: Box<[u8]> = buffer.get(..length).unwrap_or_default().into();
+            let (socket, service) = (Arc::clone(&socket), Arc::clone(&self.service));
+            tokio::spawn(async move {
+                let answer = timeout(ANSWER_DEADLINE, service.answer(&query, &origin)).await;
+                if let Ok(Some(answer)) = answer
+                    && let Err(error) = socket.send_to(&answer, peer).await
+                {
+                    tracing::debug!(%error, "cannot answer a query");
+                }
+                drop(permit);
+            });
+        }
+    }
+
+    /// Waits where the next call would fail in the same way at once.
+    async fn pause(&self, error: &io::Error) {
+        if !is_exhausted(error) {
+            tracing::debug!(netns = %self.netns, %error, "a client was gone before it was accepted");
+            return;
+        }
+        self.tally.accept_pauses.fetch_add(1, Relaxed);
+        tracing::error!(netns = %self.netns, %error, "cannot accept: raise the limit on open files or on memory");
+        sleep(PAUSE).await;
+    }
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+    )
+}

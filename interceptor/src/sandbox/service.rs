@@ -1,0 +1,64 @@
+//! What sandboxes need of those who serve their connections.
+
+use std::{future::Future, sync::Arc};
+
+use tokio::net::TcpStream;
+
+use crate::{
+    address::SandboxId,
+    flow::{Engine, EnrollError, KernelDenial, Origin},
+    secrets::SecretName,
+};
+
+/// Takes over what the listeners accept.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Before a sandbox's first connection.
+    fn enroll(&self, id: SandboxId, name: &str, extra: &[SecretName]) -> Result<(), EnrollError>;
+
+    /// After a sandbox is open again.
+    fn dismiss(&self, id: SandboxId);
+
+    /// The programs have refused something.
+    fn report(&self, denial: KernelDenial);
+
+    /// Carries one connection to its end.
+    fn serve(self: Arc<Self>, client: TcpStream, origin: Origin)
+    -> impl Future<Output = ()> + Send;
+
+    /// Answers one DNS datagram, or does not.
+    fn answer(
+        self: Arc<Self>,
+        query: &[u8],
+        origin: &Origin,
+    ) -> impl Future<Output = Option<Vec<u8>>> + Send;
+}
+
+impl Service for Engine {
+    fn enroll(&self, id: SandboxId, name: &str, extra: &[SecretName]) -> Result<(), EnrollError> {
+        Self::enroll(self, id, name, extra)
+    }
+
+    fn dismiss(&self, id: SandboxId) {
+        Self::dismiss(self, id);
+    }
+
+    fn report(&self, denial: KernelDenial) {
+        Self::report(self, denial);
+    }
+
+    fn serve(
+        self: Arc<Self>,
+        client: TcpStream,
+        origin: Origin,
+    ) -> impl Future<Output = ()> + Send {
+        Self::serve(self, client, origin)
+    }
+
+    fn answer(
+        self: Arc<Self>,
+        query: &[u8],
+        origin: &Origin,
+    ) -> impl Future<Output = Option<Vec<u8>>> + Send {
+        Self::answer(self, query, origin)
+    }
+}
