@@ -24,7 +24,7 @@ use crate::{
         server::Server,
     },
     flow::{Configuration, Engine},
-    sandbox::{Registry, RegistrySettings, SandboxError},
+    sandbox::{self, Registry, StartError},
     stats::Stats,
     tls::{
         ca::{CaError, CertificateAuthority},
@@ -63,7 +63,7 @@ pub(crate) enum RunError {
     #[error("the control socket cannot be opened")]
     Control(#[source] BindError),
     #[error("sandboxes cannot be protected")]
-    Sandboxes(#[source] SandboxError),
+    Sandboxes(#[source] StartError),
     #[error("the operating system refused a thread, a runtime or a signal handler")]
     System(#[source] io::Error),
 }
@@ -85,7 +85,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
 
 async fn serve(settings: Settings) -> Result<(), RunError> {
     let snapshot = config::load(&settings.config).map_err(RunError::Configuration)?;
-    log_reports(&snapshot);
+    snapshot.log_reports();
     make_directory(&settings.run_dir)?;
     // First of all: a second daemon must not touch what the first one holds.
     let socket = ControlListener::bind(&settings.run_dir).map_err(RunError::Control)?;
@@ -94,31 +94,38 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let mut interrupt = signals(SignalKind::interrupt())?;
 
     let authority = Arc::new(authority(&snapshot, &settings.data_dir)?);
-    authority.write_public(&settings.run_dir).map_err(RunError::Authority)?;
+    authority
+        .write_public(&settings.run_dir)
+        .map_err(RunError::Authority)?;
     let leaves = Leaves::new(authority, ALPN).map_err(RunError::Leaves)?;
     let connector = Connector::new(snapshot.extra_roots()).map_err(RunError::Roots)?;
     let stats = Arc::new(Stats::default());
-    let configuration = Configuration { snapshot, connector };
+    let configuration = Configuration {
+        snapshot,
+        connector,
+    };
     let engine = Arc::new(Engine::new(configuration, leaves, Arc::clone(&stats)));
 
-    let registry_settings = RegistrySettings {
+    let registry_settings = sandbox::Settings {
         run_dir: settings.run_dir.clone(),
         bpf_dir: settings.bpf_dir.clone(),
     };
     let registry = Registry::start(registry_settings, Arc::clone(&engine))
         .await
         .map_err(RunError::Sandboxes)?;
-    let interceptor = Arc::new(Interceptor::new(settings, Arc::clone(&engine), registry, stats));
+    let interceptor = Arc::new(Interceptor::new(
+        settings,
+        Arc::clone(&engine),
+        registry,
+        stats,
+    ));
     let control = Server::start(socket, Arc::clone(&interceptor)).map_err(RunError::System)?;
     let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&interceptor)));
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
 
     loop {
         tokio::select! {
-            _ = hangup.recv() => match interceptor.reload() {
-                Ok(reloaded) => tracing::info!(changes = reloaded.changed.len(), "reloaded"),
-                Err(error) => tracing::error!("{error}; the running configuration stays"),
-            },
+            _ = hangup.recv() => reload(&interceptor).await,
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         }
@@ -132,6 +139,22 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     Ok(())
 }
 
+async fn reload(interceptor: &Interceptor) {
+    match interceptor.reload().await {
+        Ok(reloaded) => {
+            for change in &reloaded.changed {
+                tracing::info!(change, "reloaded");
+            }
+        }
+        Err(refusal) => {
+            tracing::error!("{}", refusal.error);
+            for fault in &refusal.detail {
+                tracing::error!("{fault}");
+            }
+        }
+    }
+}
+
 fn authority(snapshot: &Snapshot, data_dir: &Path) -> Result<CertificateAuthority, RunError> {
     match snapshot.ca() {
         Some(files) => CertificateAuthority::load(&files.certificate, &files.key),
@@ -143,18 +166,11 @@ fn authority(snapshot: &Snapshot, data_dir: &Path) -> Result<CertificateAuthorit
     .map_err(RunError::Authority)
 }
 
-fn log_reports(snapshot: &Snapshot) {
-    for report in snapshot.reports() {
-        match report.level {
-            config::Level::Warning => tracing::warn!("{report}"),
-            config::Level::Info => tracing::info!("{report}"),
-        }
-    }
-}
-
 fn make_directory(path: &Path) -> Result<(), RunError> {
-    std::fs::create_dir_all(path)
-        .map_err(|source| RunError::Directory { path: path.to_owned(), source })
+    std::fs::create_dir_all(path).map_err(|source| RunError::Directory {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 fn signals(kind: SignalKind) -> Result<Signal, RunError> {

@@ -194,7 +194,7 @@ impl<S: Service> Registry<S> {
     }
 
     /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them.
-    pub(crate) async fn shutdown(self) {
+    pub(crate) async fn shutdown(&self) {
         for task in &self.tasks {
             task.abort();
         }

@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc};
 
 pub(crate) use self::{
     fields::Fields,
-    finding::{Fault, Faults, Findings, Level, Report, chain},
+    finding::{Faults, Findings, Level, Report, chain},
     node::{Entry, Node, Position},
     suggest::nearest,
 };

@@ -8,9 +8,10 @@ use std::{
 
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::{CaFiles, Override, Paths};
+use super::{CaFiles, Paths};
 use crate::{
     address::Host,
+    dns::resolver::Override,
     file::{self, Contents},
     yaml::{self, Findings, Node},
 };

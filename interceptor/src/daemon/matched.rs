@@ -5,6 +5,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::backend::Interceptor;
+use crate::yaml::chain;
 
 /// A cgroup that appears is noticed within this time. `attach` before the first process starts is the way to leave no
 /// gap.
@@ -18,13 +19,14 @@ pub(super) async fn attach_matched(interceptor: Arc<Interceptor>) {
     let mut failures: HashMap<PathBuf, String> = HashMap::new();
     loop {
         ticks.tick().await;
-        for (name, cgroup) in interceptor.missing() {
+        for (name, cgroup) in interceptor.missing().await {
             match interceptor.attach_cgroup(&name, &cgroup).await {
                 Ok(()) => {
                     failures.remove(&cgroup);
                     tracing::info!(sandbox = &*name, cgroup = %cgroup.display(), "attached as configured");
                 }
                 Err(error) => {
+                    let error = chain(&error);
                     if failures.get(&cgroup) != Some(&error) {
                         tracing::error!(
                             sandbox = &*name,

@@ -8,22 +8,30 @@ use crate::config::Snapshot;
 pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     let mut lines = Vec::new();
     let names = |snapshot: &Snapshot| -> BTreeSet<_> {
-        snapshot.sandboxes().map(|rules| rules.name.clone()).collect()
+        snapshot
+            .sandboxes()
+            .map(|rules| rules.name.clone())
+            .collect()
     };
     for name in names(before).union(&names(after)) {
         match (before.sandbox(name), after.sandbox(name)) {
             (None, Some(_)) => lines.push(format!("sandbox {name}: added")),
-            (Some(_), None) => lines.push(format!("sandbox {name}: removed, it may reach nothing now")),
+            (Some(_), None) => {
+                lines.push(format!("sandbox {name}: removed, it may reach nothing now"))
+            }
             (Some(old), Some(new)) if old != new => lines.push(format!("sandbox {name}: changed")),
             (Some(_), Some(_)) | (None, None) => {}
         }
     }
-    let secrets = |snapshot: &Snapshot| -> BTreeSet<_> { snapshot.secret_names().cloned().collect() };
+    let secrets =
+        |snapshot: &Snapshot| -> BTreeSet<_> { snapshot.secret_names().cloned().collect() };
     for name in secrets(before).union(&secrets(after)) {
         match (before.has_secret(name), after.has_secret(name)) {
             (false, true) => lines.push(format!("secret {name}: added")),
             (true, false) => lines.push(format!("secret {name}: removed")),
-            (true, true) if !before.same_secret(after, name) => lines.push(format!("secret {name}: changed")),
+            (true, true) if !before.same_secret(after, name) => {
+                lines.push(format!("secret {name}: changed"))
+            }
             (true, true) | (false, false) => {}
         }
     }

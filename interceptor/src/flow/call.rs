@@ -16,13 +16,13 @@ use super::{
     denial::{Denial, chain},
     dial::{self, DialError},
     engine::{Configuration, Engine, GOODBYE},
-    names,
+    names::Names,
     sandbox::Sandbox,
     socket, tunnel,
 };
 use crate::{
     address::{Authority, Host, OriginalDst, VerifiedName},
-    dns::{self, Transport},
+    dns,
     http::{self, Exchange, First, FirstError, MethodDecision, Refusal, Scheme},
     policy::{Endpoint, Enforcement, Policy, Verdict},
     rewrite::release::Release,
@@ -63,7 +63,14 @@ impl Call {
         });
         let stop = sandbox.stopped();
         let configuration = engine.configuration();
-        Self { engine, configuration, sandbox, origin, live, stop }
+        Self {
+            engine,
+            configuration,
+            sandbox,
+            origin,
+            live,
+            stop,
+        }
     }
 
     /// Carries the connection to its end.
@@ -105,9 +112,12 @@ impl Call {
 
     async fn dns(&self, client: TcpStream) {
         self.stats().note(|facts| facts.protocol = Some("dns"));
-        let answer =
-            async |query: &[u8]| names::answer(&self.engine, &self.sandbox, &self.origin, query, Transport::Tcp).await;
-        match dns::tcp::serve(client, answer).await {
+        let names = Names {
+            engine: &self.engine,
+            sandbox: &self.sandbox,
+            origin: &self.origin,
+        };
+        match dns::tcp::serve(client, &names).await {
             Ok(()) => self.end("the client closed"),
             Err(error) => self.end(&chain(&error)),
         }
@@ -118,10 +128,15 @@ impl Call {
     fn raw_endpoint(&self) -> Option<(RawTarget, Arc<Endpoint>)> {
         let rules = self.configuration.snapshot.sandbox(&self.sandbox.name)?;
         let OriginalDst(address) = self.origin.original;
-        let by_name = self.sandbox.names.names(address.ip()).into_iter().find_map(|host| {
-            let endpoint = rules.policy.tcp(&host, address.port())?;
-            Some((RawTarget::Name(host), endpoint))
-        });
+        let by_name = self
+            .sandbox
+            .names
+            .names(address.ip())
+            .into_iter()
+            .find_map(|host| {
+                let endpoint = rules.policy.tcp(&host, address.port())?;
+                Some((RawTarget::Name(host), endpoint))
+            });
         by_name.or_else(|| {
             let endpoint = rules.policy.tcp_address(address.ip(), address.port())?;
             Some((RawTarget::Address(address), endpoint))
@@ -154,7 +169,9 @@ impl Call {
         self.stats().note(|facts| facts.sni = Some(host.clone()));
         match self.decide(&host) {
             Verdict::Deny(reason) => self.refuse_hello(hello, Denial::Policy(reason)).await,
-            Verdict::Tunnel(endpoint) | Verdict::Tcp(endpoint) => self.tls_tunnel(hello, host, &endpoint).await,
+            Verdict::Tunnel(endpoint) | Verdict::Tcp(endpoint) => {
+                self.tls_tunnel(hello, host, &endpoint).await
+            }
             Verdict::Intercept(endpoint) => self.intercept(hello, host, endpoint).await,
         }
     }
@@ -183,17 +200,34 @@ impl Call {
         };
         let config = match self.engine.leaves.server_config(&host) {
             Ok(config) => config,
-            Err(source) => return self.refuse_hello(hello, Denial::Mint { host, source }).await,
+            Err(source) => {
+                return self
+                    .refuse_hello(hello, Denial::Mint { host, source })
+                    .await;
+            }
         };
         let begun = Instant::now();
         let client = match hello.accept(config).await {
             Ok(client) => client,
             Err(error) => return self.end(&chain(&error)),
         };
-        self.stats().note(|facts| facts.client_handshake = Some(begun.elapsed()));
+        self.stats()
+            .note(|facts| facts.client_handshake = Some(begun.elapsed()));
         let release = self.release(&verified);
-        let authority = Authority { host, port: self.origin.original.port() };
-        self.relay(client, upstream, Scheme::Https, authority, release, endpoint, BytesMut::new()).await;
+        let authority = Authority {
+            host,
+            port: self.origin.original.port(),
+        };
+        self.relay(
+            client,
+            upstream,
+            Scheme::Https,
+            authority,
+            release,
+            endpoint,
+            BytesMut::new(),
+        )
+        .await;
     }
 
     async fn verified_upstream(
@@ -203,9 +237,17 @@ impl Call {
     ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
         let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
         let begun = Instant::now();
-        let connected = self.configuration.connector.connect(stream, host, ALPN).await;
-        self.stats().note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
-        connected.map_err(|source| Denial::Upstream { host: host.clone(), source })
+        let connected = self
+            .configuration
+            .connector
+            .connect(stream, host, ALPN)
+            .await;
+        self.stats()
+            .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
+        connected.map_err(|source| Denial::Upstream {
+            host: host.clone(),
+            source,
+        })
     }
 
     /// The secrets that may go to the verified owner of a name, by this connection.
@@ -224,27 +266,52 @@ impl Call {
                 self.live.deny("bad_request", &chain(&refusal));
                 return self.answer(client, BytesMut::new(), &refusal).await;
             }
-            Err(error @ (FirstError::Closed | FirstError::Io(_))) => return self.end(&chain(&error)),
+            Err(error @ (FirstError::Closed | FirstError::Io(_))) => {
+                return self.end(&chain(&error));
+            }
         };
-        let First { authority, buffered } = first;
-        self.stats().note(|facts| facts.sni = Some(authority.host.clone()));
+        let First {
+            authority,
+            buffered,
+        } = first;
+        self.stats()
+            .note(|facts| facts.sni = Some(authority.host.clone()));
         let endpoint = match self.decide(&authority.host) {
             Verdict::Deny(reason) => {
-                return self.refuse_request(client, buffered, Denial::Policy(reason)).await;
+                return self
+                    .refuse_request(client, buffered, Denial::Policy(reason))
+                    .await;
             }
-            Verdict::Tunnel(endpoint) | Verdict::Tcp(endpoint) | Verdict::Intercept(endpoint) => endpoint,
+            Verdict::Tunnel(endpoint) | Verdict::Tcp(endpoint) | Verdict::Intercept(endpoint) => {
+                endpoint
+            }
         };
         self.decided("intercept", &endpoint);
         match self.dial(&authority.host, &endpoint).await {
             // Nobody vouches for who answers: never a secret.
             Ok(upstream) => {
-                self.relay(client, upstream, Scheme::Http, authority, Release::nothing(), endpoint, buffered).await;
+                self.relay(
+                    client,
+                    upstream,
+                    Scheme::Http,
+                    authority,
+                    Release::nothing(),
+                    endpoint,
+                    buffered,
+                )
+                .await;
             }
-            Err(error) => self.refuse_request(client, buffered, Denial::Dial(error)).await,
+            Err(error) => {
+                self.refuse_request(client, buffered, Denial::Dial(error))
+                    .await
+            }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the two callers differ in every one of them")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the two callers differ in every one of them"
+    )]
     async fn relay<C, U>(
         &self,
         client: C,
@@ -277,7 +344,8 @@ impl Call {
     async fn tunnel(&self, mut client: TcpStream, mut upstream: TcpStream, early: &[u8]) {
         let relayed = async {
             upstream.write_all(early).await?;
-            self.stats().count_bytes(Direction::ClientToServer, early.len() as u64);
+            self.stats()
+                .count_bytes(Direction::ClientToServer, early.len() as u64);
             tunnel::relay(&mut client, &mut upstream, self.stats()).await
         };
         match relayed.await {
@@ -297,8 +365,15 @@ impl Call {
 
     async fn dial(&self, host: &Host, endpoint: &Endpoint) -> Result<TcpStream, DialError> {
         let begun = Instant::now();
-        let dialled = dial::dial(&self.engine.resolver, host, self.origin.original.port(), endpoint).await;
-        self.stats().note(|facts| facts.dial = Some(begun.elapsed()));
+        let dialled = dial::dial(
+            &self.engine.resolver,
+            host,
+            self.origin.original.port(),
+            endpoint,
+        )
+        .await;
+        self.stats()
+            .note(|facts| facts.dial = Some(begun.elapsed()));
         dialled
     }
 
@@ -316,7 +391,8 @@ impl Call {
 
     async fn refuse_request(&self, client: TcpStream, buffered: BytesMut, denial: Denial) {
         self.refuse(&denial);
-        self.answer(client, buffered, &Refusal::Denied(denial.detail())).await;
+        self.answer(client, buffered, &Refusal::Denied(denial.detail()))
+            .await;
     }
 
     async fn answer(&self, client: TcpStream, buffered: BytesMut, refusal: &Refusal) {
@@ -332,7 +408,7 @@ impl Call {
             connection = self.live.id(),
             sandbox = &*self.sandbox.name,
             pid = self.origin.process.tgid,
-            comm = %self.origin.process.comm.escape_debug(),
+            comm = ?self.origin.process.comm,
             destination = %self.origin.original,
             sni = self.stats().facts().sni.map(tracing::field::display),
             reason = detail,

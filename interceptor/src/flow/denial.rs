@@ -16,7 +16,9 @@ use crate::{
 pub(crate) enum Denial {
     #[error("the ClientHello could not be read")]
     Hello(#[source] HelloError),
-    #[error("the ClientHello names no server (SNI), and no `protocol: tcp` endpoint covers the address")]
+    #[error(
+        "the ClientHello names no server (SNI), and no `protocol: tcp` endpoint covers the address"
+    )]
     NoServerName,
     #[error(
         "the ClientHello for {0} is encrypted (ECH): the real name behind a tunnel could be another one"
@@ -24,7 +26,9 @@ pub(crate) enum Denial {
     EncryptedHello(Host),
     #[error(transparent)]
     Policy(policy::Denial),
-    #[error("the client speaks neither TLS nor HTTP, and no `protocol: tcp` endpoint covers the address")]
+    #[error(
+        "the client speaks neither TLS nor HTTP, and no `protocol: tcp` endpoint covers the address"
+    )]
     Unreadable,
     #[error("the client sent nothing within 10 s")]
     Silent,
@@ -56,7 +60,9 @@ impl Denial {
     pub(super) fn alert(&self) -> AlertDescription {
         match self {
             Self::NoServerName => AlertDescription::UnrecognisedName,
-            Self::EncryptedHello(_) | Self::Policy(_) | Self::Unreadable => AlertDescription::AccessDenied,
+            Self::EncryptedHello(_) | Self::Policy(_) | Self::Unreadable => {
+                AlertDescription::AccessDenied
+            }
             Self::Upstream { .. } => AlertDescription::BadCertificate,
             Self::Hello(_) | Self::Silent | Self::Dial(_) | Self::Mint { .. } => {
                 AlertDescription::InternalError

@@ -25,7 +25,10 @@ pub(crate) enum DialError {
     )]
     Forbidden { host: Host, address: SocketAddr },
     #[error("{address} does not accept the connection")]
-    Connect { address: SocketAddr, source: io::Error },
+    Connect {
+        address: SocketAddr,
+        source: io::Error,
+    },
     #[error("{address} did not answer within {} s", ATTEMPT.as_secs())]
     Timeout { address: SocketAddr },
     #[error("{host} has no address")]
@@ -43,13 +46,19 @@ pub(super) async fn dial(
     let resolved = resolver
         .resolve(host, port)
         .await
-        .map_err(|source| DialError::Resolve { host: host.clone(), source })?;
+        .map_err(|source| DialError::Resolve {
+            host: host.clone(),
+            source,
+        })?;
     let mut last = DialError::NoAddress { host: host.clone() };
     let mut attempts = 0;
-    for &address in &resolved.addrs {
+    for &address in &resolved.addresses {
         if !resolved.as_written && !endpoint.allows_address(address.ip()) {
             if attempts == 0 {
-                last = DialError::Forbidden { host: host.clone(), address };
+                last = DialError::Forbidden {
+                    host: host.clone(),
+                    address,
+                };
             }
             continue;
         }

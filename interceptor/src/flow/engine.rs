@@ -14,11 +14,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{KernelDenial, Origin, call::Call, names, sandbox::Sandbox};
+use super::{KernelDenial, Origin, call::Call, names::Names, sandbox::Sandbox};
 use crate::{
     address::SandboxId,
     config::Snapshot,
-    dns::resolver::Resolver,
+    dns::{self, Transport, resolver::Resolver},
     secrets::SecretName,
     stats::{self, ProcessFacts, Stats},
     tls::{leaf::Leaves, upstream::Connector},
@@ -46,7 +46,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(configuration: Configuration, leaves: Leaves, stats: Arc<Stats>) -> Self {
         Self {
-            resolver: Resolver::new(configuration.snapshot.resolve.clone()),
+            resolver: Resolver::new(configuration.snapshot.resolve().clone()),
             configuration: ArcSwap::from_pointee(configuration),
             leaves,
             stats,
@@ -73,9 +73,11 @@ impl Engine {
         if let Some(unknown) = extra.iter().find(|secret| !snapshot.has_secret(secret)) {
             return Err(EnrollError::UnknownSecret(unknown.clone()));
         }
-        let sandbox = Arc::new(Sandbox::new(id, name, extra));
         self.stats.enroll(id, name);
-        self.write().insert(id, sandbox);
+        // After a reload it is made known again: its connections hold on to what is there.
+        self.write()
+            .entry(id)
+            .or_insert_with(|| Arc::new(Sandbox::new(id, name, extra)));
         Ok(())
     }
 
@@ -89,13 +91,21 @@ impl Engine {
 
     /// Records and logs a refusal by the cgroup programs.
     pub(crate) fn report(&self, denial: KernelDenial) {
-        let KernelDenial { sandbox, netns, process, destination, reason } = denial;
-        let name = sandbox.and_then(|id| self.sandbox(id)).map(|sandbox| Arc::clone(&sandbox.name));
+        let KernelDenial {
+            sandbox,
+            netns,
+            process,
+            destination,
+            reason,
+        } = denial;
+        let name = sandbox
+            .and_then(|id| self.sandbox(id))
+            .map(|sandbox| Arc::clone(&sandbox.name));
         tracing::warn!(
             sandbox = name.as_deref().unwrap_or("-"),
             pid = process.tgid,
             uid = process.uid,
-            comm = %process.comm.escape_debug(),
+            comm = ?process.comm,
             destination = destination.map(tracing::field::display),
             netns = netns.0,
             reason,
@@ -129,12 +139,18 @@ impl Engine {
     /// Answers one DNS datagram; `None` for one that deserves no answer.
     pub(crate) async fn answer(self: Arc<Self>, query: &[u8], origin: &Origin) -> Option<Vec<u8>> {
         let sandbox = self.sandbox(origin.sandbox)?;
-        names::answer(&self, &sandbox, origin, query).await
+        let names = Names {
+            engine: &self,
+            sandbox: &sandbox,
+            origin,
+        };
+        dns::answer(query, Transport::Udp, &names).await
     }
 
     /// Connections from now on follow `configuration`.
     pub(crate) fn reconfigure(&self, configuration: Configuration) {
-        self.resolver.reconfigure(configuration.snapshot.resolve.clone());
+        self.resolver
+            .replace_overrides(configuration.snapshot.resolve().clone());
         self.configuration.store(Arc::new(configuration));
     }
 
@@ -168,11 +184,15 @@ impl Engine {
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
-        self.sandboxes.read().unwrap_or_else(PoisonError::into_inner)
+        self.sandboxes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
-        self.sandboxes.write().unwrap_or_else(PoisonError::into_inner)
+        self.sandboxes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -184,16 +204,29 @@ impl fmt::Debug for Engine {
 
 impl From<super::Process> for ProcessFacts {
     fn from(process: super::Process) -> Self {
-        let super::Process { tgid, tid: _, uid, comm } = process;
-        Self { pid: tgid, uid, comm }
+        let super::Process {
+            tgid,
+            tid: _,
+            uid,
+            comm,
+        } = process;
+        Self {
+            pid: tgid,
+            uid,
+            comm,
+        }
     }
 }
 
 /// Why a sandbox could not be made known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EnrollError {
-    #[error("the configuration has no sandbox named {0:?}: add it under `sandboxes`, then `interceptor reload`")]
+    #[error(
+        "the configuration has no sandbox named {0:?}: add it under `sandboxes`, then `interceptor reload`"
+    )]
     UnknownSandbox(String),
-    #[error("the configuration has no secret named {0}: add it under `secrets`, then `interceptor reload`")]
+    #[error(
+        "the configuration has no secret named {0}: add it under `secrets`, then `interceptor reload`"
+    )]
     UnknownSecret(SecretName),
 }

@@ -18,12 +18,26 @@ const LARGE: usize = 64 * 1024;
 
 /// Relays until both directions have ended; the end of one is passed on as a half-close. An error of either side ends
 /// both. There is no idle deadline: the sockets have TCP keepalive.
-pub(super) async fn relay(client: &mut TcpStream, upstream: &mut TcpStream, stats: &Connection) -> io::Result<()> {
+pub(super) async fn relay(
+    client: &mut TcpStream,
+    upstream: &mut TcpStream,
+    stats: &Connection,
+) -> io::Result<()> {
     let (client_read, client_write) = client.split();
     let (upstream_read, upstream_write) = upstream.split();
     tokio::try_join!(
-        pump(client_read, upstream_write, stats, Direction::ClientToServer),
-        pump(upstream_read, client_write, stats, Direction::ServerToClient),
+        pump(
+            client_read,
+            upstream_write,
+            stats,
+            Direction::ClientToServer
+        ),
+        pump(
+            upstream_read,
+            client_write,
+            stats,
+            Direction::ServerToClient
+        ),
     )?;
     Ok(())
 }
@@ -56,7 +70,9 @@ mod tests {
 
     async fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let (far, _) = listener.accept().await.unwrap();
         (near, far)
     }
@@ -68,7 +84,11 @@ mod tests {
         let relay = tokio::spawn(async move {
             let stats = Connection::default();
             let result = relay(&mut client, &mut upstream, &stats).await;
-            (result.is_ok(), stats.bytes(Direction::ClientToServer), stats.bytes(Direction::ServerToClient))
+            (
+                result.is_ok(),
+                stats.bytes(Direction::ClientToServer),
+                stats.bytes(Direction::ServerToClient),
+            )
         });
         application.write_all(b"question").await.unwrap();
         application.shutdown().await.unwrap();

@@ -2,20 +2,20 @@
 
 use std::{
     fs::File,
-    io::{self, Read},
-    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    io,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, Instant},
 };
 
 use rustix::{
-    io::{read, retry_on_intr, write},
-    pipe::{PipeFlags, pipe_with},
+    io::{retry_on_intr, write},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use tokio::process::Command;
 
 use super::{
     cgroup::{Cgroup, CgroupError},
-    child::Child,
+    child::{Child, Tether},
     credentials::Credentials,
     loopback,
     netns::{Netns, NetnsError},
@@ -46,14 +46,15 @@ pub(crate) enum LaunchError {
     Enter(#[source] io::Error),
 }
 
+/// For a process to settle in its place.
+const DEADLINE: Duration = Duration::from_secs(10);
+
 /// A process that waits in a cgroup and a network namespace, so that both are inhabited before the command comes: the
 /// namespace gets its listeners at attach, and the command's first datagram is not lost.
 #[derive(Debug)]
 pub(crate) struct Holder {
-    child: Child,
+    _child: Child,
     netns: Netns,
-    /// The child leaves when this closes, even if this process is killed.
-    _hold: OwnedFd,
 }
 
 impl Holder {
@@ -65,31 +66,26 @@ impl Holder {
         credentials: &Credentials,
     ) -> Result<Self, LaunchError> {
         let procs = cgroup.open_procs()?;
-        let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|e| LaunchError::Fork(e.into()));
-        let (settled_reader, settled) = pipe()?;
-        let (held, hold) = pipe()?;
-        let hold_in_child = hold.as_raw_fd();
-        let body = || {
-            // SAFETY: the child's copy of the descriptor; the parent's is another, and the child never returns to it.
-            drop(unsafe { OwnedFd::from_raw_fd(hold_in_child) });
-            let result = enter_new(procs.as_fd(), network).and_then(|()| credentials.assume());
-            // Nothing is ever written: the wait ends with the parent's descriptor.
-            let waited = report(&settled, &result)
-                .and_then(|()| Ok(retry_on_intr(|| read(&held, &mut [0_u8; 1]))?));
-            u8::from(waited.is_err())
+        let body = |tether: &Tether| {
+            let settled = enter_new(procs.as_fd(), network).and_then(|()| credentials.assume());
+            let code = settled.map_or_else(|e| e.raw_os_error().unwrap_or(libc::EIO), |()| 0);
+            tether.report(&code.to_ne_bytes())?;
+            tether.wait()
         };
         // SAFETY: `body` makes system calls on descriptors and memory prepared above, and allocates nothing.
         let child = unsafe { Child::fork(body) }.map_err(LaunchError::Fork)?;
-        drop(settled);
-        await_report(settled_reader).map_err(LaunchError::Enter)?;
+        let report = child.report(Instant::now() + DEADLINE);
+        match report.map(i32::from_ne_bytes).map_err(LaunchError::Fork)? {
+            0 => {}
+            code => return Err(LaunchError::Enter(io::Error::from_raw_os_error(code))),
+        }
         let netns = Netns::of_task(Task {
             tgid: child.pid(),
             tid: child.pid(),
         })?;
         Ok(Self {
-            child,
+            _child: child,
             netns,
-            _hold: hold,
         })
     }
 
@@ -147,23 +143,4 @@ fn enter_new(procs: BorrowedFd<'_>, network: Network) -> io::Result<()> {
 fn join(procs: BorrowedFd<'_>) -> io::Result<()> {
     retry_on_intr(|| write(procs, b"0"))?;
     Ok(())
-}
-
-/// Sends the parent 0, or the error's number.
-fn report(pipe: &OwnedFd, result: &io::Result<()>) -> io::Result<()> {
-    let code = match result {
-        Ok(()) => 0,
-        Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
-    };
-    retry_on_intr(|| write(pipe, &code.to_ne_bytes()))?;
-    Ok(())
-}
-
-fn await_report(pipe: OwnedFd) -> io::Result<()> {
-    let mut code = [0; size_of::<i32>()];
-    File::from(pipe).read_exact(&mut code)?;
-    match i32::from_ne_bytes(code) {
-        0 => Ok(()),
-        code => Err(io::Error::from_raw_os_error(code)),
-    }
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::probe::{Outcome, Probe};
+use self::probe::Probe;
 use super::{
     cgroup::{Cgroup, CgroupError, Hierarchy},
     links::LinkError,
@@ -79,21 +79,21 @@ pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<()
         rounds.push((pair, SocketAddr::from((Ipv6Addr::LOCALHOST, PORT))));
     }
     let asked: Vec<_> = rounds.iter().map(|(_, asked)| *asked).collect();
-    let outcome =
-        Probe::run(&cgroup.0, &asked, Instant::now() + DEADLINE).map_err(SelfTestError::Child)?;
+    let probe =
+        Probe::start(&cgroup.0, &asked, Instant::now() + DEADLINE).map_err(SelfTestError::Child)?;
     for (index, (pair, asked)) in rounds.into_iter().enumerate() {
-        check_client(&outcome, index, asked)?;
-        check_flow(programs, listeners.netns, pair, asked, outcome.pid)?;
+        check_client(&probe, index, asked)?;
+        check_flow(programs, listeners.netns, pair, asked, probe.pid())?;
     }
-    if outcome.datagram.raw_os_error() != Some(libc::EPERM) {
+    if probe.datagram != Err(libc::EPERM) {
         return Err(SelfTestError::Datagram);
     }
     drop(links);
     Ok(())
 }
 
-fn check_client(outcome: &Outcome, index: usize, asked: SocketAddr) -> Result<(), SelfTestError> {
-    match outcome.connects.get(index) {
+fn check_client(probe: &Probe, index: usize, asked: SocketAddr) -> Result<(), SelfTestError> {
+    match probe.connects.get(index) {
         Some(Ok(seen)) if *seen == asked => Ok(()),
         Some(Ok(seen)) => Err(SelfTestError::Peer {
             asked,

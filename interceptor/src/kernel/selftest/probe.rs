@@ -1,10 +1,9 @@
 //! The child of the self-test: a process in the scratch cgroup that connects and says what it saw.
 
 use std::{
-    fs::File,
-    io::{self, Read},
-    net::{IpAddr, SocketAddr},
-    os::fd::{AsFd, OwnedFd},
+    io,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     time::Instant,
 };
 
@@ -14,79 +13,77 @@ use rustix::{
         AddressFamily, SendFlags, SocketFlags, SocketType, connect, getpeername, sendto,
         socket_with,
     },
-    pipe::{PipeFlags, pipe_with},
 };
 
-use crate::kernel::{abi, cgroup::Cgroup, child::Child};
+use crate::kernel::{
+    abi,
+    cgroup::Cgroup,
+    child::{Child, Tether},
+};
 
-/// What the child saw.
+/// A child in a cgroup that has connected, and holds its connections as long as this lives.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) pid: u32,
+pub(super) struct Probe {
+    child: Child,
     /// Per destination: the peer's address, or the number of the error.
     pub(super) connects: Vec<Result<SocketAddr, i32>>,
     /// What sending a datagram to the first destination gave.
-    pub(super) datagram: io::Error,
+    pub(super) datagram: Result<SocketAddr, i32>,
 }
 
-/// One line of the child's report: an error's number, and a peer's address in 16 bytes and port.
+/// Most destinations of one probe.
+const DESTINATIONS: usize = 2;
+/// One report: an error's number, and a peer's address in 16 bytes and port.
 const RECORD: usize = 4 + 16 + 2;
-
-pub(super) struct Probe;
 
 impl Probe {
     /// Connects to each of `destinations` by TCP, and sends the first one a datagram.
-    pub(super) fn run(
+    pub(super) fn start(
         cgroup: &Cgroup,
         destinations: &[SocketAddr],
         deadline: Instant,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<Self> {
         let procs = cgroup.open_procs().map_err(io::Error::other)?;
-        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC)?;
-        let body = || u8::from(report(procs.as_fd(), &writer, destinations).is_err());
-        // SAFETY: `report` makes system calls on descriptors and memory that stand, and allocates nothing.
-        let mut child = unsafe { Child::fork(body) }?;
-        if child.wait(deadline)?.is_none() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        drop(writer);
-        let mut text = Vec::new();
-        File::from(reader).read_to_end(&mut text)?;
-        let mut records = text.chunks_exact(RECORD).filter_map(parse);
-        let connects = records.by_ref().take(destinations.len()).collect();
-        let datagram = match records.next() {
-            Some(Err(code)) => io::Error::from_raw_os_error(code),
-            _ => io::ErrorKind::UnexpectedEof.into(),
-        };
-        Ok(Outcome {
-            pid: child.pid(),
-            connects,
-            datagram,
+        let body = |tether: &Tether| visit(procs.as_fd(), tether, destinations);
+        // SAFETY: `visit` makes system calls on descriptors and memory that stand, and allocates nothing.
+        let child = unsafe { Child::fork(body) }?;
+        let receive = || child.report(deadline).map(|record| parse(&record));
+        Ok(Self {
+            connects: destinations
+                .iter()
+                .map(|_| receive())
+                .collect::<io::Result<_>>()?,
+            datagram: receive()?,
+            child,
         })
+    }
+
+    pub(super) fn pid(&self) -> u32 {
+        self.child.pid()
     }
 }
 
 /// Runs in the child: async-signal-safe.
-fn report(
-    procs: std::os::fd::BorrowedFd<'_>,
-    pipe: &OwnedFd,
-    destinations: &[SocketAddr],
-) -> io::Result<()> {
+fn visit(procs: BorrowedFd<'_>, tether: &Tether, destinations: &[SocketAddr]) -> io::Result<()> {
     retry_on_intr(|| write(procs, b"0"))?;
-    for destination in destinations {
-        send_record(pipe, connect_to(*destination))?;
+    // A socket that is closed takes its flow record with it.
+    let mut sockets = [const { None }; DESTINATIONS];
+    for (destination, kept) in destinations.iter().zip(&mut sockets) {
+        let connected = connect_to(*destination);
+        send_record(tether, connected.as_ref().map(|(_, peer)| *peer))?;
+        *kept = connected.ok();
     }
     if let Some(destination) = destinations.first() {
-        send_record(pipe, send_to(*destination))?;
+        send_record(tether, send_to(*destination).as_ref().copied())?;
     }
-    Ok(())
+    tether.wait()
 }
 
-fn connect_to(destination: SocketAddr) -> io::Result<SocketAddr> {
+fn connect_to(destination: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
     let socket = socket(destination, SocketType::STREAM)?;
     connect(&socket, &destination)?;
     let peer = getpeername(&socket)?.ok_or(io::ErrorKind::NotConnected)?;
-    Ok(SocketAddr::try_from(peer)?)
+    Ok((socket, SocketAddr::try_from(peer)?))
 }
 
 fn send_to(destination: SocketAddr) -> io::Result<SocketAddr> {
@@ -103,32 +100,30 @@ fn socket(destination: SocketAddr, kind: SocketType) -> io::Result<OwnedFd> {
     Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
 }
 
-fn send_record(pipe: &OwnedFd, result: io::Result<SocketAddr>) -> io::Result<()> {
+fn send_record(tether: &Tether, result: Result<SocketAddr, &io::Error>) -> io::Result<()> {
     let mut record = [0_u8; RECORD];
-    let (code, peer) = match result {
-        Ok(peer) => (0, Some(peer)),
-        Err(error) => (error.raw_os_error().unwrap_or(libc::EIO), None),
-    };
-    let (code_bytes, rest) = record.split_at_mut(4);
+    let (code, rest) = record.split_at_mut(4);
     let (ip, port) = rest.split_at_mut(16);
-    code_bytes.copy_from_slice(&code.to_ne_bytes());
-    if let Some(peer) = peer {
-        ip.copy_from_slice(&abi::mapped(peer.ip()));
-        port.copy_from_slice(&peer.port().to_ne_bytes());
+    match result {
+        Ok(peer) => {
+            ip.copy_from_slice(&abi::mapped(peer.ip()));
+            port.copy_from_slice(&peer.port().to_ne_bytes());
+        }
+        Err(error) => {
+            let number = error.raw_os_error().unwrap_or(libc::EIO);
+            code.copy_from_slice(&number.to_ne_bytes());
+        }
     }
-    retry_on_intr(|| write(pipe, &record))?;
-    Ok(())
+    tether.report(&record)
 }
 
-fn parse(record: &[u8]) -> Option<Result<SocketAddr, i32>> {
-    let (code, rest) = record.split_first_chunk::<4>()?;
-    let (ip, rest) = rest.split_first_chunk::<16>()?;
-    let port = rest.first_chunk::<2>()?;
-    Some(match i32::from_ne_bytes(*code) {
+fn parse(record: &[u8; RECORD]) -> Result<SocketAddr, i32> {
+    let [c0, c1, c2, c3, ip @ .., p0, p1] = *record;
+    match i32::from_ne_bytes([c0, c1, c2, c3]) {
         0 => {
-            let ip = std::net::Ipv6Addr::from(*ip).to_canonical();
-            Ok(SocketAddr::new(ip, u16::from_ne_bytes(*port)))
+            let ip = Ipv6Addr::from(ip).to_canonical();
+            Ok(SocketAddr::new(ip, u16::from_ne_bytes([p0, p1])))
         }
         code => Err(code),
-    })
+    }
 }
