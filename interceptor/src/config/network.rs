@@ -145,7 +145,7 @@ fn readable_file(
         Err(error) => {
             findings.fault(
                 &node.at,
-                format!("{} {}", path.display(), yaml::chain(&error)),
+                format!("{} {}", path.display(), crate::error::chain(&error)),
             );
             None
         }

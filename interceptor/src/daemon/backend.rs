@@ -14,6 +14,7 @@ use crate::{
         Backend, Refusal, RefusalKind,
         api::{AttachRequest, Info, NetnsView, ReloadView, SandboxView, StatsView},
     },
+    error::chain,
     flow::{Configuration, Engine},
     sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
     secrets::SecretName,
@@ -25,7 +26,6 @@ use crate::{
         ca::{BUNDLE, CERTIFICATE},
         upstream::Connector,
     },
-    yaml::chain,
 };
 
 /// The running daemon.

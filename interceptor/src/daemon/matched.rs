@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::backend::Interceptor;
-use crate::yaml::chain;
+use crate::error::chain;
 
 /// A cgroup that appears is noticed within this time. `attach` before the first process starts is the way to leave no
 /// gap.

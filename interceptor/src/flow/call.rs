@@ -13,7 +13,7 @@ use tokio_rustls::client;
 
 use super::{
     Origin,
-    denial::{Denial, chain},
+    denial::Denial,
     dial::{self, DialError},
     engine::{Configuration, Engine, GOODBYE},
     names::Names,
@@ -23,6 +23,7 @@ use super::{
 use crate::{
     address::{Authority, Host, OriginalDst, VerifiedName},
     dns,
+    error::chain,
     http::{self, Exchange, First, FirstError, MethodDecision, Refusal, Scheme},
     policy::{Endpoint, Enforcement, Policy, Verdict},
     rewrite::release::Release,

@@ -1,12 +1,11 @@
 //! Why a connection was refused, and what its client is told. One exhaustive match per answer.
 
-use std::{error::Error, fmt::Write as _};
-
 use rustls::AlertDescription;
 
 use super::dial::DialError;
 use crate::{
     address::Host,
+    error::chain,
     policy,
     tls::{hello::HelloError, leaf::MintError, upstream::UpstreamError},
 };
@@ -74,16 +73,4 @@ impl Denial {
     pub(super) fn detail(&self) -> String {
         chain(self)
     }
-}
-
-/// An error and its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        // Writing to a String cannot fail.
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
 }
