@@ -24,7 +24,7 @@ use crate::{
     address::{Authority, Host, OriginalDst, VerifiedName},
     dns,
     error::chain,
-    http::{self, Exchange, First, FirstError, MethodDecision, Refusal, Scheme},
+    http::{self, Exchange, FirstError, HttpError, MethodDecision, Refusal, Scheme},
     policy::{Endpoint, Enforcement, Policy, Verdict},
     rewrite::release::Release,
     stats::{
@@ -32,6 +32,7 @@ use crate::{
         connection::{Connection, Direction},
     },
     tls::hello::{self, Hello},
+    websocket::WebSocketError,
 };
 
 /// Time for a client's first byte.
@@ -263,18 +264,15 @@ impl Call {
         self.stats().note(|facts| facts.protocol = Some("http"));
         let first = match http::first_head(&mut client, self.origin.original.port()).await {
             Ok(first) => first,
-            Err(FirstError::Refused(refusal)) => {
-                self.live.deny("bad_request", &chain(&refusal));
-                return self.answer(client, BytesMut::new(), &refusal).await;
+            Err(FirstError::Refused { refusal, buffered }) => {
+                self.deny(refusal.code(), &chain(&refusal));
+                return self.answer(client, buffered, &refusal).await;
             }
             Err(error @ (FirstError::Closed | FirstError::Io(_))) => {
                 return self.end(&chain(&error));
             }
         };
-        let First {
-            authority,
-            buffered,
-        } = first;
+        let (authority, buffered) = (first.authority, first.buffered);
         self.stats()
             .note(|facts| facts.sni = Some(authority.host.clone()));
         let endpoint = match self.decide(&authority.host) {
@@ -333,11 +331,14 @@ impl Call {
             stats: Arc::clone(self.stats()),
             method: Box::new(move |method| methods(&endpoint, method)),
             early,
-            drain: self.stop.clone(),
+            shutdown: self.stop.clone(),
         };
         match http::relay(client, upstream, exchange).await {
-            Ok(http::End::Refused(refusal)) => self.live.deny(refusal.code(), &chain(&refusal)),
+            Ok(http::End::Refused(refusal)) => self.deny(refusal.code(), &chain(&refusal)),
             Ok(end) => self.end(&end.to_string()),
+            Err(HttpError::WebSocket(error @ WebSocketError::Refused(_))) => {
+                self.deny("websocket_credential", &chain(&error));
+            }
             Err(error) => self.end(&chain(&error)),
         }
     }
@@ -392,8 +393,7 @@ impl Call {
 
     async fn refuse_request(&self, client: TcpStream, buffered: BytesMut, denial: Denial) {
         self.refuse(&denial);
-        self.answer(client, buffered, &Refusal::Denied(denial.detail()))
-            .await;
+        self.answer(client, buffered, &denial.into()).await;
     }
 
     async fn answer(&self, client: TcpStream, buffered: BytesMut, refusal: &Refusal) {
@@ -402,9 +402,12 @@ impl Call {
         }
     }
 
-    /// Records and logs a denial; what the client is told is up to the caller.
     fn refuse(&self, denial: &Denial) {
-        let detail = denial.detail();
+        self.deny(denial.reason(), &denial.detail());
+    }
+
+    /// Records and logs a denial; what the client is told is up to the caller.
+    fn deny(&self, reason: &'static str, detail: &str) {
         tracing::warn!(
             connection = self.live.id(),
             sandbox = &*self.sandbox.name,
@@ -412,10 +415,11 @@ impl Call {
             comm = ?self.origin.process.comm,
             destination = %self.origin.original,
             sni = self.stats().facts().sni.map(tracing::field::display),
-            reason = detail,
+            reason,
+            detail,
             "connection denied"
         );
-        self.live.deny(denial.reason(), &detail);
+        self.live.deny(reason, detail);
     }
 
     fn end(&self, how: &str) {
