@@ -5,11 +5,6 @@
 //! `yaml`, `file`, `address` and `error`.
 
 #![deny(unsafe_code)]
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "until every room is wired to daemon.rs"
-)]
 
 mod address;
 pub mod cli;

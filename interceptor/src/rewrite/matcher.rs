@@ -77,6 +77,7 @@ impl Matcher {
     }
 
     /// Bytes that are held back, at most [`LONGEST`].
+    #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
