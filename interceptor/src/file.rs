@@ -26,6 +26,8 @@ pub(crate) enum ReadError {
     NotRegular,
     #[error("is larger than {0} bytes")]
     TooLarge(usize),
+    #[error("grew while it was read: try again")]
+    Growing,
 }
 
 /// Reads a regular file of at most `limit` bytes. Never waits: a FIFO or a device is refused.
@@ -39,8 +41,13 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Contents, ReadError> {
     if !metadata.is_file() {
         return Err(ReadError::NotRegular);
     }
-    // One buffer that is never reallocated, so that no copy of a secret is left behind on the heap.
-    let mut buffer = Zeroizing::new(vec![0; limit + 1]);
+    let size = usize::try_from(metadata.len())
+        .ok()
+        .filter(|size| *size <= limit)
+        .ok_or(ReadError::TooLarge(limit))?;
+    // One buffer that is never reallocated, so that no copy of a secret is left behind on the heap. Its last byte stays
+    // free unless the file grows.
+    let mut buffer = Zeroizing::new(vec![0; size + 1]);
     let mut filled = 0;
     while let Some(space) = buffer.get_mut(filled..).filter(|space| !space.is_empty()) {
         match file.read(space) {
@@ -50,8 +57,8 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Contents, ReadError> {
             Err(error) => return Err(error.into()),
         }
     }
-    if filled > limit {
-        return Err(ReadError::TooLarge(limit));
+    if filled > size {
+        return Err(ReadError::Growing);
     }
     Ok(Contents {
         bytes: Zeroizing::new(buffer.get(..filled).unwrap_or_default().to_vec()),

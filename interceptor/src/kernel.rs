@@ -23,6 +23,7 @@ mod process;
 mod programs;
 mod selftest;
 
+#[cfg(test)]
 pub(crate) use bpffs::PinsError;
 pub(crate) use cgroup::{Cgroup, CgroupError, Hierarchy};
 pub(crate) use credentials::{Credentials, CredentialsError};

@@ -1,6 +1,8 @@
 //! interceptor puts real credentials into a sandbox's traffic on its way out, for every client.
 //!
-//! The rooms import downwards in the order of this list, never up.
+//! One room, one job. Rooms import downwards in this order, never up: `cli`, `daemon`, `control`, `sandbox`, `kernel`,
+//! `flow`, `config`, `tls`, `dns`, `http`, `websocket`, `rewrite`, `policy`, `secrets`, `stats`, and at the bottom
+//! `yaml`, `file`, `address` and `error`.
 
 #![deny(unsafe_code)]
 #![allow(
@@ -15,6 +17,7 @@ mod config;
 mod control;
 mod daemon;
 mod dns;
+mod error;
 mod file;
 mod flow;
 mod http;

@@ -1,3 +1,38 @@
 //! Finds placeholders and puts secrets in their place. Sans-IO.
+//!
+//! | file | job |
+//! |---|---|
+//! | `grammar` | what a placeholder looks like |
+//! | `matcher` | finds placeholders in a stream of bytes, split anywhere |
+//! | `json` | knows at which member of a JSON document a byte stands |
+//! | `document` | puts secrets into the bound fields of one JSON text, whole or streamed |
+//! | `header` | puts secrets into a header's value |
+//! | `encode` | the forms that a secret takes on its surface |
+//! | `release` | which secret may stand where on this connection |
 
+pub(crate) mod document;
+pub(crate) mod encode;
+pub(crate) mod grammar;
+pub(crate) mod header;
+pub(crate) mod json;
+pub(crate) mod matcher;
 pub(crate) mod release;
+
+/// A placeholder stands at a bound place, but no secret can be put there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unresolvable {
+    #[error("the placeholder's secret is bound to another host")]
+    BoundElsewhere,
+    #[error("the placeholder names no secret that may stand at this place")]
+    Unavailable,
+}
+
+impl Unresolvable {
+    /// The name that OpenShell's clients know, for an error body or a close reason.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::BoundElsewhere => "credential_endpoint_mismatch",
+            Self::Unavailable => "credential_unavailable",
+        }
+    }
+}

@@ -1,6 +1,10 @@
 //! TLS on both sides: reads what a client asks for, vouches for names with our own CA, and verifies upstreams.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
@@ -19,7 +23,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The one provider. Passed to every builder, so that nothing depends on a process-wide default.
 fn provider() -> Arc<CryptoProvider> {
-    Arc::new(aws_lc_rs::default_provider())
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> =
+        LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
+    PROVIDER.clone()
 }
 
 /// The rustls error inside an error of tokio-rustls, if TLS and not the socket failed.

@@ -13,7 +13,7 @@ use std::{path::Path, sync::Arc};
 
 pub(crate) use self::{
     fields::Fields,
-    finding::{Fault, Faults, Findings, Level, Report, chain},
+    finding::{Faults, Findings, Level, Report},
     node::{Entry, Node, Position},
     suggest::nearest,
 };
@@ -34,7 +34,10 @@ pub(crate) fn load(
         Ok(contents) => contents,
         Err(error) => {
             let at = named_at.unwrap_or(&start);
-            findings.fault(at, format!("{} {}", path.display(), chain(&error)));
+            findings.fault(
+                at,
+                format!("{} {}", path.display(), crate::error::chain(&error)),
+            );
             return None;
         }
     };

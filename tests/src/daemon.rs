@@ -180,8 +180,8 @@ impl Daemon {
     /// # Errors
     /// The command fails or prints something else.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let mut all = vec!["--json"];
-        all.extend(arguments);
+        let mut all = arguments.to_vec();
+        all.push("--json");
         let output = self.cli(&all)?.success()?;
         serde_json::from_str(&output.stdout)
             .with_context(|| format!("{arguments:?} printed no JSON:\n{}", output.stdout))
@@ -201,13 +201,20 @@ impl Daemon {
         &self.bpf_dir
     }
 
+    /// The records of all connections, ended ones too.
+    ///
+    /// # Errors
+    /// The daemon does not answer.
+    pub fn connections(&self) -> Result<Vec<Value>> {
+        match self.json(&["conns", "--all"])? {
+            Value::Array(connections) => Ok(connections),
+            other => anyhow::bail!("no list of connections: {other}"),
+        }
+    }
+
     fn detach_all(&self) -> Result<()> {
         let sandboxes = self.json(&["sandboxes"])?;
-        let rows = sandboxes
-            .as_array()
-            .or_else(|| sandboxes.get("sandboxes").and_then(Value::as_array))
-            .context("no list of sandboxes")?;
-        for row in rows {
+        for row in sandboxes.as_array().context("no list of sandboxes")? {
             if let Some(name) = row.get("name").and_then(Value::as_str) {
                 self.cli(&["detach", name])?.success()?;
             }

@@ -1,45 +1,90 @@
 //! A sandbox of a test: a cgroup and namespaces, attached to a daemon.
 
-use std::process::Command;
+use std::{
+    fs,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::{
     cgroup::Cgroup,
+    clients::PLACEHOLDER,
     daemon::Daemon,
+    interrupt,
     netns::Netns,
-    process::{Finished, Running},
+    process::{Finished, PATIENCE, Running},
 };
 
-/// Processes in it run as `nobody`, without capabilities.
+/// Processes in it run as `nobody`, without capabilities, and hold a placeholder as `DISCORD_BOT_TOKEN`.
 #[derive(Debug)]
 pub struct Sandbox {
     name: String,
+    // Dropped first: the cgroup cannot be removed while they live.
+    residents: Vec<Running>,
     cgroup: Cgroup,
     trust: Vec<(&'static str, String)>,
 }
 
 impl Sandbox {
-    /// Attaches a new cgroup under a name of the configuration, and makes sure that it is attached.
+    /// Attaches a new cgroup under a name of the configuration, with a process in each namespace, so that listeners
+    /// are there before the first question to a resolver.
     ///
     /// # Errors
     /// The daemon refuses.
-    pub fn attach(daemon: &Daemon, name: &str) -> Result<Self> {
-        let cgroup = Cgroup::new()?;
-        let path = cgroup.path().display().to_string();
-        daemon
-            .cli(&["attach", "--name", name, "--cgroup", &path])?
-            .success()?;
-        let listed = daemon.json(&["sandboxes"])?.to_string();
-        ensure!(
-            listed.contains(&format!("{name:?}")),
-            "{name} was attached, but is not listed: {listed}"
-        );
-        Ok(Self {
+    pub fn attach(daemon: &Daemon, name: &str, namespaces: &[&Netns]) -> Result<Self> {
+        let mut sandbox = Self {
             name: name.into(),
-            cgroup,
+            residents: Vec::new(),
+            cgroup: Cgroup::new()?,
             trust: daemon.trust(),
-        })
+        };
+        for netns in namespaces {
+            let resident = sandbox.spawn(netns, &["cat".into()])?;
+            sandbox.residents.push(resident);
+        }
+        sandbox.wait_for_residents()?;
+        sandbox.attach_again(daemon)?;
+        Ok(sandbox)
+    }
+
+    /// Attaches once more after [`Self::detach`], and makes sure that it is attached.
+    ///
+    /// # Errors
+    /// The daemon refuses.
+    pub fn attach_again(&self, daemon: &Daemon) -> Result<()> {
+        let path = self.cgroup.path().display().to_string();
+        daemon
+            .cli(&["attach", "--name", &self.name, "--cgroup", &path])?
+            .success()?;
+        let listed = daemon.json(&["sandboxes"])?;
+        let found = listed.as_array().into_iter().flatten().any(|sandbox| {
+            sandbox.get("name").and_then(Value::as_str) == Some(self.name.as_str())
+                && sandbox.get("cgroup").and_then(Value::as_str) == Some(path.as_str())
+        });
+        ensure!(
+            found,
+            "{} was attached, but is not listed: {listed}",
+            self.name
+        );
+        Ok(())
+    }
+
+    /// Until each has become what it is: before, it has root's privileges.
+    fn wait_for_residents(&self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        for resident in &self.residents {
+            let comm = format!("/proc/{}/comm", resident.pid());
+            while fs::read_to_string(&comm)?.trim() != "cat" {
+                interrupt::check()?;
+                ensure!(Instant::now() < deadline, "a resident does not settle");
+                thread::sleep(Duration::from_millis(2));
+            }
+        }
+        Ok(())
     }
 
     /// # Errors
@@ -72,6 +117,7 @@ impl Sandbox {
             .args(["--", program])
             .args(rest)
             .current_dir("/")
+            .env("DISCORD_BOT_TOKEN", PLACEHOLDER)
             .envs(self.trust.iter().map(|(key, value)| (key, value)));
         for variable in ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
             command.env_remove(variable);

@@ -9,7 +9,7 @@ use crate::{clients, step, system};
 pub(crate) fn run() -> Result<()> {
     system::require_root()?;
     clients::install()?;
-    step::build()?;
+    step::build(step::cargo())?;
     step::announce("demo");
     // Becomes it, so that Ctrl-C finds only the program that cleans up.
     let error = Command::new(step::built("demo")).exec();

@@ -2,9 +2,11 @@
 
 #![allow(
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "these are command line tools for developers"
 )]
 
+mod build_ebpf;
 mod clients;
 mod demo;
 mod step;
@@ -25,6 +27,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Build the BPF object that the daemon embeds, or check that the committed one is fresh
+    BuildEbpf(build_ebpf::Arguments),
     /// Build, then show one client log in with a placeholder, without and with interceptor (root)
     Demo,
     /// Install what is missing, then run every check and every test (root)
@@ -33,8 +37,16 @@ enum Action {
     Clients,
 }
 
-fn main() -> Result<ExitCode> {
-    match Arguments::parse().action {
+fn main() -> ExitCode {
+    run(Arguments::parse().action).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(action: Action) -> Result<ExitCode> {
+    match action {
+        Action::BuildEbpf(arguments) => build_ebpf::run(&arguments)?,
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
         Action::Clients => clients::install()?,

@@ -39,14 +39,14 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Builds every program of the workspace.
+/// Builds every program of the workspace by a command made with [`cargo`].
 ///
 /// # Errors
 /// The build fails.
-pub(crate) fn build() -> Result<()> {
+pub(crate) fn build(mut cargo: Command) -> Result<()> {
     run(
         "building (the first time takes a few minutes)",
-        cargo().args(["build", "--workspace", "--bins"]),
+        cargo.args(["build", "--workspace", "--bins"]),
     )
 }
 

@@ -35,6 +35,12 @@ pub(crate) const TESTS: &[Need] = &[
     need("musl-gcc", "musl-tools"),
 ];
 
+/// For building the BPF programs, where rustup has no toolchain that can.
+pub(crate) const EBPF: &[Need] = &[
+    need("/usr/share/doc/rustc-web", "rustc-web"),
+    need("/usr/lib/rustlib/src/rust/library/core", "rust-web-src"),
+];
+
 /// Installs whatever of `needs` is missing.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every check and every test, with one count at the end.
 
 use std::{
+    env, fs,
     io::{BufRead as _, BufReader},
     process::{Command, ExitCode, Stdio},
 };
@@ -22,6 +23,8 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Part {
+    /// The BPF object: its hash, and a fresh build that the other parts then use
+    Bpf,
     /// Formatting, clippy, documentation, licences
     Lint,
     /// Tests that need nothing but the source
@@ -41,14 +44,21 @@ struct Tally {
     remarks: Vec<String>,
 }
 
+/// A freshly built BPF object, relative to the workspace.
+const FRESH_OBJECT: &str = "target/bpf/interceptor.bpf.o";
+
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
+    let on_kernel = wanted(Part::E2e) || wanted(Part::Demo);
     let mut tally = Tally::default();
-    if wanted(Part::E2e) || wanted(Part::Demo) {
+    if on_kernel {
         system::require_root()?;
         system::install(system::DEMO)?;
         system::install(system::TESTS)?;
         clients::install()?;
+    }
+    if wanted(Part::Bpf) {
+        bpf(&mut tally)?;
     }
     if wanted(Part::Lint) {
         lint(&mut tally);
@@ -56,15 +66,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if wanted(Part::Unit) {
         tally.tests(
             "unit tests",
-            step::cargo().args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
+            cargo().args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
         );
     }
-    if wanted(Part::E2e) || wanted(Part::Demo) {
-        step::build()?;
+    if on_kernel {
+        step::build(cargo())?;
     }
     if wanted(Part::E2e) {
-        let mut command = step::cargo();
-        command.args(["test", "--package", "tests", "--test", "e2e", "--"]);
+        let mut command = cargo();
+        command.args(["test", "--workspace", "--test", "e2e", "--"]);
+        // Failures say what happened; where in the test's own code is of little use.
+        command.env("RUST_LIB_BACKTRACE", "0");
         // One at a time: they measure, capture packets and count.
         command.arg("--test-threads=1").args(&arguments.name);
         tally.tests("end-to-end tests", &mut command);
@@ -75,14 +87,40 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(tally.conclude())
 }
 
-fn lint(tally: &mut Tally) {
+/// Everything is tested with a fresh BPF object where there is one.
+fn cargo() -> Command {
+    let mut cargo = step::cargo();
+    let object = step::root().join(FRESH_OBJECT);
+    if object.exists() {
+        cargo.env("INTERCEPTOR_BPF_OBJECT", object);
+    }
+    cargo
+}
+
+fn bpf(tally: &mut Tally) -> Result<()> {
+    let xtask = env::current_exe()?;
     tally.check(
-        "formatting",
-        step::cargo().args(["fmt", "--all", "--check"]),
+        "the committed BPF object's hash",
+        Command::new(&xtask).args(["build-ebpf", "--check"]),
     );
+    let object = step::root().join(FRESH_OBJECT);
+    if let Some(directory) = object.parent() {
+        fs::create_dir_all(directory)?;
+    }
+    tally.check(
+        "a fresh BPF object",
+        Command::new(&xtask)
+            .args(["build-ebpf", "--output"])
+            .arg(&object),
+    );
+    Ok(())
+}
+
+fn lint(tally: &mut Tally) {
+    tally.check("formatting", cargo().args(["fmt", "--all", "--check"]));
     tally.check(
         "clippy",
-        step::cargo().args([
+        cargo().args([
             "clippy",
             "--workspace",
             "--all-targets",
@@ -93,7 +131,7 @@ fn lint(tally: &mut Tally) {
     );
     tally.check(
         "documentation",
-        step::cargo()
+        cargo()
             .args([
                 "doc",
                 "--workspace",
@@ -105,7 +143,7 @@ fn lint(tally: &mut Tally) {
     if system::is_there("cargo-deny") {
         tally.check(
             "licences, bans and sources",
-            step::cargo().args(["deny", "--offline", "check", "licenses", "bans", "sources"]),
+            cargo().args(["deny", "--offline", "check", "licenses", "bans", "sources"]),
         );
     } else {
         tally.skip("licences, bans and sources: cargo-deny is not installed");

@@ -12,13 +12,14 @@ use interceptor_ebpf::{
 use super::{
     ALLOW, DENY, DNS_PORT,
     address::{self, LOOPBACK4, LOOPBACK6, is_loopback},
+    connect::MUTE_PORT,
     facts::Facts,
     maps, netns, owner, report,
     steer::Call,
 };
 
 /// State of a UDP socket that is connected.
-pub(super) const TCP_ESTABLISHED: u32 = 1;
+const TCP_ESTABLISHED: u32 = 1;
 
 /// Runs for v4-mapped destinations too.
 #[cgroup_sock_addr(sendmsg4)]
@@ -49,28 +50,53 @@ fn decide(call: Call) -> i32 {
         facts.map_or(0, Facts::sandbox),
         facts.map_or(0, Facts::netns),
     );
-    let original = call.address();
+    let mut wanted = call.address();
     let refusal = match facts {
-        Some(facts) if owner.sandbox != 0 => match send(call, facts, &owner, &original) {
-            Ok(()) => return ALLOW,
-            Err(refusal) if facts.first_report() => refusal,
-            Err(_reported) => {
-                maps::count(counter::DENIALS);
-                return DENY;
+        Some(facts) if owner.sandbox != 0 => {
+            let verdict = match connected(call, facts) {
+                Some(verdict) => {
+                    wanted = facts.flow().original;
+                    verdict
+                }
+                None => send(call, facts, &owner, &wanted),
+            };
+            match verdict {
+                Ok(()) => return ALLOW,
+                Err(refusal) if facts.first_report() => refusal,
+                Err(_reported) => {
+                    maps::count(counter::DENIALS);
+                    return DENY;
+                }
             }
-        },
+        }
         _ => DENIED_UNOWNED,
     };
-    report::denial(refusal, call.protocol(), &owner, &original);
+    report::denial(refusal, call.protocol(), &owner, &wanted);
     DENY
+}
+
+/// What connect() has decided already: a send without address runs the hook too if the socket is of family `AF_INET6`
+/// and its peer v4-mapped, as `udpv6_sendmsg` then hands the peer on as if it had been given.
+#[inline(always)]
+fn connected(call: Call, facts: Facts) -> Option<Result<(), u32>> {
+    if call.state() != TCP_ESTABLISHED {
+        // connect(AF_UNSPEC), which no hook sees, has dissolved the association if there was one.
+        facts.clear(MUTE);
+        return None;
+    }
+    if !is_loopback(call.ip()) {
+        return None;
+    }
+    let flags = facts.flags();
+    match call.port() {
+        MUTE_PORT if flags & MUTE != 0 => Some(Err(DENIED_DATAGRAM)),
+        port if flags & DNS != 0 && port == facts.steered_port() => Some(Ok(())),
+        _ => None,
+    }
 }
 
 #[inline(always)]
 fn send(call: Call, facts: Facts, owner: &Owner, original: &Address) -> Result<(), u32> {
-    if call.state() != TCP_ESTABLISHED {
-        // connect(AF_UNSPEC), which no hook sees, has dissolved the association.
-        facts.clear(MUTE);
-    }
     let netns = netns::meet(owner).ok_or(DENIED_NETNS)?;
     if original.port != DNS_PORT {
         // While the namespace is pending the fence keeps it back.

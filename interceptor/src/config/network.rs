@@ -8,9 +8,10 @@ use std::{
 
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::{CaFiles, Override, Paths};
+use super::{CaFiles, Paths};
 use crate::{
     address::Host,
+    dns::resolver::Override,
     file::{self, Contents},
     yaml::{self, Findings, Node},
 };
@@ -144,7 +145,7 @@ fn readable_file(
         Err(error) => {
             findings.fault(
                 &node.at,
-                format!("{} {}", path.display(), yaml::chain(&error)),
+                format!("{} {}", path.display(), crate::error::chain(&error)),
             );
             None
         }

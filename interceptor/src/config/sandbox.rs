@@ -65,9 +65,9 @@ impl Reader<'_> {
         }
         let secrets = secrets.map_or_else(Vec::new, |list| self.read_secrets(list, findings));
         // A policy is a template: it is read for a name. Without one its faults are still worth showing.
-        let mut declared = policies.map_or_else(Vec::new, |list| {
-            self.read_policies(list, name.as_deref().unwrap_or("sandbox"), findings)
-        });
+        let (policies, mut declared) = policies
+            .map(|list| self.read_policies(list, name.as_deref().unwrap_or("sandbox"), findings))
+            .unwrap_or_default();
         if let Some(intercept) = intercept {
             override_tunnels(intercept, &mut declared, findings);
         }
@@ -87,22 +87,30 @@ impl Reader<'_> {
             policy: Arc::new(Policy::new(declared.into_iter().map(|one| one.endpoint))),
             secrets: secrets.into_iter().map(|(name, _)| name).collect(),
             match_cgroup,
+            policies,
             name,
         })
     }
 
-    fn read_policies(&self, list: &Node, sandbox: &str, findings: &mut Findings) -> Vec<Declared> {
+    /// The files, and what they declare.
+    fn read_policies(
+        &self,
+        list: &Node,
+        sandbox: &str,
+        findings: &mut Findings,
+    ) -> (Vec<PathBuf>, Vec<Declared>) {
+        let mut files = Vec::new();
         let mut declared = Vec::new();
         for node in list.list(findings).unwrap_or_default() {
-            let root = self
-                .paths
-                .resolve(node, findings)
-                .and_then(|path| yaml::load(&path, Some(&node.at), findings));
-            if let Some(root) = root {
+            let Some(path) = self.paths.resolve(node, findings) else {
+                continue;
+            };
+            if let Some(root) = yaml::load(&path, Some(&node.at), findings) {
                 declared.extend(openshell::read(&root, sandbox, findings));
             }
+            files.push(path);
         }
-        declared
+        (files, declared)
     }
 
     fn read_secrets(&self, list: &Node, findings: &mut Findings) -> Vec<(SecretName, Position)> {

@@ -69,7 +69,7 @@ fn read_one(node: &Node, paths: &Paths, findings: &mut Findings) -> Option<Bound
     } = match read_source(from, paths, findings)?.load() {
         Ok(loaded) => loaded,
         Err(error) => {
-            findings.fault(&from.at, yaml::chain(&error));
+            findings.fault(&from.at, crate::error::chain(&error));
             return None;
         }
     };

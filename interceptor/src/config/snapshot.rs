@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::IpAddr,
     path::PathBuf,
     sync::Arc,
 };
@@ -10,10 +9,11 @@ use std::{
 use super::binding::Binding;
 use crate::{
     address::Host,
+    dns::resolver::Override,
     policy::Policy,
     rewrite::release::BoundSecret,
     secrets::{Secret, SecretName},
-    yaml::Report,
+    yaml::{Level, Report},
 };
 
 /// A complete and consistent configuration. Never changes: a reload makes another one, and the two can be compared.
@@ -31,6 +31,8 @@ pub(crate) struct Snapshot {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct SandboxRules {
     pub(crate) name: Box<str>,
+    /// The files that `policy` was read from.
+    pub(crate) policies: Vec<PathBuf>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) secrets: Vec<SecretName>,
     /// The cgroup to attach without being told to.
@@ -42,14 +44,6 @@ pub(crate) struct SandboxRules {
 pub(crate) struct BoundTo {
     pub(super) secret: Secret,
     pub(super) bindings: Vec<Binding>,
-}
-
-/// An address to dial for a host instead of what DNS says. Allowed as written, private or not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Override {
-    pub(crate) ip: IpAddr,
-    /// `None`: the port that was asked for.
-    pub(crate) port: Option<u16>,
 }
 
 /// A certificate authority that is given, not made.
@@ -105,9 +99,18 @@ impl Snapshot {
         (here, elsewhere)
     }
 
-    /// Addresses for a host that `resolve` names; `None` where DNS is to be asked.
-    pub(crate) fn overrides(&self, host: &Host) -> Option<&[Override]> {
-        self.resolve.get(host).map(Vec::as_slice)
+    pub(crate) fn secret_names(&self) -> impl Iterator<Item = &SecretName> {
+        self.secrets.keys()
+    }
+
+    /// Both have the secret, with the same value and the same bindings.
+    pub(crate) fn same_secret(&self, other: &Self, name: &SecretName) -> bool {
+        self.secrets.get(name) == other.secrets.get(name)
+    }
+
+    /// Addresses to dial for a host instead of what DNS says. Allowed as written, private or not.
+    pub(crate) fn resolve(&self) -> &HashMap<Host, Vec<Override>> {
+        &self.resolve
     }
 
     pub(crate) fn ca(&self) -> Option<&CaFiles> {
@@ -117,6 +120,24 @@ impl Snapshot {
     /// Root certificates to trust for upstreams, beside the platform's.
     pub(crate) fn extra_roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// Logs every report, at the daemon's start and after a reload.
+    pub(crate) fn log_reports(&self) {
+        for report in &self.reports {
+            let Report {
+                file,
+                line,
+                column,
+                level,
+                message,
+            } = report;
+            let file = file.display();
+            match level {
+                Level::Info => tracing::info!(%file, line, column, "{message}"),
+                Level::Warning => tracing::warn!(%file, line, column, "{message}"),
+            }
+        }
     }
 
     /// What an operator should know, sorted by place.

@@ -1,1 +1,371 @@
+mod faults;
+mod mutation;
 
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    address::Host,
+    policy::{Handling, Verdict, binding::Surface},
+    secrets::SecretName,
+    yaml::Level,
+};
+
+const TOKEN: &str = "MTE4NzQ.Gx0k3q.secret-value";
+
+const POLICY: &str = "\
+version: 1
+network_policies:
+  discord:
+    endpoints:
+      - { host: discord.com, port: 443, protocol: rest, access: full }
+      - { host: gateway.discord.gg, port: 443, access: full, tls: skip }
+";
+
+const GOOD: &str = "\
+secrets:
+  DISCORD_BOT_TOKEN:
+    from: { file: token }
+    profile: discord
+    bindings:
+      - hosts: [api.example.com, \"*.eu.example.com\"]
+        header: X-Token
+  OTHER:
+    from: { env: CARGO_PKG_NAME }
+    bindings:
+      - hosts: [gw.example.com]
+        websocket.json: { op: 2, path: /d/a~1b }
+sandboxes:
+  - name: micky
+    policies: [policy.yaml]
+    secrets: [DISCORD_BOT_TOKEN]
+    match: { cgroup: /sys/fs/cgroup/micky }
+    intercept: [gateway.discord.gg]
+  - name: empty
+resolve:
+  gateway.discord.gg: 127.0.0.1:8443
+  api.example.com: [10.1.2.3, \"[fd00::1]:8443\"]
+ca: { certificate: ca.pem, key: ca.key }
+upstream: { roots: [ca.pem] }
+";
+
+/// A certificate and its key, in PEM form.
+static CA: LazyLock<(String, String)> = LazyLock::new(|| {
+    let certified = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap();
+    (certified.cert.pem(), certified.signing_key.serialize_pem())
+});
+
+/// A folder with the files that [`GOOD`] names.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.write("token", &format!("{TOKEN}\n"), 0o600);
+        folder.write("policy.yaml", POLICY, 0o644);
+        let (certificate, key) = &*CA;
+        folder.write("ca.pem", certificate, 0o644);
+        folder.write("ca.key", key, 0o600);
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, name: &str, contents: &str, mode: u32) {
+        fs::write(self.path(name), contents).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn load(&self, text: &str) -> Result<Snapshot, Faults> {
+        self.write("interceptor.yaml", text, 0o644);
+        load(&self.path("interceptor.yaml"))
+    }
+
+    /// The faults of a text, without the folder's name.
+    fn faults(&self, text: &str) -> Vec<String> {
+        let shown = self.load(text).unwrap_err().to_string();
+        assert!(!shown.contains(TOKEN), "{shown}");
+        let folder = format!("{}/", self.0.path().display());
+        shown
+            .replace(&folder, "")
+            .lines()
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+fn secret(text: &str) -> SecretName {
+    text.parse().unwrap()
+}
+
+fn host(text: &str) -> Host {
+    text.parse().unwrap()
+}
+
+#[test]
+fn good_file_means_what_it_says() {
+    let folder = Folder::new();
+    let snapshot = folder.load(GOOD).unwrap();
+
+    let micky = snapshot.sandbox("micky").unwrap();
+    assert_eq!(micky.secrets, [secret("DISCORD_BOT_TOKEN")]);
+    assert_eq!(
+        micky.match_cgroup.as_deref(),
+        Some(Path::new("/sys/fs/cgroup/micky"))
+    );
+    let names: Vec<_> = snapshot.sandboxes().map(|rules| &*rules.name).collect();
+    assert_eq!(names, ["empty", "micky"]);
+    assert!(snapshot.sandbox("nobody").is_none());
+    assert!(snapshot.has_secret(&secret("OTHER")));
+
+    let address = |ip: &str, port| Override {
+        ip: ip.parse().unwrap(),
+        port,
+    };
+    assert_eq!(
+        snapshot.overrides(&host("gateway.discord.gg")).unwrap(),
+        [address("127.0.0.1", Some(8443))]
+    );
+    assert_eq!(
+        snapshot.overrides(&host("api.example.com")).unwrap(),
+        [address("10.1.2.3", None), address("fd00::1", Some(8443))]
+    );
+    assert!(snapshot.overrides(&host("discord.com")).is_none());
+    let ca = snapshot.ca().unwrap();
+    assert_eq!(
+        (&ca.certificate, &ca.key),
+        (&folder.path("ca.pem"), &folder.path("ca.key"))
+    );
+    assert_eq!(snapshot.extra_roots(), [folder.path("ca.pem")]);
+}
+
+#[test]
+fn secrets_are_selected_by_host_with_their_surfaces() {
+    let snapshot = Folder::new().load(GOOD).unwrap();
+    let names = [
+        secret("DISCORD_BOT_TOKEN"),
+        secret("OTHER"),
+        secret("UNKNOWN"),
+    ];
+    let bound = |name: &str| {
+        let (here, elsewhere) = snapshot.bound(names.iter(), &host(name));
+        let here: Vec<_> = here
+            .into_iter()
+            .map(|bound| (bound.name.as_str().to_owned(), bound.surfaces))
+            .collect();
+        let elsewhere: Vec<_> = elsewhere
+            .iter()
+            .map(|name| name.as_str().to_owned())
+            .collect();
+        (here, elsewhere)
+    };
+    let header = |name: &str| Surface::Header(name.into());
+    let (token, other) = (String::from("DISCORD_BOT_TOKEN"), String::from("OTHER"));
+    for (name, surface) in [
+        ("discord.com", "authorization"),
+        ("api.example.com", "x-token"),
+        ("a.eu.example.com", "x-token"),
+    ] {
+        let expected = (
+            vec![(token.clone(), vec![header(surface)])],
+            vec![other.clone()],
+        );
+        assert_eq!(bound(name), expected, "{name}");
+    }
+    // Two patterns of the profile name the gateway, with one surface.
+    let (here, _) = bound("gateway.discord.gg");
+    assert_eq!(here[0].1.len(), 1);
+    let (here, elsewhere) = bound("gw.example.com");
+    let Surface::WebSocketJson(field) = &here[0].1[0] else {
+        panic!("not a field");
+    };
+    assert_eq!(field.path, ["d".into(), "a/b".into()]);
+    assert_eq!(field.guard.as_ref().unwrap().values, [2]);
+    assert_eq!(elsewhere, std::slice::from_ref(&token));
+    assert_eq!(bound("example.com"), (Vec::new(), vec![token, other]));
+}
+
+#[test]
+fn tunnel_is_opened_by_an_explicit_override_only() {
+    let folder = Folder::new();
+    let gateway = host("gateway.discord.gg");
+    let opened = folder.load(GOOD).unwrap();
+    let policy = &opened.sandbox("micky").unwrap().policy;
+    assert!(matches!(
+        policy.decide(&gateway, 443),
+        Verdict::Intercept(_)
+    ));
+    assert!(opened.reports().iter().any(|report| {
+        report.level == Level::Warning && report.message.contains("is overridden by `intercept`")
+    }));
+
+    let shut = folder
+        .load(&GOOD.replace("    intercept: [gateway.discord.gg]\n", ""))
+        .unwrap();
+    let policy = &shut.sandbox("micky").unwrap().policy;
+    assert!(matches!(policy.decide(&gateway, 443), Verdict::Tunnel(_)));
+    assert!(shut.reports().iter().any(|report| {
+        report.file.ends_with("policy.yaml")
+            && report.line == 6
+            && report.message.contains("list the host under `intercept`")
+    }));
+}
+
+#[test]
+fn each_endpoint_is_reported_with_what_becomes_of_it() {
+    let snapshot = Folder::new().load(GOOD).unwrap();
+    let lines: Vec<String> = snapshot.reports().iter().map(ToString::to_string).collect();
+    for expected in [
+        "policy.yaml:5:9: info: sandbox micky, discord/discord.com:443: intercept + rewrite (DISCORD_BOT_TOKEN)",
+        "policy.yaml:6:9: info: sandbox micky, discord/gateway.discord.gg:443: intercept + rewrite (DISCORD_BOT_TOKEN)",
+        "interceptor.yaml:19:5: warning: sandbox empty has no policy that allows anything: all its traffic is denied",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.ends_with(expected)),
+            "{expected}\n{lines:#?}"
+        );
+    }
+}
+
+#[test]
+fn secret_that_no_host_of_the_sandbox_takes_is_warned_of() {
+    let folder = Folder::new();
+    let text = "\
+secrets:
+  GATEWAY:
+    from: { file: token }
+    bindings: [ { hosts: [gateway.discord.gg], websocket.json: { path: /token } } ]
+sandboxes: [ { name: a, policies: [policy.yaml], secrets: [GATEWAY] } ]
+";
+    let snapshot = folder.load(text).unwrap();
+    let warned = snapshot
+        .reports()
+        .iter()
+        .find(|report| report.file.ends_with("interceptor.yaml"))
+        .unwrap();
+    assert_eq!(
+        (warned.line, warned.column, warned.level),
+        (5, 60, Level::Warning)
+    );
+    assert!(
+        warned.message.starts_with("GATEWAY can never be put in"),
+        "{warned}"
+    );
+}
+
+#[test]
+fn readable_secret_files_and_keys_are_warned_of() {
+    let folder = Folder::new();
+    folder.write("token", "a\"b", 0o644);
+    folder.write("ca.key", "key", 0o640);
+    let snapshot = folder.load(GOOD).unwrap();
+    let warned: Vec<_> = snapshot
+        .reports()
+        .iter()
+        .filter(|report| report.file.ends_with("interceptor.yaml"))
+        .map(|report| {
+            (
+                report.line,
+                report.column,
+                report.message.split(':').next().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        warned,
+        [
+            (3, 11, "the secret is no plain JSON text"),
+            (
+                3,
+                11,
+                "the secret's file can be read by its group or by everybody"
+            ),
+            (19, 5, "sandbox empty has no policy that allows anything"),
+            (
+                23,
+                33,
+                "the CA's key can be read by its group or by everybody"
+            ),
+        ]
+    );
+}
+
+#[test]
+fn conflicting_endpoints_are_warned_of() {
+    let folder = Folder::new();
+    folder.write(
+        "second.yaml",
+        "version: 1\nnetwork_policies:\n  more:\n    endpoints: [ { host: gateway.discord.gg, port: 443 } ]\n",
+        0o644,
+    );
+    let snapshot = folder
+        .load("sandboxes: [ { name: a, policies: [policy.yaml, second.yaml] } ]\n")
+        .unwrap();
+    let warned: Vec<_> = snapshot
+        .reports()
+        .iter()
+        .filter(|report| report.level == Level::Warning)
+        .map(|report| (report.line, report.message.as_str()))
+        .collect();
+    assert_eq!(
+        warned,
+        [(
+            4,
+            "more/gateway.discord.gg:443 is declared more than once; discord/gateway.discord.gg:443 decides (tunnel, \
+             never decrypted, without secrets), this endpoint has no effect"
+        )]
+    );
+}
+
+#[test]
+fn snapshots_compare_by_meaning() {
+    let folder = Folder::new();
+    let first = folder.load(GOOD).unwrap();
+    assert_eq!(first, folder.load(GOOD).unwrap());
+    folder.write("token", "another", 0o600);
+    let second = folder.load(GOOD).unwrap();
+    assert_ne!(first, second);
+    assert_eq!(first.sandbox("micky"), second.sandbox("micky"));
+}
+
+#[test]
+fn shipped_example_loads_without_a_warning() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let folder = Folder::new();
+    for part in ["policies", "secrets"] {
+        fs::create_dir(folder.path(part)).unwrap();
+    }
+    let policy = fs::read_to_string(deploy.join("policies/discord.yaml")).unwrap();
+    folder.write("policies/discord.yaml", &policy, 0o644);
+    folder.write("secrets/DISCORD_BOT_TOKEN", TOKEN, 0o600);
+    let example = fs::read_to_string(deploy.join("interceptor.yaml")).unwrap();
+    let snapshot = folder.load(&example).unwrap();
+    let warned: Vec<_> = snapshot
+        .reports()
+        .iter()
+        .filter(|report| report.level == Level::Warning)
+        .collect();
+    assert!(warned.is_empty(), "{warned:#?}");
+    let policy = &snapshot.sandbox("micky").unwrap().policy;
+    for endpoint in policy.endpoints() {
+        assert_eq!(endpoint.handling, Handling::Intercept);
+    }
+    for name in [
+        "gateway.discord.gg",
+        "gateway-us-east1-b.discord.gg",
+        "discord.com",
+    ] {
+        let rules = snapshot.sandbox("micky").unwrap();
+        let (here, _) = snapshot.bound(rules.secrets.iter(), &host(name));
+        assert_eq!(here.len(), 1, "{name}");
+    }
+}

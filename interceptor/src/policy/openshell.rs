@@ -4,6 +4,7 @@
 //! is a fault, as it is there.
 
 mod endpoint;
+mod requests;
 mod unenforced;
 
 use std::sync::Arc;
@@ -133,13 +134,29 @@ fn read_rule(key: &str, rule: &Node, declared: &mut Vec<Declared>, findings: &mu
             ("harness", Shape::Boolean),
         ]))
         .check(&binaries.value, findings);
-        findings.warn(
-            &binaries.key_at,
-            "not enforced yet: `binaries`; every process in the sandbox may use these endpoints",
-        );
+        if !covers_every_binary(&binaries.value) {
+            findings.warn(
+                &binaries.key_at,
+                "not enforced yet: `binaries`; every process in the sandbox may use these endpoints",
+            );
+        }
     }
     let endpoints = endpoints.and_then(|endpoints| endpoints.list(findings));
     for endpoint in endpoints.unwrap_or_default() {
         endpoint::read(key, endpoint, declared, findings);
     }
 }
+
+/// A list that leaves nothing out.
+fn covers_every_binary(binaries: &Node) -> bool {
+    let unread = &mut Findings::default();
+    binaries
+        .list(unread)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|binary| binary.fields(unread)?.take("path")?.text(unread))
+        .any(|path| path == "/**")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,234 @@
+use proptest::prelude::*;
 
+use super::*;
+
+fn endpoint(host: &str, port: u16, handling: Handling) -> Endpoint {
+    Endpoint {
+        rule: format!("r/{host}:{port}").into(),
+        target: Target::Named(host.parse().unwrap()),
+        port,
+        handling,
+        access: Access::Full,
+        enforcement: Enforcement::Audit,
+        allowed_ips: Vec::new(),
+    }
+}
+
+fn policy(endpoints: &[Endpoint]) -> Policy {
+    Policy::new(endpoints.iter().cloned().map(Arc::new))
+}
+
+fn host(text: &str) -> Host {
+    text.parse().unwrap()
+}
+
+/// The rule that decides.
+fn rule(policy: &Policy, name: &str, port: u16) -> Option<String> {
+    match policy.decide(&host(name), port) {
+        Verdict::Deny(Denial::Host { .. } | Denial::Port { .. }) => None,
+        Verdict::Deny(Denial::Unsupported { rule, .. }) => Some(rule.into()),
+        Verdict::Tunnel(endpoint) | Verdict::Intercept(endpoint) | Verdict::Tcp(endpoint) => {
+            Some(endpoint.rule.to_string())
+        }
+    }
+}
+
+#[test]
+fn nothing_is_allowed_by_default() {
+    let denial = Policy::default().decide(&host("example.com"), 443);
+    let Verdict::Deny(denial) = denial else {
+        panic!("allowed");
+    };
+    assert_eq!(denial.to_string(), "no rule for example.com:443");
+    assert!(!Policy::default().knows(&host("example.com")));
+}
+
+#[test]
+fn host_and_port_stand_in_one_endpoint() {
+    let policy = policy(&[
+        endpoint("a.example.com", 443, Handling::Intercept),
+        endpoint("b.example.com", 80, Handling::Intercept),
+    ]);
+    assert!(rule(&policy, "A.Example.Com", 443).is_some());
+    assert_eq!(
+        policy.decide(&host("a.example.com"), 80),
+        Verdict::Deny(Denial::Port {
+            host: host("a.example.com"),
+            port: 80
+        })
+    );
+}
+
+#[test]
+fn the_most_specific_pattern_decides() {
+    let patterns = [
+        "**.example.com",
+        "*.example.com",
+        "gw-*.example.com",
+        "**.eu.example.com",
+        "gw-1.example.com",
+    ];
+    let endpoints = patterns.map(|pattern| endpoint(pattern, 443, Handling::Intercept));
+    let mut reversed = endpoints.clone();
+    reversed.reverse();
+    for policy in [policy(&endpoints), policy(&reversed)] {
+        for (name, expected) in [
+            ("gw-1.example.com", "gw-1.example.com"),
+            ("gw-2.example.com", "gw-*.example.com"),
+            ("x.example.com", "*.example.com"),
+            ("a.b.example.com", "**.example.com"),
+            ("a.eu.example.com", "**.eu.example.com"),
+        ] {
+            let found = rule(&policy, name, 443);
+            assert_eq!(found, Some(format!("r/{expected}:443")), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_specific_endpoint_at_another_port_hides_nothing() {
+    let policy = policy(&[
+        endpoint("gw.example.com", 8443, Handling::Intercept),
+        endpoint("*.example.com", 443, Handling::Tunnel),
+    ]);
+    assert_eq!(
+        rule(&policy, "gw.example.com", 443).as_deref(),
+        Some("r/*.example.com:443")
+    );
+}
+
+#[test]
+fn among_equals_the_safest_decides() {
+    let ordered = [
+        Handling::Unsupported(Protocol::Mcp),
+        Handling::Tunnel,
+        Handling::Intercept,
+        Handling::Tcp,
+    ];
+    for (index, safer) in ordered.iter().enumerate() {
+        for laxer in &ordered[index..] {
+            let one = endpoint("a.example", 443, *safer);
+            let other = endpoint("a.example", 443, *laxer);
+            for policy in [policy(&[one.clone(), other.clone()]), policy(&[other, one])] {
+                assert_eq!(policy.endpoints()[0].handling, *safer);
+            }
+        }
+    }
+    let strict = Endpoint {
+        access: Access::ReadOnly,
+        ..endpoint("a.example", 443, Handling::Intercept)
+    };
+    let lax = endpoint("a.example", 443, Handling::Intercept);
+    assert_eq!(
+        policy(&[lax, strict]).endpoints()[0].access,
+        Access::ReadOnly
+    );
+}
+
+#[test]
+fn dns_knows_what_some_port_allows() {
+    let policy = policy(&[
+        endpoint("a.example.com", 443, Handling::Intercept),
+        endpoint("db.example.com", 5432, Handling::Tcp),
+        endpoint("mcp.example.com", 443, Handling::Unsupported(Protocol::Mcp)),
+        endpoint("*.example.com", 443, Handling::Intercept),
+    ]);
+    for (name, expected) in [
+        ("a.example.com", true),
+        ("db.example.com", true),
+        ("x.example.com", true),
+        ("mcp.example.com", false),
+        ("example.com", false),
+    ] {
+        assert_eq!(policy.knows(&host(name)), expected, "{name}");
+    }
+    assert!(policy.tcp(&host("db.example.com"), 5432).is_some());
+    assert!(policy.tcp(&host("a.example.com"), 443).is_none());
+}
+
+#[test]
+fn access_is_a_set_of_methods() {
+    let with = |access| Endpoint {
+        access,
+        ..endpoint("a.example", 443, Handling::Intercept)
+    };
+    for (method, read_only, read_write) in [
+        ("GET", true, true),
+        ("HEAD", true, true),
+        ("OPTIONS", true, true),
+        ("POST", false, true),
+        ("PUT", false, true),
+        ("PATCH", false, true),
+        ("WEBSOCKET_TEXT", false, true),
+        ("DELETE", false, false),
+        ("get", false, false),
+        ("", false, false),
+    ] {
+        assert_eq!(
+            with(Access::ReadOnly).allows_method(method),
+            read_only,
+            "{method}"
+        );
+        assert_eq!(
+            with(Access::ReadWrite).allows_method(method),
+            read_write,
+            "{method}"
+        );
+        assert!(with(Access::Full).allows_method(method), "{method}");
+    }
+}
+
+#[test]
+fn addresses_are_allowed_by_list_and_by_reach() {
+    let open = endpoint("a.example", 443, Handling::Intercept);
+    let listed = Endpoint {
+        allowed_ips: vec!["10.0.0.0/8".parse().unwrap(), "2000::/3".parse().unwrap()],
+        ..open.clone()
+    };
+    for (address, by_open, by_listed) in [
+        ("1.1.1.1", true, false),
+        ("2606:4700::1", true, true),
+        ("10.1.2.3", false, true),
+        ("::ffff:10.1.2.3", false, true),
+        ("192.168.1.1", false, false),
+        // 6to4 for 192.168.1.1: the prefix that lists the outside does not open the inside.
+        ("2002:c0a8:101::1", false, false),
+        ("64:ff9b::a01:203", false, true),
+        ("127.0.0.1", false, false),
+        ("169.254.169.254", false, false),
+        ("::1", false, false),
+    ] {
+        let parsed = address.parse().unwrap();
+        assert_eq!(open.allows_address(parsed), by_open, "{address}");
+        assert_eq!(listed.allows_address(parsed), by_listed, "{address}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn order_of_declaration_does_not_change_who_decides(
+        mut picks in proptest::collection::vec(
+            (0..5usize, 0..4usize, prop_oneof![Just(443u16), Just(80)]), 0..8),
+        name in prop_oneof![Just("a.x.example"), Just("b.a.x.example"), Just("x.example")],
+    ) {
+        const PATTERNS: [&str; 5] = ["a.x.example", "*.x.example", "**.x.example", "a*.x.example", "*.a.x.example"];
+        const HANDLINGS: [Handling; 4] = [
+            Handling::Unsupported(Protocol::Sql), Handling::Tunnel, Handling::Intercept, Handling::Tcp,
+        ];
+        let make = |picks: &[(usize, usize, u16)]| {
+            policy(&picks
+                .iter()
+                .map(|(pattern, handling, port)| endpoint(PATTERNS[*pattern], *port, HANDLINGS[*handling]))
+                .collect::<Vec<_>>())
+        };
+        let forward = make(&picks).decide(&host(name), 443);
+        picks.reverse();
+        prop_assert_eq!(&forward, &make(&picks).decide(&host(name), 443));
+        // Oracle: denied exactly if no pattern matches at the port, or the deciding one is unsupported.
+        let named = picks.iter().any(|(pattern, _, port)| {
+            *port == 443 && PATTERNS[*pattern].parse::<HostPattern>().unwrap().matches(&host(name))
+        });
+        let unnamed = matches!(forward, Verdict::Deny(Denial::Host { .. } | Denial::Port { .. }));
+        prop_assert_eq!(named, !unnamed);
+    }
+}

@@ -73,6 +73,19 @@ impl Release {
         self.entries.is_empty()
     }
 
+    /// The sandbox has a secret of this name, wherever it is bound.
+    pub(crate) fn knows(&self, key: &str) -> bool {
+        self.entries.iter().any(|entry| entry.name.as_str() == key) || self.is_bound_elsewhere(key)
+    }
+
+    /// Some secret may stand in the header `name` (lower case).
+    pub(crate) fn binds_header(&self, name: &str) -> bool {
+        self.entries
+            .iter()
+            .flat_map(|entry| &entry.surfaces)
+            .any(|surface| matches!(surface, Surface::Header(header) if **header == *name))
+    }
+
     /// The secret `key` for the header `name` (lower case), if it is bound there.
     pub(crate) fn header(&self, name: &str, key: &str) -> Option<(&SecretName, &[u8])> {
         self.find(
@@ -122,3 +135,6 @@ impl Release {
             .then(|| (&entry.name, entry.secret.reveal(grant)))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

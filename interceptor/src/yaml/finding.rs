@@ -137,15 +137,3 @@ impl fmt::Display for Report {
         write!(f, "{}:{line}:{column}: {level}: {message}", file.display())
     }
 }
-
-/// An error with all its sources in one line: a fault has no source of its own.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
-}

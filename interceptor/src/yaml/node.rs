@@ -94,7 +94,7 @@ impl Node {
         match self.text(findings)?.parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                findings.fault(&self.at, super::chain(&error));
+                findings.fault(&self.at, crate::error::chain(&error));
                 None
             }
         }

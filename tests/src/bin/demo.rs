@@ -4,81 +4,88 @@
 
 #![allow(
     clippy::print_stdout,
-    reason = "standard output is this program's result"
+    clippy::print_stderr,
+    reason = "showing is what this program is for"
 )]
 
-use std::{env, fs, process::Command, time::Instant};
+use std::{
+    env, fs,
+    process::{Command, ExitCode},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tests::{
     cage::Cage,
-    clients::PLACEHOLDER,
-    gateway::record::Token,
+    clients::{Clients, PLACEHOLDER},
+    daemon::Daemon,
+    gateway::{Gateway, Options, record::Token},
     interrupt, memory,
     process::{Finished, Running},
     require_root,
-    scenario::Scenario,
+    scenario::{TOKEN, directory, discord},
 };
 
-fn main() -> Result<()> {
-    require_root()?;
-    interrupt::watch();
+fn main() -> ExitCode {
     let begun = Instant::now();
-    let scenario = Scenario::discord()?;
-    introduce(&scenario);
-    without(&scenario)?;
-    with(&scenario)?;
-    drop(scenario);
+    if let Err(error) = show_all() {
+        eprintln!("\nThe demo failed: {error:#}");
+        return ExitCode::FAILURE;
+    }
     println!(
         "\nDone in {:.1} s; everything is cleaned up.",
         begun.elapsed().as_secs_f32()
     );
-    Ok(())
+    ExitCode::SUCCESS
 }
 
-fn introduce(scenario: &Scenario) {
+fn show_all() -> Result<()> {
+    require_root()?;
+    interrupt::watch();
+    let directory = directory()?;
+    let gateway = Gateway::start(Options::new(TOKEN))?;
+    let clients = Clients::install(directory.path())?;
     println!(
-        "The gateway    a local TLS server that behaves like Discord's, on {}",
-        scenario.gateway.address()
+        "Gateway   a local TLS server, as strict as Discord's, on {}",
+        gateway.address()
     );
     println!(
-        "The client     the npm library `ws` with a raw tls.connect to gateway.discord.gg:443, no proxy setting"
+        "Client    the npm library `ws`: a raw tls.connect to gateway.discord.gg:443, no proxy setting"
     );
-    println!("Its token      DISCORD_BOT_TOKEN={PLACEHOLDER}");
+    println!("Token     DISCORD_BOT_TOKEN={PLACEHOLDER}");
+
+    title("1. Without interceptor");
+    without(&gateway, &clients)?;
+
+    title("2. With interceptor");
+    let config = discord(&gateway).write(directory.path())?;
+    let daemon = Daemon::start(&config, directory.path())?;
+    with(&daemon, &gateway, &clients)
+}
+
+fn title(text: &str) {
+    println!("\n── {text} {}", "─".repeat(76 - text.len()));
 }
 
 /// In a namespace with only `lo`, where the gateway itself listens on 127.0.0.1:443 and /etc/hosts leads to it.
-fn without(scenario: &Scenario) -> Result<()> {
-    println!(
-        "\n── 1. Without interceptor ─────────────────────────────────────────────────────────"
-    );
+fn without(gateway: &Gateway, clients: &Clients) -> Result<()> {
     println!("$ node ws-client.mjs");
-    let cage = Cage::around(&scenario.gateway)?;
-    let command = cage.command(&scenario.clients.node())?;
+    let cage = Cage::around(gateway)?;
+    let command = cage.command(&clients.node())?;
     let client = Running::spawn(as_bot(command))?.finish()?;
     show(&client);
     ensure!(
         close_code(&client)? == 4004,
         "the gateway was to refuse the placeholder"
     );
-    println!(
-        "   Discord's 4004, authentication failed: the placeholder reached the gateway as it was."
-    );
+    println!("   4004 is \"authentication failed\": the gateway saw the placeholder.");
     Ok(())
 }
 
 /// In a namespace with only `lo`, no gateway in it, no hosts file, no resolver and no route.
-fn with(scenario: &Scenario) -> Result<()> {
-    println!(
-        "\n── 2. With interceptor ────────────────────────────────────────────────────────────"
-    );
-    let Scenario {
-        daemon,
-        gateway,
-        clients,
-        ..
-    } = scenario;
+fn with(daemon: &Daemon, gateway: &Gateway, clients: &Clients) -> Result<()> {
+    println!("$ interceptor run --config interceptor.yaml &");
     println!("$ interceptor exec --name demo -- node ws-client.mjs");
     let mut command = daemon.command(&["exec", "--name", "demo", "--"]);
     command.args(clients.node()).env("HOLD", "1");
@@ -98,7 +105,9 @@ fn with(scenario: &Scenario) -> Result<()> {
     let token = gateway.record().tokens().last().copied();
     ensure!(token == Some(Token::Real), "the gateway saw {token:?}");
     ensure!(!leaked, "the client's memory holds the real token");
-    println!("   The gateway saw the real token. The client's memory never held it.");
+    println!(
+        "   The gateway saw the real token; the client's memory, searched meanwhile, did not hold it."
+    );
 
     for table in [["conns", "--all"].as_slice(), &["stats"]] {
         println!("\n$ interceptor {}", table.join(" "));

@@ -150,7 +150,8 @@ fn given_authority_is_used() {
 #[test]
 fn unfit_certificates_are_refused_with_their_reason() {
     type Change = fn(&mut CertificateParams);
-    let cases: [(Change, fn(&Unfit) -> bool); 4] = [
+    type Expected = fn(&Unfit) -> bool;
+    let cases: [(Change, Expected); 4] = [
         (
             |params| params.is_ca = IsCa::NoCa,
             |reason| *reason == Unfit::NoCa,

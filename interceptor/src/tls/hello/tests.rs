@@ -314,6 +314,39 @@ async fn held_client_is_accepted_later() {
 }
 
 #[tokio::test]
+async fn bytes_after_the_hello_are_kept_for_a_tunnel_and_refused_otherwise() {
+    let root = Root::new();
+    // Of 16 KiB in one record, so that rustls is full before it has all that was read with it.
+    let name = server_name(NAME.as_bytes());
+    let hello = crafted_hello(&[(0, &name), (21, &vec![0; 16_384 - 150])]);
+    assert!(
+        (16_200..16_384 + 5).contains(&hello.len()),
+        "{}",
+        hello.len()
+    );
+    let mut bytes = hello.clone();
+    bytes.resize(hello.len() + 3000, 0x55);
+
+    let (mut client, server) = duplex(64 * 1024);
+    client.write_all(&bytes).await.unwrap();
+    let (mut stream, mut seen) = read(server).await.unwrap().into_tunnel();
+    drop(client);
+    stream.read_to_end(&mut seen).await.unwrap();
+    assert_eq!(seen, bytes);
+
+    let (mut client, server) = duplex(64 * 1024);
+    client.write_all(&bytes).await.unwrap();
+    let config = root.server(NAME, |_| {});
+    let error = read(server)
+        .await
+        .unwrap()
+        .accept(config)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, AcceptError::Tls(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn denied_client_sees_the_alert() {
     let root = Root::new();
     for alert in [

@@ -1,0 +1,300 @@
+//! What the control interface asks for.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tokio::sync::Mutex;
+
+use super::{Settings, reload::differences};
+use crate::{
+    config,
+    control::{
+        Backend, Refusal, RefusalKind,
+        api::{AttachRequest, Info, NetnsView, ReloadView, SandboxView, StatsView},
+    },
+    error::chain,
+    flow::{Configuration, Engine},
+    sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
+    secrets::SecretName,
+    stats::{
+        Stats,
+        view::{ConnectionView, rfc3339},
+    },
+    tls::{
+        ca::{BUNDLE, CERTIFICATE},
+        upstream::Connector,
+    },
+};
+
+/// The running daemon.
+pub(super) struct Interceptor {
+    settings: Settings,
+    engine: Arc<Engine>,
+    registry: Registry<Engine>,
+    stats: Arc<Stats>,
+    /// Reloads take turns.
+    reloading: Mutex<()>,
+}
+
+impl Interceptor {
+    pub(super) fn new(
+        settings: Settings,
+        engine: Arc<Engine>,
+        registry: Registry<Engine>,
+        stats: Arc<Stats>,
+    ) -> Self {
+        Self {
+            settings,
+            engine,
+            registry,
+            stats,
+            reloading: Mutex::default(),
+        }
+    }
+
+    pub(super) fn registry(&self) -> &Registry<Engine> {
+        &self.registry
+    }
+
+    /// Reads the configuration again and, if it is free of faults, makes it hold for every connection from now on.
+    pub(super) async fn reload(&self) -> Result<ReloadView, Refusal> {
+        let turn = self.reloading.lock().await;
+        let path = self.settings.config.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let snapshot = config::load(&path).map_err(|faults| {
+                let detail = faults.to_string().lines().map(str::to_owned).collect();
+                Refusal::new(
+                    RefusalKind::Invalid,
+                    "the configuration is faulty, the running one stays",
+                )
+                .with_detail(detail)
+            })?;
+            let connector =
+                Connector::new(snapshot.extra_roots()).map_err(|error| invalid(&error))?;
+            Ok::<_, Refusal>(Configuration {
+                snapshot,
+                connector,
+            })
+        });
+        let configuration = read
+            .await
+            .map_err(|_stopped| Refusal::new(RefusalKind::Failed, "the daemon is stopping"))??;
+        let running = self.engine.configuration();
+        let view = ReloadView {
+            changed: differences(&running.snapshot, &configuration.snapshot),
+            reports: configuration
+                .snapshot
+                .reports()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
+        configuration.snapshot.log_reports();
+        self.engine.reconfigure(configuration);
+        self.registry.enroll_again().await;
+        drop(turn);
+        Ok(view)
+    }
+
+    /// Sandboxes whose configured cgroup exists and is not attached.
+    pub(super) async fn missing(&self) -> Vec<(String, PathBuf)> {
+        let configuration = self.engine.configuration();
+        let mut configured: Vec<_> = configuration
+            .snapshot
+            .sandboxes()
+            .filter_map(|rules| Some((rules.name.to_string(), rules.match_cgroup.clone()?)))
+            .filter(|(_, cgroup)| cgroup.is_dir())
+            .collect();
+        if !configured.is_empty() {
+            let attached = self.registry.list().await;
+            configured
+                .retain(|(_, cgroup)| attached.iter().all(|sandbox| sandbox.cgroup != *cgroup));
+        }
+        configured
+    }
+
+    pub(super) async fn attach_cgroup(&self, name: &str, cgroup: &Path) -> Result<(), AttachError> {
+        let request = Attach {
+            name: name.to_owned(),
+            target: Target::Cgroup(cgroup.to_owned()),
+            secrets: Vec::new(),
+        };
+        self.registry.attach(request).await.map(drop)
+    }
+
+    fn view(&self, report: SandboxReport) -> SandboxView {
+        let SandboxReport {
+            id,
+            name,
+            cgroup,
+            cgroup_id,
+            netns,
+            secrets,
+            attached,
+            warnings,
+        } = report;
+        let configuration = self.engine.configuration();
+        let rules = configuration.snapshot.sandbox(&name);
+        let texts = |names: &[SecretName]| names.iter().map(ToString::to_string).collect();
+        SandboxView {
+            id: id.0,
+            policies: rules.map_or_else(Vec::new, |rules| {
+                rules
+                    .policies
+                    .iter()
+                    .map(|path| path.display().to_string())
+                    .collect()
+            }),
+            secrets: rules.map_or_else(Vec::new, |rules| texts(&rules.secrets)),
+            secret_keys: texts(&secrets),
+            name,
+            cgroup,
+            cgroup_id: cgroup_id.0,
+            netns: netns.into_iter().map(netns_view).collect(),
+            warnings,
+            attached_at: rfc3339(attached),
+            live_connections: self.stats.live(id),
+        }
+    }
+}
+
+impl Backend for Interceptor {
+    async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
+        let AttachRequest {
+            name,
+            cgroup,
+            pid,
+            secrets,
+        } = request;
+        let target = match (cgroup, pid) {
+            (Some(cgroup), None) => Target::Cgroup(cgroup),
+            (None, Some(pid)) => Target::Process(pid),
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(Refusal::new(
+                    RefusalKind::Invalid,
+                    "give either a cgroup or a process",
+                ));
+            }
+        };
+        let secrets = secrets
+            .iter()
+            .map(|name| name.parse::<SecretName>().map_err(|error| invalid(&error)))
+            .collect::<Result<_, _>>()?;
+        let report = self
+            .registry
+            .attach(Attach {
+                name,
+                target,
+                secrets,
+            })
+            .await;
+        report
+            .map(|report| self.view(report))
+            .map_err(|error| attach_refusal(&error))
+    }
+
+    async fn detach(&self, sandbox: &str) -> Result<SandboxView, Refusal> {
+        let report = self.registry.detach(sandbox).await;
+        report
+            .map(|report| self.view(report))
+            .map_err(|error| detach_refusal(&error))
+    }
+
+    async fn sandboxes(&self) -> Vec<SandboxView> {
+        let reports = self.registry.list().await;
+        reports
+            .into_iter()
+            .map(|report| self.view(report))
+            .collect()
+    }
+
+    async fn connections(&self, ended: bool) -> Vec<ConnectionView> {
+        self.stats.connections(ended)
+    }
+
+    async fn stats(&self) -> StatsView {
+        let (overall, sandboxes) = self.stats.totals();
+        StatsView {
+            since: rfc3339(self.stats.started()),
+            overall,
+            sandboxes,
+            kernel: self
+                .registry
+                .counters()
+                .into_iter()
+                .map(|(name, count)| (name.to_owned(), count))
+                .collect(),
+            denials: self.stats.denials(),
+        }
+    }
+
+    async fn reload(&self) -> Result<ReloadView, Refusal> {
+        Self::reload(self).await
+    }
+
+    async fn info(&self) -> Info {
+        let Settings {
+            config,
+            run_dir,
+            bpf_dir: _,
+            data_dir: _,
+        } = &self.settings;
+        Info {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            config: config.clone(),
+            ca_certificate: run_dir.join(CERTIFICATE),
+            ca_bundle: run_dir.join(BUNDLE),
+        }
+    }
+
+    /// The control socket is served only once everything else stands.
+    async fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn netns_view(report: NetnsReport) -> NetnsView {
+    let NetnsReport {
+        cookie,
+        port,
+        has_v6,
+        private,
+    } = report;
+    NetnsView {
+        cookie: cookie.0,
+        port,
+        ipv6: has_v6,
+        private,
+    }
+}
+
+fn attach_refusal(error: &AttachError) -> Refusal {
+    let kind = match error {
+        AttachError::Root(_) | AttachError::HoldsDaemon(_) | AttachError::Enroll(_) => {
+            RefusalKind::Invalid
+        }
+        AttachError::Already { .. } | AttachError::Overlaps { .. } => RefusalKind::Conflict,
+        AttachError::Cgroup(_) => RefusalKind::NotFound,
+        AttachError::Welcome(_)
+        | AttachError::Link(_)
+        | AttachError::Store(_)
+        | AttachError::Stopping => RefusalKind::Failed,
+    };
+    Refusal::new(kind, chain(error))
+}
+
+fn detach_refusal(error: &DetachError) -> Refusal {
+    let kind = match error {
+        DetachError::Unknown(_) => RefusalKind::NotFound,
+        DetachError::Ambiguous(_) => RefusalKind::Conflict,
+        DetachError::Link(_) | DetachError::Stopping => RefusalKind::Failed,
+    };
+    Refusal::new(kind, chain(error))
+}
+
+fn invalid(error: &dyn std::error::Error) -> Refusal {
+    Refusal::new(RefusalKind::Invalid, chain(error))
+}

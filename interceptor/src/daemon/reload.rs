@@ -1,0 +1,48 @@
+//! What a reload changes, in words.
+
+use std::collections::BTreeSet;
+
+use crate::config::Snapshot;
+
+/// One line for everything that differs; empty when nothing does.
+pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
+    let mut lines = Vec::new();
+    let names = |snapshot: &Snapshot| -> BTreeSet<_> {
+        snapshot
+            .sandboxes()
+            .map(|rules| rules.name.clone())
+            .collect()
+    };
+    for name in names(before).union(&names(after)) {
+        match (before.sandbox(name), after.sandbox(name)) {
+            (None, Some(_)) => lines.push(format!("sandbox {name}: added")),
+            (Some(_), None) => {
+                lines.push(format!("sandbox {name}: removed, it may reach nothing now"))
+            }
+            (Some(old), Some(new)) if old != new => lines.push(format!("sandbox {name}: changed")),
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+    let secrets =
+        |snapshot: &Snapshot| -> BTreeSet<_> { snapshot.secret_names().cloned().collect() };
+    for name in secrets(before).union(&secrets(after)) {
+        match (before.has_secret(name), after.has_secret(name)) {
+            (false, true) => lines.push(format!("secret {name}: added")),
+            (true, false) => lines.push(format!("secret {name}: removed")),
+            (true, true) if !before.same_secret(after, name) => {
+                lines.push(format!("secret {name}: changed"))
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+    if before.resolve() != after.resolve() {
+        lines.push("resolve: changed".to_owned());
+    }
+    if before.extra_roots() != after.extra_roots() {
+        lines.push("upstream roots: changed".to_owned());
+    }
+    if before.ca() != after.ca() {
+        lines.push("ca: changed, which takes effect when the daemon is started again".to_owned());
+    }
+    lines
+}

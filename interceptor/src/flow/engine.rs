@@ -1,0 +1,232 @@
+//! Everything that connections share.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+
+use super::{KernelDenial, Origin, call::Call, names::Names, sandbox::Sandbox};
+use crate::{
+    address::SandboxId,
+    config::Snapshot,
+    dns::{self, Transport, resolver::Resolver},
+    secrets::SecretName,
+    stats::{self, ProcessFacts, Stats},
+    tls::{leaf::Leaves, upstream::Connector},
+};
+
+/// How long connections have to say goodbye once they were told to.
+pub(super) const GOODBYE: Duration = Duration::from_secs(3);
+
+/// What a reload replaces, at once.
+pub(crate) struct Configuration {
+    pub(crate) snapshot: Snapshot,
+    /// Knows the configured roots.
+    pub(crate) connector: Connector,
+}
+
+/// Serves what the listeners accept.
+pub(crate) struct Engine {
+    configuration: ArcSwap<Configuration>,
+    pub(super) resolver: Resolver,
+    pub(super) leaves: Leaves,
+    pub(super) stats: Arc<Stats>,
+    sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
+}
+
+impl Engine {
+    pub(crate) fn new(configuration: Configuration, leaves: Leaves, stats: Arc<Stats>) -> Self {
+        Self {
+            resolver: Resolver::new(configuration.snapshot.resolve().clone()),
+            configuration: ArcSwap::from_pointee(configuration),
+            leaves,
+            stats,
+            sandboxes: RwLock::default(),
+        }
+    }
+
+    /// Makes a sandbox known before its first connection. `name` selects policies and secrets in the configuration,
+    /// `extra` are secrets added by `attach --secret`.
+    ///
+    /// # Errors
+    /// The configuration has no sandbox of that name, or no such secret.
+    pub(crate) fn enroll(
+        &self,
+        id: SandboxId,
+        name: &str,
+        extra: &[SecretName],
+    ) -> Result<(), EnrollError> {
+        let configuration = self.configuration();
+        let snapshot = &configuration.snapshot;
+        if snapshot.sandbox(name).is_none() {
+            return Err(EnrollError::UnknownSandbox(name.to_owned()));
+        }
+        if let Some(unknown) = extra.iter().find(|secret| !snapshot.has_secret(secret)) {
+            return Err(EnrollError::UnknownSecret(unknown.clone()));
+        }
+        self.stats.enroll(id, name);
+        // After a reload it is made known again: its connections hold on to what is there.
+        self.write()
+            .entry(id)
+            .or_insert_with(|| Arc::new(Sandbox::new(id, name, extra)));
+        Ok(())
+    }
+
+    /// Forgets a sandbox; its live connections are closed.
+    pub(crate) fn dismiss(&self, id: SandboxId) {
+        if let Some(sandbox) = self.write().remove(&id) {
+            sandbox.stop();
+        }
+        self.stats.forget(id);
+    }
+
+    /// Records and logs a refusal by the cgroup programs.
+    pub(crate) fn report(&self, denial: KernelDenial) {
+        let KernelDenial {
+            sandbox,
+            netns,
+            process,
+            destination,
+            reason,
+        } = denial;
+        let name = sandbox
+            .and_then(|id| self.sandbox(id))
+            .map(|sandbox| Arc::clone(&sandbox.name));
+        tracing::warn!(
+            sandbox = name.as_deref().unwrap_or("-"),
+            pid = process.tgid,
+            uid = process.uid,
+            comm = ?process.comm,
+            destination = destination.map(tracing::field::display),
+            netns = netns.0,
+            reason,
+            "the kernel refused a socket"
+        );
+        self.stats.deny(stats::Denial {
+            sandbox,
+            sandbox_name: name,
+            process: process.into(),
+            destination,
+            name: None,
+            connection: None,
+            reason: "kernel",
+            detail: reason.to_owned(),
+        });
+    }
+
+    /// Carries one connection to its end. Never fails: what goes wrong is recorded and shown to the client.
+    pub(crate) async fn serve(self: Arc<Self>, client: TcpStream, origin: Origin) {
+        let Some(sandbox) = self.sandbox(origin.sandbox) else {
+            tracing::warn!(
+                sandbox = origin.sandbox.0,
+                destination = %origin.original,
+                "closed a connection of a sandbox that is not attached"
+            );
+            return;
+        };
+        Call::new(self, sandbox, origin).run(client).await;
+    }
+
+    /// Answers one DNS datagram; `None` for one that deserves no answer.
+    pub(crate) async fn answer(self: Arc<Self>, query: &[u8], origin: &Origin) -> Option<Vec<u8>> {
+        let sandbox = self.sandbox(origin.sandbox)?;
+        let names = Names {
+            engine: &self,
+            sandbox: &sandbox,
+            origin,
+        };
+        dns::answer(query, Transport::Udp, &names).await
+    }
+
+    /// Connections from now on follow `configuration`.
+    pub(crate) fn reconfigure(&self, configuration: Configuration) {
+        self.resolver
+            .replace_overrides(configuration.snapshot.resolve().clone());
+        self.configuration.store(Arc::new(configuration));
+    }
+
+    /// Waits for all connections to end by themselves, `patience` at most, then tells those that are left to say
+    /// goodbye, and waits another 3 s for that.
+    pub(crate) async fn drain(&self, patience: Duration) {
+        let sandboxes: Vec<_> = self.read().values().cloned().collect();
+        let ended = async |deadline| {
+            for sandbox in &sandboxes {
+                if timeout_at(deadline, sandbox.idle()).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        if ended(Instant::now() + patience).await {
+            return;
+        }
+        sandboxes.iter().for_each(|sandbox| sandbox.stop());
+        if !ended(Instant::now() + GOODBYE).await {
+            tracing::warn!("connections are left that did not end in time: they are cut");
+        }
+    }
+
+    pub(crate) fn configuration(&self) -> Arc<Configuration> {
+        self.configuration.load_full()
+    }
+
+    fn sandbox(&self, id: SandboxId) -> Option<Arc<Sandbox>> {
+        self.read().get(&id).cloned()
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
+        self.sandboxes
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, HashMap<SandboxId, Arc<Sandbox>>> {
+        self.sandboxes
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl From<super::Process> for ProcessFacts {
+    fn from(process: super::Process) -> Self {
+        let super::Process {
+            tgid,
+            tid: _,
+            uid,
+            comm,
+        } = process;
+        Self {
+            pid: tgid,
+            uid,
+            comm,
+        }
+    }
+}
+
+/// Why a sandbox could not be made known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EnrollError {
+    #[error(
+        "the configuration has no sandbox named {0:?}: add it under `sandboxes`, then `interceptor reload`"
+    )]
+    UnknownSandbox(String),
+    #[error(
+        "the configuration has no secret named {0}: add it under `secrets`, then `interceptor reload`"
+    )]
+    UnknownSecret(SecretName),
+}

@@ -1,0 +1,287 @@
+//! Puts secrets into the bound fields of one JSON text.
+//!
+//! A secret goes in only inside the string at its field's path, and only while the field's guard holds. Anywhere else a
+//! placeholder is the harmless text that it is, and is counted. At a bound field a placeholder that cannot be resolved
+//! is refused: the other side could only reject it.
+//!
+//! The guard may come after the field. What has been seen of the document before the first byte goes out (the hold, see
+//! `websocket::rewriter`) is therefore looked through for guards first; if that was the whole document, every order of
+//! its members is fine. Behind it, a placeholder at a field whose guard was not seen is refused, since nobody knows
+//! which message this is. A guard that turns out violated, or a document that turns out malformed, after its secret
+//! went out is refused before the message is complete.
+
+use std::sync::Arc;
+
+use super::{
+    Unresolvable, encode, grammar,
+    json::{Cursor, GuardState},
+    matcher::{Matcher, Piece},
+    release::Release,
+};
+use crate::{policy::binding::JsonField, stats::connection::Connection};
+
+/// Secrets that one document may take; two are in use by known protocols. Bounds what a small text can grow to.
+const RELEASES_MAX: usize = 16;
+
+/// What may be written where, for every document of a connection.
+pub(crate) struct Rules {
+    release: Arc<Release>,
+    fields: Arc<[JsonField]>,
+}
+
+/// Why a document may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("a placeholder stands at a bound field of a message")]
+    Unresolvable(#[source] Unresolvable),
+    #[error(
+        "a placeholder stands at a bound field before the member that guards it, in a message too long to hold: \
+         send the guard first"
+    )]
+    GuardUnseen,
+    #[error("a message contradicts itself about the member that guards a bound field")]
+    GuardContradicted,
+    #[error("a message that took a secret turned out to be malformed JSON")]
+    Malformed,
+    #[error("a message asks for more than {RELEASES_MAX} secrets")]
+    TooMany,
+}
+
+/// The rewriting of one document, from its first byte to its last.
+pub(crate) struct Document<'c> {
+    rules: Arc<Rules>,
+    stats: &'c Connection,
+    matcher: Matcher,
+    placement: Placement,
+}
+
+/// Where the document stands, and so what a placeholder is worth there.
+struct Placement {
+    cursor: Cursor,
+    /// What looking ahead found out about each field's guard.
+    foreseen: Vec<GuardState>,
+    /// Nothing more will be found out, or `Unseen` means that the guard is not there.
+    whole: bool,
+    /// Fields that took a secret, once for each.
+    released: Vec<usize>,
+}
+
+impl Rules {
+    /// `None` if no secret may stand in a WebSocket message: nothing has to be looked at.
+    pub(crate) fn for_messages(release: Arc<Release>) -> Option<Arc<Self>> {
+        let mut fields: Vec<JsonField> = Vec::new();
+        for field in release.websocket_fields() {
+            if !fields.contains(field) {
+                fields.push(field.clone());
+            }
+        }
+        let fields = Arc::from(fields);
+        (!release.is_empty() && !<[JsonField]>::is_empty(&fields))
+            .then(|| Arc::new(Self { release, fields }))
+    }
+}
+
+/// Rewrites a whole document; `None` if it needs no change.
+///
+/// # Errors
+/// The document may not go on.
+pub(crate) fn rewrite(
+    rules: &Arc<Rules>,
+    text: &[u8],
+    stats: &Connection,
+) -> Result<Option<Vec<u8>>, Refusal> {
+    let resolved;
+    let text = if encode::mentions_json_escapes(text) {
+        resolved = encode::resolve_json_escapes(text);
+        &resolved
+    } else {
+        text
+    };
+    if !grammar::mentions(text) {
+        return Ok(None);
+    }
+    let mut document = Document::begin(rules, text, true, stats);
+    // Room for the secrets: growing would leave copies behind.
+    let mut out = Vec::with_capacity(text.len() + 4096);
+    document.push(text, &mut out)?;
+    document.finish(&mut out)?;
+    Ok((!document.placement.released.is_empty()).then_some(out))
+}
+
+impl<'c> Document<'c> {
+    /// Looks through the document's first bytes, all of them if `whole`. They have to be pushed all the same.
+    pub(crate) fn begin(
+        rules: &Arc<Rules>,
+        ahead: &[u8],
+        whole: bool,
+        stats: &'c Connection,
+    ) -> Self {
+        let mut scout = Cursor::new(rules.fields.clone());
+        scout.push(ahead);
+        let lost = scout.is_faulty() || whole && !scout.is_complete();
+        let foreseen = (0..rules.fields.len())
+            .map(|field| {
+                if lost {
+                    GuardState::Violated
+                } else {
+                    scout.guard(field)
+                }
+            })
+            .collect();
+        Self {
+            rules: rules.clone(),
+            stats,
+            matcher: Matcher::default(),
+            placement: Placement {
+                cursor: Cursor::new(rules.fields.clone()),
+                foreseen,
+                whole,
+                released: Vec::new(),
+            },
+        }
+    }
+
+    /// Takes more of the document and appends to `out` what is decided.
+    ///
+    /// # Errors
+    /// The document may not go on; what `out` got may, as the beginning of a message that never ends.
+    pub(crate) fn push(&mut self, text: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Self {
+            rules,
+            stats,
+            matcher,
+            placement,
+        } = self;
+        let known = |key: &str| rules.release.knows(key);
+        matcher.push(text, &known, &mut |piece| {
+            placement.take(piece, rules, stats, out)
+        })?;
+        placement.check()
+    }
+
+    /// The document is complete: appends the rest to `out`.
+    ///
+    /// # Errors
+    /// The document may not go on.
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let Self {
+            rules,
+            stats,
+            matcher,
+            placement,
+        } = self;
+        let known = |key: &str| rules.release.knows(key);
+        matcher.finish(&known, &mut |piece| {
+            placement.take(piece, rules, stats, out)
+        })?;
+        placement.check()?;
+        if !placement.released.is_empty() && !placement.cursor.is_complete() {
+            return Err(Refusal::Malformed);
+        }
+        Ok(())
+    }
+
+    /// Some secret went into what was appended.
+    pub(crate) fn has_released(&self) -> bool {
+        !self.placement.released.is_empty()
+    }
+}
+
+impl Placement {
+    fn take(
+        &mut self,
+        piece: Piece<'_>,
+        rules: &Rules,
+        stats: &Connection,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Refusal> {
+        let text = match piece {
+            Piece::Text(text) => text,
+            Piece::Placeholder { raw, key } => {
+                if self.release(key, rules, stats, out)? {
+                    // To the cursor it is all one: both are the inside of a string.
+                    self.cursor.push(raw);
+                    return Ok(());
+                }
+                stats.count_placeholder_passed();
+                raw
+            }
+        };
+        self.cursor.push(text);
+        out.extend_from_slice(text);
+        Ok(())
+    }
+
+    /// Appends the secret of `key` if it may stand here.
+    fn release(
+        &mut self,
+        key: &str,
+        rules: &Rules,
+        stats: &Connection,
+        out: &mut Vec<u8>,
+    ) -> Result<bool, Refusal> {
+        let mut bound = false;
+        let mut undecided = false;
+        for index in self.cursor.fields_here() {
+            match self.guard(index) {
+                GuardState::Violated => {}
+                GuardState::Unseen => undecided = true,
+                GuardState::Holds => {
+                    bound = true;
+                    let field = rules.fields.get(index);
+                    let Some((name, secret)) =
+                        field.and_then(|field| rules.release.websocket_json(field, key))
+                    else {
+                        continue;
+                    };
+                    if self.released.len() == RELEASES_MAX {
+                        return Err(Refusal::TooMany);
+                    }
+                    encode::json_string(secret, out).map_err(|encode::NotUtf8| {
+                        Refusal::Unresolvable(Unresolvable::Unavailable)
+                    })?;
+                    stats.count_rewrite(name);
+                    self.released.push(index);
+                    return Ok(true);
+                }
+            }
+        }
+        if bound {
+            let why = if rules.release.is_bound_elsewhere(key) {
+                Unresolvable::BoundElsewhere
+            } else {
+                Unresolvable::Unavailable
+            };
+            return Err(Refusal::Unresolvable(why));
+        }
+        if undecided && !self.whole {
+            return Err(Refusal::GuardUnseen);
+        }
+        Ok(false)
+    }
+
+    /// What went out under a guard must not lose it.
+    fn check(&self) -> Result<(), Refusal> {
+        if self.released.is_empty() {
+            return Ok(());
+        }
+        if self.cursor.is_faulty() {
+            return Err(Refusal::Malformed);
+        }
+        let mut guards = self.released.iter().map(|field| self.cursor.guard(*field));
+        if guards.any(|guard| guard == GuardState::Violated) {
+            return Err(Refusal::GuardContradicted);
+        }
+        Ok(())
+    }
+
+    fn guard(&self, field: usize) -> GuardState {
+        let foreseen = self.foreseen.get(field).copied();
+        foreseen
+            .unwrap_or(GuardState::Violated)
+            .and(self.cursor.guard(field))
+    }
+}
+
+#[cfg(test)]
+mod tests;

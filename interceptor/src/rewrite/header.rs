@@ -1,0 +1,134 @@
+//! Puts secrets into the value of a request's header.
+//!
+//! Where a secret is bound to the header, a placeholder may stand in the value's one word, or in the one word behind a
+//! scheme (`Bearer`, `Bot`, any token), or anywhere in what Basic's base64 spells (RFC 7617). Elsewhere in a bound
+//! header it is refused: the other side could only reject it. In a header to which nothing is bound it is the harmless
+//! text that it is.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::{
+    Unresolvable,
+    encode::Base64,
+    grammar,
+    matcher::{Matcher, Piece},
+    release::Release,
+};
+use crate::secrets::SecretName;
+
+/// What to do with a header.
+pub(crate) enum HeaderOutcome {
+    /// No placeholder: the value goes on as it is.
+    Unchanged,
+    /// `value` goes out in the old one's place.
+    Rewritten {
+        value: Zeroizing<Vec<u8>>,
+        /// The secrets in it, once for each time.
+        used: Vec<SecretName>,
+    },
+    /// A placeholder, but nothing is bound to this header: the value goes on as the text that it is, to be counted.
+    Passed,
+    /// The request may not go on.
+    Refused(Unresolvable),
+}
+
+impl fmt::Debug for HeaderOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("Unchanged"),
+            Self::Rewritten { value: _, used } => write!(f, "Rewritten({} secrets)", used.len()),
+            Self::Passed => f.write_str("Passed"),
+            Self::Refused(why) => write!(f, "Refused({why})"),
+        }
+    }
+}
+
+/// Rewrites the value of the header `name` (lower case).
+pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeaderOutcome {
+    let trimmed = value.trim_ascii();
+    let (scheme, credential) = split_scheme(trimmed);
+    let basic = scheme
+        .filter(|scheme| scheme.trim_ascii_end().eq_ignore_ascii_case(b"basic"))
+        .and_then(|_| Base64::decode(credential))
+        .filter(|(_, decoded)| grammar::mentions(decoded));
+    if basic.is_none() && !grammar::mentions(value) {
+        return HeaderOutcome::Unchanged;
+    }
+    if !release.binds_header(name) {
+        return HeaderOutcome::Passed;
+    }
+    let mut used = Vec::new();
+    let mut out = Zeroizing::new(Vec::with_capacity(value.len() + 4096));
+    out.extend_from_slice(scheme.unwrap_or_default());
+    let resolved = match basic {
+        Some((spelling, decoded)) => {
+            let mut plain = Zeroizing::new(Vec::with_capacity(decoded.len() + 4096));
+            resolve(name, &decoded, release, &mut used, &mut plain)
+                .map(|()| spelling.encode(&plain, &mut out))
+        }
+        None if credential.iter().any(u8::is_ascii_whitespace) => Err(Unresolvable::Unavailable),
+        None => resolve(name, credential, release, &mut used, &mut out)
+            .and_then(|()| may_stand_in_a_header(&out)),
+    };
+    match resolved {
+        Err(why) => HeaderOutcome::Refused(why),
+        // The prefix or the marker was there, but no placeholder.
+        Ok(()) if used.is_empty() => HeaderOutcome::Unchanged,
+        Ok(()) => HeaderOutcome::Rewritten { value: out, used },
+    }
+}
+
+/// `<scheme> <credential>`, the white space going with the scheme; or no scheme at all.
+fn split_scheme(value: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let Some(space) = value.iter().position(u8::is_ascii_whitespace) else {
+        return (None, value);
+    };
+    let (_, rest) = value.split_at(space);
+    let credential = rest.trim_ascii_start();
+    let (scheme, credential) = value.split_at(value.len() - credential.len());
+    (Some(scheme), credential)
+}
+
+/// Appends `text` with its placeholders resolved to `out`.
+fn resolve(
+    name: &str,
+    text: &[u8],
+    release: &Release,
+    used: &mut Vec<SecretName>,
+    out: &mut Vec<u8>,
+) -> Result<(), Unresolvable> {
+    let mut sink = |piece: Piece<'_>| {
+        match piece {
+            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Placeholder { key, .. } => match release.header(name, key) {
+                Some((name, secret)) => {
+                    out.extend_from_slice(secret);
+                    used.push(name.clone());
+                }
+                None if release.is_bound_elsewhere(key) => {
+                    return Err(Unresolvable::BoundElsewhere);
+                }
+                None => return Err(Unresolvable::Unavailable),
+            },
+        }
+        Ok(())
+    };
+    let known = |key: &str| release.knows(key);
+    let mut matcher = Matcher::default();
+    matcher.push(text, &known, &mut sink)?;
+    matcher.finish(&known, &mut sink)
+}
+
+/// RFC 9110 §5.5: no control byte but a tab.
+fn may_stand_in_a_header(value: &[u8]) -> Result<(), Unresolvable> {
+    let control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    if value.iter().any(control) {
+        return Err(Unresolvable::Unavailable);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

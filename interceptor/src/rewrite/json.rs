@@ -1,0 +1,463 @@
+//! Knows at which member of a JSON document a byte stands, while the document streams by.
+//!
+//! A document is read only as far as a secret depends on it. What cannot be followed without doubt is a *fault*, and
+//! from a fault on no byte stands at any field:
+//! - what is not JSON, as far as its structure goes (numbers, literals, what strings hold beside escapes of names are
+//!   not checked: they cannot shift the structure);
+//! - a document whose root is not an object: no field has a place in it;
+//! - nesting deeper than [`DEPTH_MAX`].
+//!
+//! Readers disagree about a member that is there twice, so all its occurrences count: a guard holds if it is there and
+//! each of its values is one of those allowed, whatever other spelling a reader that ignores case might take for it.
+//! A field that is there twice is the field both times.
+
+use std::sync::Arc;
+
+use crate::policy::binding::{Guard, JsonField};
+
+/// Containers that may be open at once.
+pub(crate) const DEPTH_MAX: u32 = 64;
+
+/// What is known of a field's guard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GuardState {
+    /// The guard's member was not seen yet.
+    Unseen,
+    Holds,
+    Violated,
+}
+
+impl GuardState {
+    /// The verdict of two looks at parts of the same document.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Violated, _) | (_, Self::Violated) => Self::Violated,
+            (Self::Holds, _) | (_, Self::Holds) => Self::Holds,
+            (Self::Unseen, Self::Unseen) => Self::Unseen,
+        }
+    }
+}
+
+/// Follows one document.
+pub(crate) struct Cursor {
+    fields: Arc<[JsonField]>,
+    /// One for each field.
+    tracks: Vec<Track>,
+    /// Containers that are open.
+    depth: u32,
+    /// Bit `depth - 1` is set for an object.
+    objects: u64,
+    state: State,
+    /// The member name that is being read, as it is written, without quotes; at most `name_max + 1` bytes.
+    name: Vec<u8>,
+    /// A longer name, escapes and all, is none of ours.
+    name_max: usize,
+}
+
+/// How far the open containers lie on a field's path.
+struct Track {
+    /// Names of the path that the open containers stand for.
+    matched: usize,
+    /// The current member's name is the path's next one.
+    on_path: bool,
+    /// The current member is the guard, or what a reader that ignores case takes for it.
+    on_guard: bool,
+    /// Spelled as the guard.
+    exact: bool,
+    guard: GuardState,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The root.
+    Root,
+    /// After a colon, or after a comma in an array.
+    Value,
+    /// After `[`.
+    ValueOrEnd,
+    /// After a comma in an object.
+    Name,
+    /// After `{`.
+    NameOrEnd,
+    InName {
+        escaped: bool,
+    },
+    Colon,
+    InString {
+        escaped: Escape,
+    },
+    /// `None`: not an integer that fits.
+    Number(Option<Integer>),
+    Literal,
+    /// After a value: a comma or the container's end.
+    Separator,
+    /// After the root: only white space.
+    End,
+    Fault,
+}
+
+/// Where in an escape the next byte stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Escape {
+    None,
+    /// After the backslash.
+    Kind,
+    /// So many hex digits of `\uXXXX` are to come.
+    Digits(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Integer {
+    value: u64,
+    digits: u32,
+}
+
+impl Cursor {
+    /// A cursor before the first byte of a document.
+    pub(crate) fn new(fields: Arc<[JsonField]>) -> Self {
+        let names = fields.iter().flat_map(|field| {
+            let guard = field.guard.iter().map(|guard| &guard.member);
+            field.path.iter().chain(guard)
+        });
+        // A byte is written with at most six, `\u0041`.
+        let name_max = names.map(|name| name.len()).max().unwrap_or(0) * 6;
+        let tracks = fields.iter().map(Track::new).collect();
+        Self {
+            fields,
+            tracks,
+            depth: 0,
+            objects: 0,
+            state: State::Root,
+            name: Vec::new(),
+            name_max,
+        }
+    }
+
+    /// Goes on over `text`.
+    pub(crate) fn push(&mut self, text: &[u8]) {
+        let mut rest = text;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = match self.state {
+                State::Fault => return,
+                State::InString {
+                    escaped: Escape::None,
+                } => match memchr::memchr2(b'"', b'\\', rest) {
+                    None => return,
+                    Some(at) => {
+                        let (special, after) = rest.split_at(at).1.split_at(1);
+                        if special == b"\"" {
+                            self.value_end();
+                        } else {
+                            self.state = State::InString {
+                                escaped: Escape::Kind,
+                            };
+                        }
+                        after
+                    }
+                },
+                State::InName { escaped: false } => {
+                    let at = memchr::memchr2(b'"', b'\\', rest);
+                    let (plain, special) = rest.split_at(at.unwrap_or(rest.len()));
+                    self.keep_name(plain);
+                    match special.split_first() {
+                        None => return,
+                        Some((b'"', after)) => {
+                            self.name_end();
+                            after
+                        }
+                        Some((backslash, after)) => {
+                            self.keep_name(&[*backslash]);
+                            self.state = State::InName { escaped: true };
+                            after
+                        }
+                    }
+                }
+                // The delimiter behind a number is read once more.
+                State::Number(number) if !is_number_byte(byte) => {
+                    self.number_end(number);
+                    rest
+                }
+                State::Literal if !byte.is_ascii_lowercase() => {
+                    self.value_end();
+                    rest
+                }
+                _ => {
+                    self.step(byte);
+                    after
+                }
+            };
+        }
+    }
+
+    /// The fields to which the next byte belongs: it is inside a string that is their value, and not inside an escape.
+    pub(crate) fn fields_here(&self) -> impl Iterator<Item = usize> {
+        let here = self.state
+            == State::InString {
+                escaped: Escape::None,
+            };
+        let depth = self.depth as usize;
+        let fields = self.tracks.iter().zip(self.fields.iter()).enumerate();
+        fields
+            .filter(move |(_, (track, field))| here && track.on_path && field.path.len() == depth)
+            .map(|(index, _)| index)
+    }
+
+    /// What is known so far of the guard of a field; a field without one is never in doubt.
+    pub(crate) fn guard(&self, field: usize) -> GuardState {
+        self.tracks
+            .get(field)
+            .map_or(GuardState::Violated, |track| track.guard)
+    }
+
+    /// The document cannot be followed any more.
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.state == State::Fault
+    }
+
+    /// All of the document was seen and nothing was wrong with it.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == State::End
+    }
+
+    fn step(&mut self, byte: u8) {
+        let space = matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+        match (self.state, byte) {
+            (
+                State::Root
+                | State::Value
+                | State::ValueOrEnd
+                | State::Name
+                | State::NameOrEnd
+                | State::Colon
+                | State::Separator
+                | State::End,
+                _,
+            ) if space => {}
+            (State::Root | State::Value | State::ValueOrEnd, b'{') => self.open(true),
+            (State::Value | State::ValueOrEnd, b'[') => self.open(false),
+            (State::ValueOrEnd, b']') => self.close(false),
+            (State::Value | State::ValueOrEnd, _) => self.scalar(byte),
+            (State::NameOrEnd, b'}') => self.close(true),
+            (State::Name | State::NameOrEnd, b'"') => {
+                self.name.clear();
+                self.state = State::InName { escaped: false };
+            }
+            // The byte after a backslash; of `\u0022` the digits are plain bytes.
+            (State::InName { .. }, _) => {
+                self.keep_name(&[byte]);
+                self.state = State::InName { escaped: false };
+            }
+            (State::Colon, b':') => self.state = State::Value,
+            (State::InString { escaped }, _) => {
+                let escaped = match escaped {
+                    Escape::Kind if byte == b'u' => Escape::Digits(4),
+                    Escape::None | Escape::Kind => Escape::None,
+                    Escape::Digits(_) if !byte.is_ascii_hexdigit() => {
+                        self.state = State::Fault;
+                        return;
+                    }
+                    Escape::Digits(0 | 1) => Escape::None,
+                    Escape::Digits(left) => Escape::Digits(left - 1),
+                };
+                self.state = State::InString { escaped };
+            }
+            (State::Number(number), _) => {
+                self.state = State::Number(number.and_then(|number| number.then(byte)));
+            }
+            (State::Literal, _) => {}
+            (State::Separator, b',') => {
+                self.state = if self.in_object() {
+                    State::Name
+                } else {
+                    State::Value
+                };
+            }
+            (State::Separator, b'}') => self.close(true),
+            (State::Separator, b']') => self.close(false),
+            _ => self.state = State::Fault,
+        }
+    }
+
+    fn scalar(&mut self, byte: u8) {
+        self.state = match byte {
+            b'0'..=b'9' => State::Number(Integer::first(byte)),
+            b'-' => State::Number(None),
+            b'"' => State::InString {
+                escaped: Escape::None,
+            },
+            b't' | b'f' | b'n' => State::Literal,
+            _ => State::Fault,
+        };
+        if !matches!(self.state, State::Number(_)) {
+            self.judge(None);
+        }
+    }
+
+    fn number_end(&mut self, number: Option<Integer>) {
+        self.judge(number.map(|number| number.value));
+        self.value_end();
+    }
+
+    /// A member's value is an integer, or anything else.
+    fn judge(&mut self, value: Option<u64>) {
+        for (track, field) in self.tracks.iter_mut().zip(self.fields.iter()) {
+            let (true, Some(guard)) = (track.on_guard, &field.guard) else {
+                continue;
+            };
+            let holds = value.is_some_and(|value| guard.values.contains(&value));
+            track.guard = match (holds, track.guard) {
+                (false, _) => GuardState::Violated,
+                (true, GuardState::Unseen) if track.exact => GuardState::Holds,
+                (true, state) => state,
+            };
+        }
+    }
+
+    fn open(&mut self, object: bool) {
+        self.judge(None);
+        if self.depth == DEPTH_MAX {
+            self.state = State::Fault;
+            return;
+        }
+        let parent = self.depth as usize;
+        for track in &mut self.tracks {
+            if object && track.on_path {
+                track.matched = parent;
+            }
+            track.leave_member();
+        }
+        let bit = 1 << self.depth;
+        self.depth += 1;
+        if object {
+            self.objects |= bit;
+            self.state = State::NameOrEnd;
+        } else {
+            self.objects &= !bit;
+            self.state = State::ValueOrEnd;
+        }
+    }
+
+    fn close(&mut self, object: bool) {
+        if self.in_object() != object {
+            self.state = State::Fault;
+            return;
+        }
+        self.depth -= 1;
+        let parents = (self.depth as usize).saturating_sub(1);
+        for track in &mut self.tracks {
+            track.matched = track.matched.min(parents);
+        }
+        self.value_end();
+    }
+
+    fn value_end(&mut self) {
+        for track in &mut self.tracks {
+            track.leave_member();
+        }
+        self.state = if self.depth == 0 {
+            State::End
+        } else {
+            State::Separator
+        };
+    }
+
+    fn name_end(&mut self) {
+        self.state = State::Colon;
+        if self.name.len() > self.name_max {
+            return;
+        }
+        let decoded;
+        let name = if self.name.contains(&b'\\') {
+            let quoted = [b"\"", self.name.as_slice(), b"\""].concat();
+            match serde_json::from_slice::<String>(&quoted) {
+                Ok(name) => {
+                    decoded = name;
+                    decoded.as_bytes()
+                }
+                Err(_) => {
+                    self.state = State::Fault;
+                    return;
+                }
+            }
+        } else {
+            &self.name
+        };
+        let parents = (self.depth as usize).saturating_sub(1);
+        for (track, field) in self.tracks.iter_mut().zip(self.fields.iter()) {
+            track.enter_member(field, parents, name);
+        }
+    }
+
+    fn keep_name(&mut self, bytes: &[u8]) {
+        let room = (self.name_max + 1).saturating_sub(self.name.len());
+        self.name
+            .extend_from_slice(bytes.split_at(room.min(bytes.len())).0);
+    }
+
+    fn in_object(&self) -> bool {
+        self.depth
+            .checked_sub(1)
+            .is_some_and(|top| self.objects & (1 << top) != 0)
+    }
+}
+
+impl Track {
+    fn new(field: &JsonField) -> Self {
+        let guard = match field.guard {
+            None => GuardState::Holds,
+            Some(_) => GuardState::Unseen,
+        };
+        Self {
+            matched: 0,
+            on_path: false,
+            on_guard: false,
+            exact: false,
+            guard,
+        }
+    }
+
+    /// `parents`: containers round the object that the member stands in.
+    fn enter_member(&mut self, field: &JsonField, parents: usize, name: &[u8]) {
+        let next = field.path.get(parents);
+        self.on_path = self.matched == parents && next.is_some_and(|next| next.as_bytes() == name);
+        let guard = field.guard.as_ref().filter(|_| parents == 0);
+        let spelled = |guard: &Guard| guard.member.as_bytes().eq_ignore_ascii_case(name);
+        self.on_guard = guard.is_some_and(spelled);
+        self.exact = guard.is_some_and(|guard| guard.member.as_bytes() == name);
+    }
+
+    fn leave_member(&mut self) {
+        self.on_path = false;
+        self.on_guard = false;
+    }
+}
+
+impl Integer {
+    fn first(digit: u8) -> Option<Self> {
+        Self {
+            value: 0,
+            digits: 0,
+        }
+        .then(digit)
+    }
+
+    fn then(self, byte: u8) -> Option<Self> {
+        let leading_zero = self.digits > 0 && self.value == 0;
+        if !byte.is_ascii_digit() || leading_zero {
+            return None;
+        }
+        let value = self
+            .value
+            .checked_mul(10)?
+            .checked_add(u64::from(byte - b'0'))?;
+        let digits = self.digits + 1;
+        Some(Self { value, digits })
+    }
+}
+
+fn is_number_byte(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! A builder for tests of everything that releases secrets.
+
+use zeroize::Zeroizing;
+
+use super::{BoundSecret, Release};
+use crate::{
+    address::VerifiedName,
+    policy::binding::{Guard, JsonField, Surface},
+    secrets::{Secret, SecretName},
+};
+
+/// What one connection may put where, told as a story.
+#[derive(Default)]
+pub(crate) struct Builder {
+    bound: Vec<BoundSecret>,
+    elsewhere: Vec<SecretName>,
+}
+
+pub(crate) fn release() -> Builder {
+    Builder::default()
+}
+
+/// `/d/token` of messages with `op` 2 or 6, as Discord's gateway has it.
+pub(crate) fn discord_field() -> JsonField {
+    JsonField {
+        path: vec!["d".into(), "token".into()],
+        guard: Some(Guard {
+            member: "op".into(),
+            values: vec![2, 6],
+        }),
+    }
+}
+
+impl Builder {
+    pub(crate) fn header(self, name: &str, secret: &[u8], headers: &[&str]) -> Self {
+        let surfaces = headers
+            .iter()
+            .map(|header| Surface::Header((*header).into()));
+        self.bind(name, secret, surfaces.collect())
+    }
+
+    pub(crate) fn field(self, name: &str, secret: &[u8], field: JsonField) -> Self {
+        self.bind(name, secret, vec![Surface::WebSocketJson(field)])
+    }
+
+    pub(crate) fn discord(self, name: &str, secret: &[u8]) -> Self {
+        self.field(name, secret, discord_field())
+    }
+
+    pub(crate) fn elsewhere(mut self, name: &str) -> Self {
+        self.elsewhere.push(name.parse().unwrap());
+        self
+    }
+
+    pub(crate) fn build(self) -> Release {
+        let upstream = VerifiedName::after_handshake("gateway.example".parse().unwrap());
+        Release::new(&upstream, self.bound, self.elsewhere)
+    }
+
+    fn bind(mut self, name: &str, secret: &[u8], surfaces: Vec<Surface>) -> Self {
+        self.bound.push(BoundSecret {
+            name: name.parse().unwrap(),
+            secret: Secret::new(Zeroizing::new(secret.to_vec())).unwrap(),
+            surfaces,
+        });
+        self
+    }
+}

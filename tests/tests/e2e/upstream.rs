@@ -1,0 +1,227 @@
+//! Whom the daemon talks to, and what it says when it does not.
+
+use anyhow::Result;
+use serde_json::Value;
+use tests::{
+    clients::PLACEHOLDER,
+    gateway::{
+        Options,
+        record::{Seen, Token},
+    },
+    netns::Netns,
+    process::{Finished, Running},
+    sandbox::Sandbox,
+    scenario::{Scenario, TOKEN},
+};
+
+const HOSTS: [&str; 4] = [
+    "expired.example.com",
+    "self-signed.example.com",
+    "wrong-name.example.com",
+    "untrusted.example.com",
+];
+
+const POLICY: &str = "\
+version: 1
+network_policies:
+  all:
+    name: all
+    endpoints:
+      - {host: expired.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
+      - {host: self-signed.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
+      - {host: wrong-name.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
+      - {host: untrusted.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
+      - {host: good.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
+      - {host: reader.example.com, port: 443, protocol: websocket, enforcement: enforce, access: read-only}
+      - {host: tunnel.example.com, port: 443, tls: skip}
+      - {host: plain.example.com, port: 80, protocol: rest, enforcement: enforce, access: full}
+";
+
+/// A sandbox `all` with a secret `KEY` that is bound to every one of its hosts.
+struct All {
+    scenario: Scenario,
+    netns: Netns,
+    sandbox: Sandbox,
+}
+
+impl All {
+    fn new() -> Result<Self> {
+        let scenario = Scenario::with(Options::new(TOKEN), |mut configuration, gateway| {
+            for host in HOSTS.iter().chain(&[
+                "good.example.com",
+                "reader.example.com",
+                "tunnel.example.com",
+            ]) {
+                configuration = configuration.resolve(host, gateway.address());
+            }
+            let bound = "bindings: [{hosts: [\"*.example.com\"], header: authorization}]";
+            configuration
+                .bound_secret("KEY", TOKEN, bound)
+                .sandbox("all", POLICY, &["KEY"])
+        })?;
+        let netns = Netns::new()?;
+        let sandbox = Sandbox::attach(&scenario.daemon, "all", &[&netns])?;
+        Ok(Self {
+            scenario,
+            netns,
+            sandbox,
+        })
+    }
+
+    fn get(&self, host: &str, more: &[&str]) -> Result<Finished> {
+        let header = "--header=Authorization: Bot openshell:resolve:env:KEY";
+        let mut request = vec!["request", host, "/api/v10/users/@me", header];
+        request.extend(more);
+        self.sandbox
+            .run(&self.netns, &self.scenario.clients.probe(&request))
+    }
+
+    fn tokens(&self) -> Vec<Token> {
+        self.scenario.gateway.record().tokens()
+    }
+}
+
+#[test]
+fn wrong_certificates_are_refused_visibly_and_no_secret_is_sent() -> Result<()> {
+    let all = All::new()?;
+    // Positive control.
+    let answer = all.get("good.example.com", &[])?.event("answer")?;
+    assert_eq!(answer["status"], 200);
+    assert_eq!(all.tokens(), [Token::Real]);
+    all.scenario.gateway.record().clear();
+
+    for host in HOSTS {
+        let finished = all.get(host, &[])?;
+        let refused = finished
+            .events()
+            .iter()
+            .any(|event| event["event"] == "failed" || event["status"].as_u64() >= Some(500));
+        assert!(refused, "{host}: {}", finished.stdout);
+        all.scenario.daemon.wait_for_log(&[host, "certificate"])?;
+        let connections = all.scenario.daemon.connections()?;
+        let own = connections
+            .iter()
+            .find(|connection| connection["sni"] == host);
+        let end = own
+            .map(|connection| connection["end"].to_string())
+            .unwrap_or_default();
+        assert!(end.contains("certificate"), "{host}: {own:?}");
+    }
+    let requests = all.scenario.gateway.record().look(|seen| {
+        let requests = seen
+            .iter()
+            .filter(|seen| matches!(seen, Seen::Request { .. }));
+        requests.count()
+    });
+    assert_eq!(requests, 0);
+    Ok(())
+}
+
+#[test]
+fn a_host_header_that_is_not_the_sni_is_refused() -> Result<()> {
+    let all = All::new()?;
+    for host in [
+        "tunnel.example.com",
+        "evil.example",
+        "GOOD.example.com.evil.example",
+    ] {
+        let finished = all.get(host, &["--sni=good.example.com", "--address=192.0.2.1:443"])?;
+        let status = finished.event("answer")?["status"].as_u64();
+        assert!(
+            matches!(status, Some(403 | 421)),
+            "{host}: {}",
+            finished.stdout
+        );
+    }
+    assert_eq!(all.tokens(), []);
+    // The same name in other letters is the same name.
+    let more = ["--sni=good.example.com", "--address=192.0.2.1:443"];
+    let answer = all.get("GOOD.example.com:443", &more)?.event("answer")?;
+    assert_eq!(answer["status"], 200);
+    Ok(())
+}
+
+#[test]
+fn denials_are_visible_to_the_client_with_their_reason() -> Result<()> {
+    let all = All::new()?;
+    // A name that no policy knows: a TLS alert, before anything is decrypted.
+    let failed = all
+        .get("evil.example", &["--address=192.0.2.1:443"])?
+        .event("failed")?;
+    let error = failed["error"].as_str().unwrap_or_default();
+    assert!(error.contains("alert"), "{failed}");
+    all.scenario.daemon.wait_for_log(&["evil.example"])?;
+    // A Host that the connection is not for: 403 with JSON.
+    let more = ["--sni=good.example.com", "--address=192.0.2.1:443"];
+    let answer = all.get("evil.example", &more)?.event("answer")?;
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
+    assert!(body["error"].is_string(), "{answer}");
+    let stats = all.scenario.daemon.json(&["stats"])?;
+    assert!(
+        stats["denials"].to_string().contains("evil.example"),
+        "{stats}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_name_under_tls_skip_is_tunnelled_undecrypted() -> Result<()> {
+    let all = All::new()?;
+    let roots = all.scenario.directory().join("tunnel-roots.pem");
+    all.scenario.gateway.authority().write_pem(&roots)?;
+    let header = "--header=Authorization: Bot openshell:resolve:env:KEY";
+    let request = [
+        "request",
+        "tunnel.example.com",
+        "/api/v10/users/@me",
+        header,
+    ];
+    let mut command = all
+        .sandbox
+        .command(&all.netns, &all.scenario.clients.probe(&request))?;
+    // The client sees the server's own certificate, and trusts nothing else.
+    command.env("SSL_CERT_FILE", &roots);
+    let answer = Running::spawn(command)?.finish()?.event("answer")?;
+    assert_eq!(answer["status"], 401);
+    assert_eq!(all.tokens(), [Token::Placeholder]);
+    Ok(())
+}
+
+#[test]
+fn plain_http_is_carried_by_policy_and_never_gets_a_secret() -> Result<()> {
+    let scenario = Scenario::with(Options::new(TOKEN), |configuration, gateway| {
+        let Ok(plain) = gateway.listen_plain() else {
+            return configuration;
+        };
+        let bound = "bindings: [{hosts: [plain.example.com], header: authorization}]";
+        configuration
+            .bound_secret("KEY", TOKEN, bound)
+            .sandbox("all", POLICY, &["KEY"])
+            .resolve("plain.example.com", plain)
+    })?;
+    let netns = Netns::new()?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "all", &[&netns])?;
+    let all = All {
+        scenario,
+        netns,
+        sandbox,
+    };
+    let answer = all
+        .get("plain.example.com", &["--plain", "--port=80"])?
+        .event("answer")?;
+    assert_eq!(answer["status"], 401);
+    assert_eq!(all.tokens(), [Token::Placeholder]);
+    // Port 80 of a name that is allowed only elsewhere, and of one that is not allowed at all.
+    for host in ["good.example.com", "evil.example"] {
+        let more = ["--plain", "--address=192.0.2.1:80"];
+        let finished = all.get(host, &more)?;
+        let denied = finished
+            .events()
+            .iter()
+            .any(|event| event["event"] == "failed" || event["status"] == 403);
+        assert!(denied, "{host}: {}", finished.stdout);
+    }
+    assert_eq!(all.tokens(), [Token::Placeholder]);
+    assert_ne!(PLACEHOLDER, TOKEN);
+    Ok(())
+}
