@@ -1,9 +1,119 @@
 //! HTTP/1 between one client and one server, both already connected: every request is checked against the authority
 //! that the connection was authorised for, secrets go into the fields they are bound to, and everything else goes on
 //! byte for byte.
+//!
+//! Requests are forwarded one at a time, each after its predecessor's response is complete. What a client pipelines
+//! waits in a bounded buffer.
 
 mod authority;
 mod body;
+mod deny;
 mod framing;
 mod head;
+mod plain;
+mod refusal;
+mod relay;
+mod request;
+mod rewriting;
+mod turn;
 mod wire;
+
+use std::{fmt, io, sync::Arc};
+
+use bytes::BytesMut;
+use tokio::sync::watch;
+
+pub(crate) use self::{
+    authority::Scheme,
+    deny::deny,
+    plain::{FirstError, first_head},
+    refusal::Refusal,
+    relay::relay,
+};
+use crate::{
+    address::Authority, rewrite::release::Release, stats::connection::Connection,
+    websocket::WebSocketError,
+};
+
+/// What holds for all requests of one connection.
+pub(crate) struct Exchange {
+    pub(crate) scheme: Scheme,
+    /// What the connection was authorised for: on TLS the SNI's name, on plain TCP the first request's host; with the
+    /// port that the client connected to.
+    pub(crate) authority: Authority,
+    /// [`Release::nothing`] on plain TCP.
+    pub(crate) release: Arc<Release>,
+    pub(crate) stats: Arc<Connection>,
+    /// Bytes that were read from the client before, not yet counted.
+    pub(crate) early: BytesMut,
+    /// Asked for each request with its method.
+    pub(crate) method: MethodRule,
+    /// Once true, the connection ends after the request that is under way, a WebSocket with Close 1001. A dropped sender
+    /// means never.
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+pub(crate) type MethodRule = Box<dyn Fn(&str) -> MethodDecision + Send + Sync>;
+
+/// What the policy says of a method.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MethodDecision {
+    Allow,
+    /// Allowed, but this rule would refuse it if it were enforced.
+    Audit(String),
+    /// Refused; the reason goes to the client.
+    Deny(String),
+}
+
+/// How a connection ended in order.
+#[derive(Debug)]
+pub(crate) enum End {
+    ClientClosed,
+    UpstreamClosed,
+    /// Client or server asked for it with `Connection: close`, or by the protocol's rules.
+    Closed,
+    Idle,
+    /// The daemon stops.
+    ShutDown,
+    /// The server sent bytes that no request asked for.
+    OutOfTurn,
+    Refused(Refusal),
+    WebSocket(crate::websocket::End),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientClosed => f.write_str("client closed"),
+            Self::UpstreamClosed => f.write_str("server closed"),
+            Self::Closed => f.write_str("closed after the last response"),
+            Self::Idle => f.write_str("idle for too long"),
+            Self::ShutDown => f.write_str("closed between requests, the daemon stops"),
+            Self::OutOfTurn => f.write_str("server sent bytes that no request asked for"),
+            Self::Refused(refusal) => write!(f, "refused: {refusal}"),
+            Self::WebSocket(end) => end.fmt(f),
+        }
+    }
+}
+
+/// How a connection broke.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("the connection to the client failed")]
+    Client(#[source] io::Error),
+    #[error("the connection to the server failed")]
+    Upstream(#[source] io::Error),
+    #[error("the client closed in the middle of a request")]
+    ClientCutShort,
+    #[error("the server closed in the middle of a response")]
+    UpstreamCutShort,
+    #[error("the client sent no byte of its request's body for {} s", .0.as_secs())]
+    BodyStalled(std::time::Duration),
+    #[error("the client has half-closed, and no byte moved for {} s", .0.as_secs())]
+    HalfClosed(std::time::Duration),
+    #[error("the websocket failed")]
+    WebSocket(#[source] WebSocketError),
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,127 @@
-//! websocket
+//! Carries a WebSocket connection (RFC 6455) and puts secrets into what the client sends.
+//!
+//! | file | job |
+//! |---|---|
+//! | `handshake` | is this upgrade one, and is that answer its answer |
+//! | `frame`, `mask`, `close` | the wire format |
+//! | `rewriter` | client to server: holds, rewrites, re-frames |
+//! | `observer` | server to client: passes on and looks |
+//! | `lane` | moves bytes from one socket through a filter to another |
+//! | `relay` | both directions, deadlines, the end |
+//!
+//! # What is passed on, what is not
+//! Everything that a receiver decides about the *content* is passed on as it is: the proxy answers no pings, sends no
+//! closes of its own while the two sides agree, and its user sees the same codes as without it. Where the *framing*
+//! breaks a rule, the two sides could take the same bytes for different messages, so nothing from there on is passed
+//! on: in its place the receiver gets Close 1002, and its answer travels back like every other frame. No secret depends
+//! on bytes behind such a place.
+//!
+//! | seen | from the client | from the server |
+//! |---|---|---|
+//! | RSV bit (no extension is ever negotiated) | 1002 | 1002 |
+//! | reserved opcode 3–7, 11–15 | 1002 | 1002 |
+//! | control frame that is fragmented or longer than 125 bytes | 1002 | 1002 |
+//! | frame not masked / masked | 1002 | 1002 |
+//! | length not in its shortest form, or with the top bit of 64 | 1002 | 1002 |
+//! | continuation without a message | 1002 | 1002 |
+//! | new message inside a message | 1002 | 1002 |
+//! | mask of zeroes | passed on | – |
+//! | invalid UTF-8, also split | passed on, the server answers 1007 | passed on |
+//! | reserved or missing close code, close reason not UTF-8, close payload of 1 byte | passed on | passed on |
+//! | ping, pong, wanted or not, between fragments or not | passed on at once | passed on at once |
+//! | empty fragment, empty final fragment, empty message | passed on | passed on |
+//! | bytes behind a Close | passed on, never rewritten | passed on |
+//! | a message that never ends, of any length | passed on, streamed | passed on |
+//! | binary message | passed on, never rewritten | passed on |
+//! | end without a Close, TLS end without close_notify | passed on as an end | passed on as an end |
+//!
+//! What the policy ends is closed with 1008 towards the client and 1001 towards the server, what the daemon ends with
+//! 1001 towards both; always at a frame's end, or without a Close if there is none in time.
+
+use std::{fmt, io, sync::Arc};
+
+use tokio::sync::watch;
+
+use crate::{
+    rewrite::{document::Refusal, release::Release},
+    stats::connection::Connection,
+};
+
+mod close;
+mod filter;
+mod frame;
+pub(crate) mod handshake;
+mod lane;
+mod mask;
+mod observer;
+mod relay;
+mod rewriter;
+
+pub(crate) use frame::Violation;
+pub(crate) use relay::relay;
+
+/// What a relayed connection works with.
+pub(crate) struct Session {
+    pub(crate) release: Arc<Release>,
+    pub(crate) stats: Arc<Connection>,
+    /// Becomes true when the daemon stops: both sides get Close 1001. A dropped sender means never.
+    pub(crate) shutdown: watch::Receiver<bool>,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Client,
+    Server,
+}
+
+/// How a connection came to its end without anybody's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// That side sent the first Close.
+    Closed { by: Side, code: Option<u16> },
+    /// That side ended its stream without one.
+    Vanished { by: Side },
+    /// The daemon stops.
+    GoingAway,
+}
+
+/// How a connection failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WebSocketError {
+    #[error("the connection to the client broke")]
+    Client(#[source] io::Error),
+    #[error("the connection to the server broke")]
+    Server(#[source] io::Error),
+    #[error("the client broke the WebSocket protocol")]
+    ClientProtocol(#[source] Violation),
+    #[error("the server broke the WebSocket protocol")]
+    ServerProtocol(#[source] Violation),
+    #[error("denied")]
+    Refused(#[source] Refusal),
+    #[error("the system has no random bytes for a frame's mask")]
+    Random,
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        })
+    }
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed {
+                by,
+                code: Some(code),
+            } => write!(f, "{by} closed with {code}"),
+            Self::Closed { by, code: None } => write!(f, "{by} closed"),
+            Self::Vanished { by } => write!(f, "{by} went away without a close"),
+            Self::GoingAway => f.write_str("closed with 1001, the daemon stops"),
+        }
+    }
+}

@@ -121,7 +121,7 @@ impl Version {
 pub(crate) struct Fields<'b>(Vec<httparse::Header<'b>>);
 
 impl<'b> Fields<'b> {
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> + Clone {
         self.0.iter().map(|field| (field.name, field.value))
     }
 

@@ -124,3 +124,52 @@ async fn within<T>(limit: Duration, work: impl Future<Output = io::Result<T>>) -
         Err(late) => Err(late.into()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::ReadBuf;
+
+    use super::*;
+
+    /// Some bytes, then the end that rustls reports when close_notify is missing.
+    struct Torn(&'static [u8]);
+
+    impl AsyncRead for Torn {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            into: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if self.0.is_empty() {
+                return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+            }
+            into.put_slice(std::mem::take(&mut self.0));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_end_without_close_notify_is_an_end_but_remembered() {
+        let mut inbound = Inbound::new(Torn(b"abc"), BytesMut::new());
+        assert_eq!(inbound.fill().await.unwrap(), 3);
+        assert!(!inbound.torn());
+        assert_eq!(inbound.fill().await.unwrap(), 0);
+        assert_eq!(inbound.fill().await.unwrap(), 0);
+        assert!(inbound.torn());
+        assert_eq!(&inbound.buffer[..], b"abc");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_is_given_up() {
+        let (near, _far) = tokio::io::duplex(10);
+        let mut outbound = Outbound { io: near };
+        outbound.send(b"0123456789").await.unwrap();
+        let error = outbound.send(b"x").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+}

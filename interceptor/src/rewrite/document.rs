@@ -12,6 +12,8 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::{
     Unresolvable, encode, grammar,
     json::{Cursor, GuardState},
@@ -48,9 +50,9 @@ pub(crate) enum Refusal {
 }
 
 /// The rewriting of one document, from its first byte to its last.
-pub(crate) struct Document<'c> {
+pub(crate) struct Document {
     rules: Arc<Rules>,
-    stats: &'c Connection,
+    stats: Arc<Connection>,
     matcher: Matcher,
     placement: Placement,
 }
@@ -64,6 +66,19 @@ struct Placement {
     whole: bool,
     /// Fields that took a secret, once for each.
     released: Vec<usize>,
+}
+
+impl Refusal {
+    /// For a client to read: no name of a secret, nothing of the message.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Unresolvable(why) => why.code(),
+            Self::GuardUnseen => "credential_guard_unseen",
+            Self::GuardContradicted => "credential_guard_contradicted",
+            Self::Malformed => "credential_message_malformed",
+            Self::TooMany => "credential_count",
+        }
+    }
 }
 
 impl Rules {
@@ -81,6 +96,11 @@ impl Rules {
     }
 }
 
+/// May `text` hold a placeholder, plain or escaped? No false negatives.
+pub(crate) fn concerns(text: &[u8]) -> bool {
+    grammar::mentions(text) || encode::mentions_json_escapes(text)
+}
+
 /// Rewrites a whole document; `None` if it needs no change.
 ///
 /// # Errors
@@ -88,8 +108,8 @@ impl Rules {
 pub(crate) fn rewrite(
     rules: &Arc<Rules>,
     text: &[u8],
-    stats: &Connection,
-) -> Result<Option<Vec<u8>>, Refusal> {
+    stats: &Arc<Connection>,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
     let resolved;
     let text = if encode::mentions_json_escapes(text) {
         resolved = encode::resolve_json_escapes(text);
@@ -102,19 +122,19 @@ pub(crate) fn rewrite(
     }
     let mut document = Document::begin(rules, text, true, stats);
     // Room for the secrets: growing would leave copies behind.
-    let mut out = Vec::with_capacity(text.len() + 4096);
+    let mut out = Zeroizing::new(Vec::with_capacity(text.len() + 4096));
     document.push(text, &mut out)?;
     document.finish(&mut out)?;
     Ok((!document.placement.released.is_empty()).then_some(out))
 }
 
-impl<'c> Document<'c> {
+impl Document {
     /// Looks through the document's first bytes, all of them if `whole`. They have to be pushed all the same.
     pub(crate) fn begin(
         rules: &Arc<Rules>,
         ahead: &[u8],
         whole: bool,
-        stats: &'c Connection,
+        stats: &Arc<Connection>,
     ) -> Self {
         let mut scout = Cursor::new(rules.fields.clone());
         scout.push(ahead);
@@ -130,7 +150,7 @@ impl<'c> Document<'c> {
             .collect();
         Self {
             rules: rules.clone(),
-            stats,
+            stats: stats.clone(),
             matcher: Matcher::default(),
             placement: Placement {
                 cursor: Cursor::new(rules.fields.clone()),

@@ -16,16 +16,16 @@ fn rules() -> Arc<Rules> {
 
 /// With `T` as the placeholder for the token.
 fn whole(text: &str) -> (Result<Option<String>, Refusal>, u64) {
-    let stats = Connection::default();
+    let stats = Arc::new(Connection::default());
     let text = text.replace("$T", "openshell:resolve:env:T");
     let result = rewrite(&rules(), text.as_bytes(), &stats);
-    let result = result.map(|out| out.map(|out| String::from_utf8(out).unwrap()));
+    let result = result.map(|out| out.map(|out| String::from_utf8(out.to_vec()).unwrap()));
     (result, stats.placeholders_passed())
 }
 
 /// Streamed in pieces of `size`, of which the first `ahead` bytes were looked through.
 fn streamed(text: &str, ahead: usize, size: usize) -> Result<String, Refusal> {
-    let stats = Connection::default();
+    let stats = Arc::new(Connection::default());
     let text = text.replace("$T", "openshell:resolve:env:T");
     let mut document = Document::begin(&rules(), &text.as_bytes()[..ahead], false, &stats);
     let mut out = Vec::new();
@@ -218,7 +218,7 @@ fn secrets_of_one_field_can_have_different_guards() {
         .field("R", b"second", resume)
         .build();
     let rules = Rules::for_messages(Arc::new(release)).unwrap();
-    let stats = Connection::default();
+    let stats = Arc::new(Connection::default());
     let rewrite = |op: u8, key: &str| {
         let text = format!(r#"{{"op":{op},"d":{{"token":"openshell:resolve:env:{key}"}}}}"#);
         let out = rewrite(&rules, text.as_bytes(), &stats)?;

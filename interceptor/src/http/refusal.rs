@@ -1,0 +1,102 @@
+//! What is refused, and how the client is told: the one place that turns a refusal into a response.
+
+use std::time::Duration;
+
+use super::{authority::AuthorityError, body::BodyError, head::HeadError};
+use crate::websocket::handshake::{AnswerError, OfferError};
+
+/// Why a request is answered here instead of by the server. Displayed as the answer's reason; never holds anything that
+/// the client or the server wrote.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("the request is malformed: {0}")]
+    Head(HeadError),
+    #[error("the request's addressee is refused: {0}")]
+    Authority(AuthorityError),
+    #[error("the request's body is malformed: {0}")]
+    Body(BodyError),
+    #[error("the request's head did not arrive within {} s", .0.as_secs())]
+    HeadLate(Duration),
+    /// By policy: the connection as a whole, or the method.
+    #[error("{0}")]
+    Denied(String),
+    #[error("TRACE would send the request's credentials back")]
+    Trace,
+    #[error("an upgrade to anything but websocket is refused")]
+    Upgrade,
+    #[error("{0}")]
+    WebSocketOffer(OfferError),
+    #[error("a header names a credential that is bound to another host")]
+    BoundElsewhere,
+    #[error("a header names a credential that this sandbox does not have")]
+    Unavailable,
+    /// The server could not be reached or was not who it should be; the reason is the dialler's.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("the server's response is malformed: {0}")]
+    Response(HeadError),
+    #[error("the server's response has a malformed body: {0}")]
+    ResponseBody(BodyError),
+    #[error("the server switched protocols unasked")]
+    UnaskedSwitch,
+    #[error("{0}")]
+    WebSocketAnswer(AnswerError),
+    #[error("the server sent more than {0} interim responses to one request")]
+    TooManyInterim(u32),
+}
+
+impl Refusal {
+    /// Status code, reason phrase and error code.
+    fn status(&self) -> (u16, &'static str, &'static str) {
+        match self {
+            Self::Head(HeadError::TooLong | HeadError::TooManyFields) => (
+                431,
+                "Request Header Fields Too Large",
+                "request_head_too_large",
+            ),
+            Self::Head(HeadError::Version) => {
+                (505, "HTTP Version Not Supported", "version_not_supported")
+            }
+            Self::Head(_) | Self::Body(_) => (400, "Bad Request", "malformed_request"),
+            Self::Authority(AuthorityError::Misdirected { .. }) => {
+                (421, "Misdirected Request", "authority_mismatch")
+            }
+            Self::Authority(_) => (400, "Bad Request", "malformed_request"),
+            Self::HeadLate(_) => (408, "Request Timeout", "request_timeout"),
+            Self::Denied(_) => (403, "Forbidden", "policy_denied"),
+            Self::Trace => (405, "Method Not Allowed", "method_refused"),
+            Self::Upgrade => (403, "Forbidden", "upgrade_refused"),
+            Self::WebSocketOffer(OfferError::Version) => {
+                (426, "Upgrade Required", "malformed_websocket_handshake")
+            }
+            Self::WebSocketOffer(_) => (400, "Bad Request", "malformed_websocket_handshake"),
+            Self::BoundElsewhere => (403, "Forbidden", "credential_endpoint_mismatch"),
+            Self::Unavailable => (500, "Internal Server Error", "credential_unavailable"),
+            Self::Unreachable(_) => (502, "Bad Gateway", "upstream_unreachable"),
+            Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
+                (502, "Bad Gateway", "malformed_response")
+            }
+            Self::UnaskedSwitch => (502, "Bad Gateway", "unexpected_switching_protocols"),
+            Self::WebSocketAnswer(_) => (502, "Bad Gateway", "websocket_handshake_failed"),
+        }
+    }
+
+    /// The whole response. `to_head`: the request's method was HEAD, so no body may follow.
+    pub(crate) fn response(&self, to_head: bool) -> Vec<u8> {
+        let (status, phrase, error) = self.status();
+        let body = serde_json::json!({ "error": error, "reason": self.to_string() }).to_string();
+        let length = body.len();
+        // What these two have to name (RFC 9110 §15.5.6, RFC 6455 §4.4).
+        let named = match status {
+            405 => "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
+            426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+            _ => "",
+        };
+        let shown = if to_head { "" } else { &body };
+        format!(
+            "HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n{named}\
+             Cache-Control: no-store\r\nConnection: close\r\n\r\n{shown}"
+        )
+        .into_bytes()
+    }
+}

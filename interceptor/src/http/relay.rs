@@ -1,0 +1,259 @@
+//! A connection's requests, one after the other.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, split},
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    End, Exchange, HttpError,
+    head::Scanner,
+    refusal::Refusal,
+    request::{self, Request},
+    turn::{self, After, Ends, Head, Turn},
+    wire::{Inbound, Outbound},
+};
+use crate::{
+    stats::connection::Direction::ClientToServer,
+    websocket::{self, Session},
+};
+
+/// Longest time from a head's first byte to its last.
+pub(crate) const HEAD_LIMIT: Duration = Duration::from_secs(30);
+/// Longest time between two requests. Clients and servers give up sooner by themselves: Node's server after 5 s,
+/// nginx after 75 s.
+const IDLE: Duration = Duration::from_secs(300);
+
+/// Carries HTTP/1 until one side ends, and a WebSocket after it if both agree on one.
+///
+/// Both streams are ended in order when the connection ends in order, and dropped otherwise.
+pub(crate) async fn relay<C, U>(
+    client: C,
+    upstream: U,
+    mut exchange: Exchange,
+) -> Result<End, HttpError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    exchange.stats.note(|facts| facts.protocol = Some("http"));
+    let (client_read, client_write) = split(client);
+    let (upstream_read, upstream_write) = split(upstream);
+    let mut ends = Ends {
+        client: Inbound::new(client_read, std::mem::take(&mut exchange.early)),
+        to_client: Outbound { io: client_write },
+        upstream: Inbound::new(upstream_read, BytesMut::new()),
+        to_upstream: Outbound { io: upstream_write },
+    };
+
+    loop {
+        let head = match next_head(&mut ends, &mut exchange.shutdown).await? {
+            Next::Head(head) => head,
+            Next::Refused(refusal) => return refuse(ends, refusal, false, true).await,
+            Next::End(end) => return finish(ends, end).await,
+        };
+        exchange
+            .stats
+            .count_bytes(ClientToServer, head.len() as u64);
+        let mut request = match request::decide(&head, &exchange) {
+            Ok(request) => request,
+            Err(refusal) => {
+                let to_head = head.starts_with(b"HEAD ");
+                return refuse(ends, refusal, to_head, true).await;
+            }
+        };
+        record(&request, &exchange);
+        let head = match request.changed.take() {
+            Some(changed) => Head::Changed(changed),
+            None => Head::Verbatim(head),
+        };
+        let turn = turn::run(&mut ends, &request, head, &exchange.stats).await?;
+        match turn {
+            Turn::Answered(After::Reuse) if request.persistent => {}
+            // A cut response must not look like a whole one: the client gets no close_notify either.
+            Turn::Answered(After::Ended { torn: true }) => return Ok(End::UpstreamClosed),
+            Turn::Answered(After::Reuse | After::Close | After::Ended { .. }) => {
+                return finish(ends, End::Closed).await;
+            }
+            Turn::Unanswered => return finish(ends, End::UpstreamClosed).await,
+            Turn::Refused { refusal, tellable } => {
+                return refuse(ends, refusal, request.to_head, tellable).await;
+            }
+            Turn::Switched => return switch(ends, exchange).await,
+        }
+    }
+}
+
+fn record(request: &Request, exchange: &Exchange) {
+    let stats = &exchange.stats;
+    stats.count_message(ClientToServer);
+    for name in &request.tally.used {
+        stats.count_rewrite(name);
+    }
+    for _ in 0..request.tally.passed {
+        stats.count_placeholder_passed();
+    }
+    if let Some(rule) = &request.audited {
+        tracing::warn!(host = %exchange.authority.host, rule, "the policy would refuse this request");
+    }
+}
+
+enum Next {
+    Head(BytesMut),
+    Refused(Refusal),
+    End(End),
+}
+
+/// Waits for the next request's head.
+async fn next_head<CR, CW, UR, UW>(
+    ends: &mut Ends<CR, CW, UR, UW>,
+    shutdown: &mut watch::Receiver<bool>,
+) -> Result<Next, HttpError>
+where
+    CR: AsyncRead + Unpin,
+    UR: AsyncRead + Unpin,
+{
+    let Ends {
+        client, upstream, ..
+    } = ends;
+    let mut scanner = Scanner::default();
+    let mut begun: Option<Instant> = None;
+    let idle = Instant::now() + IDLE;
+    if !upstream.buffer.is_empty() {
+        return Ok(Next::End(End::OutOfTurn));
+    }
+    if *shutdown.borrow() {
+        return Ok(Next::End(End::ShutDown));
+    }
+    loop {
+        if client.skip_empty_lines() {
+            scanner = Scanner::default();
+        }
+        match scanner.find(&client.buffer) {
+            Ok(Some(length)) => return Ok(Next::Head(client.buffer.split_to(length))),
+            Ok(None) => {}
+            Err(error) => return Ok(Next::Refused(Refusal::Head(error))),
+        }
+        if begun.is_none() && client.buffer.len() > 1 {
+            begun = Some(Instant::now());
+        }
+        tokio::select! {
+            biased;
+            () = stopping(shutdown), if begun.is_none() => return Ok(Next::End(End::ShutDown)),
+            // Between two requests, a reset is as good an end as any other.
+            read = client.fill() => match read {
+                Ok(read) if read > 0 => {}
+                _ if client.buffer.is_empty() => return Ok(Next::End(End::ClientClosed)),
+                Ok(_) => return Err(HttpError::ClientCutShort),
+                Err(error) => return Err(HttpError::Client(error)),
+            },
+            read = upstream.fill() => return Ok(Next::End(match read {
+                Ok(read) if read > 0 => End::OutOfTurn,
+                _ => End::UpstreamClosed,
+            })),
+            () = sleep_until(begun.map_or(idle, |begun| begun + HEAD_LIMIT)) => {
+                return Ok(match begun {
+                    Some(_) => Next::Refused(Refusal::HeadLate(HEAD_LIMIT)),
+                    None => Next::End(End::Idle),
+                });
+            }
+        }
+    }
+}
+
+/// Returns once the daemon stops; never, if nobody can say so any more.
+async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+    if shutdown.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Answers in the server's place and ends both streams.
+async fn refuse<CR, CW, UR, UW>(
+    mut ends: Ends<CR, CW, UR, UW>,
+    refusal: Refusal,
+    to_head: bool,
+    tellable: bool,
+) -> Result<End, HttpError>
+where
+    CR: AsyncRead + Unpin,
+    CW: AsyncWrite + Unpin,
+    UW: AsyncWrite + Unpin,
+{
+    if !tellable {
+        return Ok(End::Refused(refusal));
+    }
+    let response = refusal.response(to_head);
+    ends.to_client
+        .send(&response)
+        .await
+        .map_err(HttpError::Client)?;
+    finish(ends, End::Refused(refusal)).await
+}
+
+/// Ends both streams, and waits for the client to have read everything.
+async fn finish<CR, CW, UR, UW>(ends: Ends<CR, CW, UR, UW>, end: End) -> Result<End, HttpError>
+where
+    CR: AsyncRead + Unpin,
+    CW: AsyncWrite + Unpin,
+    UW: AsyncWrite + Unpin,
+{
+    let Ends {
+        mut client,
+        mut to_client,
+        upstream: _,
+        mut to_upstream,
+    } = ends;
+    let told = to_client.shutdown().await;
+    if let Err(error) = to_upstream.shutdown().await {
+        tracing::debug!(%error, "ending the stream to the server failed");
+    }
+    match told {
+        Ok(()) => client.linger().await,
+        Err(error) => tracing::debug!(%error, "ending the stream to the client failed"),
+    }
+    Ok(end)
+}
+
+async fn switch<C, U>(
+    ends: Ends<
+        tokio::io::ReadHalf<C>,
+        tokio::io::WriteHalf<C>,
+        tokio::io::ReadHalf<U>,
+        tokio::io::WriteHalf<U>,
+    >,
+    exchange: Exchange,
+) -> Result<End, HttpError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let Ends {
+        client,
+        to_client,
+        upstream,
+        to_upstream,
+    } = ends;
+    exchange
+        .stats
+        .note(|facts| facts.protocol = Some("websocket"));
+    let session = Session {
+        release: Arc::clone(&exchange.release),
+        stats: Arc::clone(&exchange.stats),
+        shutdown: exchange.shutdown,
+    };
+    websocket::relay(
+        client.io.unsplit(to_client.io),
+        upstream.io.unsplit(to_upstream.io),
+        client.buffer,
+        upstream.buffer,
+        session,
+    )
+    .await
+    .map(End::WebSocket)
+    .map_err(HttpError::WebSocket)
+}

@@ -1,0 +1,145 @@
+//! What is done with one request: everything is decided from its head, before a byte goes to the server.
+
+use zeroize::Zeroizing;
+
+use super::{
+    Exchange, MethodDecision,
+    authority::{self, AuthorityError},
+    framing::Framing,
+    head::{Fields, HeadError, RequestHead, Version},
+    refusal::Refusal,
+    rewriting::{self, Edit, Tally},
+};
+use crate::{
+    rewrite::Unresolvable,
+    websocket::handshake::{self, Offer, OfferError},
+};
+
+/// A request that may go to the server.
+pub(crate) struct Request {
+    /// Its method is HEAD: the response has no body.
+    pub(crate) to_head: bool,
+    /// The client wants to send another one after it.
+    pub(crate) persistent: bool,
+    pub(crate) framing: Framing,
+    pub(crate) offer: Option<Offer>,
+    /// The head to send instead of the client's; `None`: the client's, byte for byte.
+    pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) tally: Tally,
+    /// The rule that would have refused it, were it enforced.
+    pub(crate) audited: Option<String>,
+}
+
+/// Decides on the request whose head is `raw`.
+pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal> {
+    let head = RequestHead::parse(raw)?;
+    let framing = Framing::of_request(&head.fields, head.version)?;
+    authority::check(&head, exchange.scheme, &exchange.authority)?;
+    // TRACK is Microsoft's TRACE.
+    if ["TRACE", "TRACK"]
+        .iter()
+        .any(|method| head.method.eq_ignore_ascii_case(method))
+    {
+        return Err(Refusal::Trace);
+    }
+    let audited = match (exchange.method)(head.method) {
+        MethodDecision::Allow => None,
+        MethodDecision::Audit(rule) => Some(rule),
+        MethodDecision::Deny(reason) => return Err(Refusal::Denied(reason)),
+    };
+
+    let mut edits: Vec<Edit> = head.fields.iter().map(|_| Edit::Keep).collect();
+    let offer = match Upgrade::of(&head.fields)? {
+        Upgrade::None => None,
+        Upgrade::Http2 => {
+            decline_http2(&head.fields, &mut edits);
+            None
+        }
+        Upgrade::WebSocket => {
+            drop_fields(&head.fields, &mut edits, handshake::is_dropped);
+            let minor = u8::from(head.version == Version::Http11);
+            Offer::read(head.method, minor, head.fields.iter())?
+        }
+    };
+    let tally = rewriting::resolve(&head.fields, &exchange.release, &mut edits)?;
+    Ok(Request {
+        to_head: head.method == "HEAD",
+        persistent: head.fields.persistent(head.version),
+        framing,
+        offer,
+        changed: rewriting::write(raw, &edits),
+        tally,
+        audited,
+    })
+}
+
+/// What a request offers to switch to.
+enum Upgrade {
+    None,
+    Http2,
+    WebSocket,
+}
+
+impl Upgrade {
+    fn of(fields: &Fields<'_>) -> Result<Self, Refusal> {
+        if !fields.has("upgrade") {
+            return Ok(Self::None);
+        }
+        let mut offered = fields.list("upgrade");
+        let (first, second) = (offered.next(), offered.next());
+        match (first, second) {
+            (Some(only), None) if only.eq_ignore_ascii_case(b"websocket") => Ok(Self::WebSocket),
+            (Some(only), None) if only.eq_ignore_ascii_case(b"h2c") => Ok(Self::Http2),
+            _ => Err(Refusal::Upgrade),
+        }
+    }
+}
+
+/// A server is free to overlook an offer (RFC 9110 §7.8), and Java's client makes this one unasked on every first
+/// request over plain HTTP: it is taken out rather than refused.
+fn decline_http2(fields: &Fields<'_>, edits: &mut [Edit]) {
+    const OFFER: [&str; 2] = ["upgrade", "http2-settings"];
+    drop_fields(fields, edits, |name| {
+        OFFER.iter().any(|other| name.eq_ignore_ascii_case(other))
+    });
+    for ((name, value), edit) in fields.iter().zip(edits) {
+        if name.eq_ignore_ascii_case("connection") {
+            *edit = rewriting::without(value, &OFFER);
+        }
+    }
+}
+
+fn drop_fields(fields: &Fields<'_>, edits: &mut [Edit], chosen: impl Fn(&str) -> bool) {
+    for ((name, _), edit) in fields.iter().zip(edits) {
+        if chosen(name) {
+            *edit = Edit::Drop;
+        }
+    }
+}
+
+impl From<HeadError> for Refusal {
+    fn from(error: HeadError) -> Self {
+        Self::Head(error)
+    }
+}
+
+impl From<AuthorityError> for Refusal {
+    fn from(error: AuthorityError) -> Self {
+        Self::Authority(error)
+    }
+}
+
+impl From<OfferError> for Refusal {
+    fn from(error: OfferError) -> Self {
+        Self::WebSocketOffer(error)
+    }
+}
+
+impl From<Unresolvable> for Refusal {
+    fn from(unresolvable: Unresolvable) -> Self {
+        match unresolvable {
+            Unresolvable::BoundElsewhere => Self::BoundElsewhere,
+            Unresolvable::Unavailable => Self::Unavailable,
+        }
+    }
+}

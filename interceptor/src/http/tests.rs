@@ -1,0 +1,10 @@
+//! The relay between scripted peers, and between real ones.
+
+mod deadlines;
+mod forwarding;
+mod node;
+mod peer;
+mod plain;
+mod refusing;
+mod rewriting;
+mod upgrade;

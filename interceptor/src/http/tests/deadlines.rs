@@ -1,0 +1,97 @@
+//! Nothing waits for ever. Time is tokio's and stands still, so these take none.
+
+use tokio::io::AsyncWriteExt as _;
+
+use super::peer::{HOST, Rig};
+use crate::http::{End, HttpError, MethodDecision, Refusal};
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_trickles_is_refused() {
+    let mut rig = Rig::new();
+    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX: ");
+    for byte in request.bytes().chain(std::iter::repeat(b'x')) {
+        if rig.client.write_all(&[byte]).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        if rig.shutdown.receiver_count() == 0 {
+            break;
+        }
+    }
+    let end = rig.end().await;
+    assert!(
+        matches!(end, Ok(End::Refused(Refusal::HeadLate(_)))),
+        "{end:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_head_is_answered_with_408() {
+    let mut rig = Rig::new();
+    rig.ask("GET / HTTP/1.1\r\n").await;
+    assert_eq!(rig.refused().await, (408, "request_timeout".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed() {
+    let mut rig = Rig::new();
+    rig.client_ends_with("").await;
+    assert!(matches!(rig.end().await, Ok(End::Idle)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_poll_is_waited_for() {
+    let mut rig = Rig::new();
+    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    rig.ask(&request).await;
+    rig.server_gets(&request).await;
+    tokio::time::sleep(std::time::Duration::from_secs(24 * 3600)).await;
+    let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    rig.answer(response).await;
+    rig.client_gets(response).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_stops_coming_ends_the_connection() {
+    let mut rig = Rig::new();
+    rig.ask(format!(
+        "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 5\r\n\r\nab"
+    ))
+    .await;
+    rig.client_ends_with("").await;
+    assert!(matches!(rig.end().await, Err(HttpError::BodyStalled(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_half_closed_client_is_not_kept_for_ever() {
+    let mut rig = Rig::new();
+    rig.ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+        .await;
+    rig.client.shutdown().await.unwrap();
+    rig.client_ends_with("").await;
+    assert!(matches!(rig.end().await, Err(HttpError::HalfClosed(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_reads_nothing_ends_the_connection() {
+    let mut rig = Rig::with(100, Box::new(|_| MethodDecision::Allow), b"");
+    let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 50000\r\n\r\n");
+    rig.ask(head).await;
+    while rig.client.write_all(&[b'x'; 100]).await.is_ok() {}
+    assert!(matches!(rig.end().await, Err(HttpError::Upstream(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_nothing_ends_the_connection() {
+    let mut rig = Rig::with(100, Box::new(|_| MethodDecision::Allow), b"");
+    rig.ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
+        .await;
+    let mut response = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    response.resize(10_000, b'x');
+    let mut closed = false;
+    for part in response.chunks(100) {
+        closed |= rig.server.write_all(part).await.is_err();
+    }
+    assert!(closed);
+    assert!(matches!(rig.end().await, Err(HttpError::Client(_))));
+}

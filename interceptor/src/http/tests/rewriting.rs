@@ -1,0 +1,54 @@
+//! Secrets stand where they are bound, and nowhere else.
+
+use super::peer::{HOST, OTHER, Rig, SECRET, TOKEN};
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+#[tokio::test]
+async fn a_bound_field_carries_the_secret_and_all_else_is_untouched() {
+    let request = |token: &str, other: &str| {
+        format!(
+            "POST /{other} HTTP/1.1\r\nhost: {HOST}\r\nAUTHORIZATION:  Bearer {token}\r\nX-Note: {other}\r\n\
+             x-api-key:{token}\r\nContent-Length: {}\r\n\r\n{other}",
+            other.len()
+        )
+    };
+    let mut rig = Rig::new();
+    rig.ask(request(TOKEN, TOKEN)).await;
+    rig.server_gets(request(SECRET, TOKEN)).await;
+    rig.answer(OK).await;
+    rig.client_gets(OK).await;
+    assert_eq!(rig.stats.facts().rewrites.values().sum::<u64>(), 2);
+    assert_eq!(rig.stats.placeholders_passed(), 1);
+}
+
+#[tokio::test]
+async fn fields_that_servers_echo_keep_their_placeholder_though_bound() {
+    let request = format!(
+        "GET / HTTP/1.1\r\nHost: {HOST}\r\nOrigin: {TOKEN}\r\nIdempotency-Key: {TOKEN}\r\n\
+         Connection: x-api-key\r\nX-Api-Key: {TOKEN}\r\nSec-WebSocket-Protocol: {TOKEN}\r\n\r\n"
+    );
+    let mut rig = Rig::new();
+    rig.pass(&request, OK).await;
+    assert!(rig.stats.facts().rewrites.is_empty());
+    assert_eq!(rig.stats.placeholders_passed(), 4);
+}
+
+#[tokio::test]
+async fn unresolvable_placeholders_are_refused_by_name() {
+    for (placeholder, status, error) in [
+        (OTHER, 403, "credential_endpoint_mismatch"),
+        (
+            "openshell:resolve:env:NOBODYS",
+            500,
+            "credential_unavailable",
+        ),
+    ] {
+        let mut rig = Rig::new();
+        rig.ask(format!(
+            "GET / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {placeholder}\r\n\r\n"
+        ))
+        .await;
+        assert_eq!(rig.refused().await, (status, error.to_owned()));
+    }
+}

@@ -1,0 +1,205 @@
+//! Switching protocols: to WebSocket when both sides properly agree, to nothing else.
+
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::peer::{HOST, Rig, SECRET, TOKEN};
+use crate::http::End;
+
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+fn request(fields: &str) -> String {
+    format!(
+        "GET /gateway HTTP/1.1\r\nHost: {HOST}\r\nConnection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{fields}\r\n"
+    )
+}
+
+fn switching(fields: &str) -> String {
+    let accept = derive_accept_key(KEY.as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {accept}\r\n{fields}\r\n"
+    )
+}
+
+/// A text message as a client sends it, masked.
+fn client_frame(text: &str) -> Vec<u8> {
+    let mask = [1, 2, 3, 4];
+    let mut frame = vec![0x81, 0x80 | u8::try_from(text.len()).unwrap()];
+    frame.extend_from_slice(&mask);
+    frame.extend(
+        text.bytes()
+            .zip(mask.into_iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    frame
+}
+
+fn server_frame(text: &str) -> Vec<u8> {
+    let mut frame = vec![0x81, u8::try_from(text.len()).unwrap()];
+    frame.extend_from_slice(text.as_bytes());
+    frame
+}
+
+#[tokio::test]
+async fn a_proper_switch_carries_frames_both_ways() {
+    let mut rig = Rig::new();
+    rig.pass(request(""), switching("")).await;
+    rig.pass(client_frame("hello"), server_frame("hi")).await;
+    assert_eq!(rig.stats.facts().protocol, Some("websocket"));
+}
+
+#[tokio::test]
+async fn frames_that_come_with_the_handshake_go_first() {
+    let mut rig = Rig::new();
+    rig.ask([request("").as_bytes(), &client_frame("early")].concat())
+        .await;
+    rig.server_gets(request("")).await;
+    rig.answer([switching("").as_bytes(), &server_frame("first")].concat())
+        .await;
+    rig.client_gets([switching("").as_bytes(), &server_frame("first")].concat())
+        .await;
+    rig.server_gets(client_frame("early")).await;
+    rig.pass(client_frame("late"), server_frame("second")).await;
+}
+
+#[tokio::test]
+async fn the_handshake_loses_its_extensions_and_carries_its_secret() {
+    let offer = |token: &str, extensions: &str| {
+        request(&format!(
+            "{extensions}Authorization: Bot {token}\r\nSec-WebSocket-Protocol: {TOKEN}\r\n"
+        ))
+    };
+    let mut rig = Rig::new();
+    rig.ask(offer(
+        TOKEN,
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+    ))
+    .await;
+    rig.server_gets(offer(SECRET, "")).await;
+}
+
+#[tokio::test]
+async fn a_refused_handshake_is_an_ordinary_answer() {
+    let mut rig = Rig::new();
+    for status in ["401 Unauthorized", "200 OK", "426 Upgrade Required"] {
+        let response = format!("HTTP/1.1 {status}\r\nContent-Length: 2\r\n\r\nno");
+        rig.pass(request(""), response).await;
+    }
+    rig.pass(request(""), switching("")).await;
+    rig.pass(client_frame("hello"), server_frame("hi")).await;
+}
+
+#[tokio::test]
+async fn an_improper_switch_is_refused_and_nothing_more_goes_either_way() {
+    let accept = derive_accept_key(KEY.as_bytes());
+    let answers = [
+        "HTTP/1.1 101 Switching Protocols\r\n\r\n".to_owned(),
+        switching("").replace(&accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOp="),
+        switching("").replace("Upgrade: websocket\r\n", ""),
+        switching("").replace("Upgrade: websocket", "Upgrade: h2c"),
+        switching("").replace("Connection: Upgrade\r\n", ""),
+        switching("Sec-WebSocket-Extensions: permessage-deflate\r\n"),
+        switching("Sec-WebSocket-Protocol: unasked\r\n"),
+        switching(&format!("Sec-WebSocket-Accept: {accept}\r\n")),
+    ];
+    for answer in answers {
+        let mut rig = Rig::new();
+        rig.ask([request("").as_bytes(), &client_frame("early")].concat())
+            .await;
+        rig.server_gets(request("")).await;
+        rig.answer([answer.as_bytes(), &server_frame("first")].concat())
+            .await;
+        assert_eq!(
+            rig.refused().await,
+            (502, "websocket_handshake_failed".to_owned()),
+            "{answer:?}"
+        );
+        assert!(matches!(rig.end().await, Ok(End::Refused(_))), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_that_nobody_asked_for_is_refused() {
+    let asked = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    let mut rig = Rig::new();
+    rig.ask(&asked).await;
+    rig.server_gets(&asked).await;
+    rig.answer(switching("")).await;
+    assert_eq!(
+        rig.refused().await,
+        (502, "unexpected_switching_protocols".to_owned())
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_offer_never_reaches_the_server() {
+    let offers = [
+        request("").replace("GET", "POST"),
+        request("").replace(" HTTP/1.1", " HTTP/1.0"),
+        request("").replace("keep-alive, Upgrade", "keep-alive"),
+        request("").replace(KEY, "c2hvcnQ="),
+        request("").replace(KEY, "not base64 at all!!!!!!!"),
+        request("").replace(&format!("Sec-WebSocket-Key: {KEY}\r\n"), ""),
+        request(&format!("Sec-WebSocket-Key: {KEY}\r\n")),
+        request("Content-Length: 5\r\n"),
+        request("Transfer-Encoding: chunked\r\n"),
+    ];
+    for offer in offers {
+        let mut rig = Rig::new();
+        rig.ask(&offer).await;
+        let (status, error) = rig.refused().await;
+        assert_eq!(
+            (status, error.as_str()),
+            (400, "malformed_websocket_handshake"),
+            "{offer:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn another_version_is_told_the_right_one() {
+    let mut rig = Rig::new();
+    rig.ask(request("").replace("Version: 13", "Version: 8"))
+        .await;
+    let response = super::peer::rest(&mut rig.client).await;
+    assert!(response.starts_with("HTTP/1.1 426 "), "{response}");
+    assert!(
+        response.contains("\r\nSec-WebSocket-Version: 13\r\n"),
+        "{response}"
+    );
+}
+
+#[tokio::test]
+async fn upgrades_to_anything_else_are_refused() {
+    for upgrade in [
+        "TLS/1.0",
+        "websocket, h2c",
+        "foo",
+        "h2c, foo",
+        "",
+        "IRC/6.9",
+    ] {
+        let mut rig = Rig::new();
+        rig.ask(format!(
+            "GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: {upgrade}\r\n\r\n"
+        ))
+        .await;
+        let refused = rig.refused().await;
+        assert_eq!(refused, (403, "upgrade_refused".to_owned()), "{upgrade:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_offer_of_cleartext_http2_is_taken_out() {
+    let mut rig = Rig::new();
+    rig.ask(format!(
+        "GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nHost: {HOST}\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n\
+         Upgrade: h2c\r\nUser-Agent: Java-http-client/21\r\n\r\n"
+    ))
+    .await;
+    rig.server_gets(format!(
+        "GET / HTTP/1.1\r\nHost: {HOST}\r\nUser-Agent: Java-http-client/21\r\n\r\n"
+    ))
+    .await;
+}

@@ -1,0 +1,168 @@
+//! The response's half of a turn.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{After, Progress, Turn};
+use crate::{
+    http::{
+        HttpError,
+        body::Body,
+        framing::Framing,
+        head::{HeadError, ResponseHead, Scanner},
+        refusal::Refusal,
+        request::Request,
+        wire::{Inbound, Outbound},
+    },
+    stats::connection::{Connection, Direction::ServerToClient},
+};
+
+/// Most interim (1xx) responses to one request.
+const MAX_INTERIM: u32 = 64;
+
+/// Brings the response back, interim ones included.
+pub(super) async fn answer<R, W>(
+    upstream: &mut Inbound<R>,
+    client: &mut Outbound<W>,
+    request: &Request,
+    progress: &Progress,
+    stats: &Connection,
+) -> Result<Turn, HttpError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let refused = |refusal| {
+        Ok(Turn::Refused {
+            refusal,
+            tellable: true,
+        })
+    };
+    let mut interim = 0;
+    loop {
+        let length = match read_head(upstream).await? {
+            Read::Head(length) => length,
+            Read::Ended => return Ok(Turn::Unanswered),
+            Read::Malformed(error) => return refused(Refusal::Response(error)),
+        };
+        let judged = judge(upstream.buffer.get(..length).unwrap_or_default(), request);
+        let (framing, after) = match judged {
+            Ok(Judged::Interim) if interim == MAX_INTERIM => {
+                return refused(Refusal::TooManyInterim(MAX_INTERIM));
+            }
+            Ok(Judged::Interim) => {
+                interim += 1;
+                let head = upstream.buffer.split_to(length);
+                pass_on(client, &head, progress, stats).await?;
+                progress.answering.store(false, Relaxed);
+                continue;
+            }
+            Ok(Judged::Switch) => {
+                let head = upstream.buffer.split_to(length);
+                pass_on(client, &head, progress, stats).await?;
+                stats.count_message(ServerToClient);
+                return Ok(Turn::Switched);
+            }
+            Ok(Judged::Final(framing, after)) => (framing, after),
+            Err(refusal) => return refused(refusal),
+        };
+
+        // The head goes on together with what has come of the body: one write, one segment.
+        let mut body = Body::new(framing);
+        let mut taken = match body.push(upstream.buffer.get(length..).unwrap_or_default()) {
+            Ok(taken) => taken,
+            Err(error) => return refused(Refusal::ResponseBody(error)),
+        };
+        taken.bytes += length;
+        stats.count_message(ServerToClient);
+        loop {
+            let bytes = upstream.buffer.split_to(taken.bytes);
+            pass_on(client, &bytes, progress, stats).await?;
+            if taken.complete {
+                return Ok(Turn::Answered(after));
+            }
+            if upstream.fill().await.map_err(HttpError::Upstream)? == 0 {
+                if !body.ends_with_close() {
+                    return Err(HttpError::UpstreamCutShort);
+                }
+                let torn = upstream.torn();
+                return Ok(Turn::Answered(After::Ended { torn }));
+            }
+            taken = match body.push(&upstream.buffer) {
+                Ok(taken) => taken,
+                Err(error) => {
+                    let refusal = Refusal::ResponseBody(error);
+                    let tellable = false;
+                    return Ok(Turn::Refused { refusal, tellable });
+                }
+            };
+        }
+    }
+}
+
+async fn pass_on<W: AsyncWrite + Unpin>(
+    client: &mut Outbound<W>,
+    bytes: &BytesMut,
+    progress: &Progress,
+    stats: &Connection,
+) -> Result<(), HttpError> {
+    progress.answering.store(true, Relaxed);
+    stats.count_bytes(ServerToClient, bytes.len() as u64);
+    client.send(bytes).await.map_err(HttpError::Client)?;
+    progress.moved.fetch_add(bytes.len() as u64, Relaxed);
+    Ok(())
+}
+
+enum Read {
+    /// The first so many bytes of the buffer.
+    Head(usize),
+    Ended,
+    Malformed(HeadError),
+}
+
+/// Waits for a response's head, for as long as the client does: a long poll has no other limit.
+async fn read_head<R: AsyncRead + Unpin>(upstream: &mut Inbound<R>) -> Result<Read, HttpError> {
+    let mut scanner = Scanner::default();
+    loop {
+        match scanner.find(&upstream.buffer) {
+            Ok(Some(length)) => return Ok(Read::Head(length)),
+            Ok(None) => {}
+            Err(error) => return Ok(Read::Malformed(error)),
+        }
+        if upstream.fill().await.map_err(HttpError::Upstream)? == 0 {
+            if upstream.buffer.is_empty() {
+                return Ok(Read::Ended);
+            }
+            return Err(HttpError::UpstreamCutShort);
+        }
+    }
+}
+
+/// What a response's head means.
+enum Judged {
+    /// 1xx other than 101: another head follows.
+    Interim,
+    /// 101, properly asked for and properly answered.
+    Switch,
+    Final(Framing, After),
+}
+
+fn judge(raw: &[u8], request: &Request) -> Result<Judged, Refusal> {
+    let head = ResponseHead::parse(raw).map_err(Refusal::Response)?;
+    let framing = Framing::of_response(&head.fields, head.version, head.status, request.to_head)
+        .map_err(Refusal::Response)?;
+    match (head.status, &request.offer) {
+        (101, Some(offer)) => {
+            offer
+                .check_answer(head.fields.iter())
+                .map_err(Refusal::WebSocketAnswer)?;
+            Ok(Judged::Switch)
+        }
+        (101, None) => Err(Refusal::UnaskedSwitch),
+        (100..=199, _) => Ok(Judged::Interim),
+        _ if head.fields.persistent(head.version) => Ok(Judged::Final(framing, After::Reuse)),
+        _ => Ok(Judged::Final(framing, After::Close)),
+    }
+}

@@ -1,0 +1,330 @@
+//! Is this upgrade a WebSocket one, and is that answer its answer (RFC 6455 §4)?
+//!
+//! A status alone proves nothing: a server that does not know the protocol can answer 101 to something else, and what
+//! follows would be HTTP that nobody looks at. A connection is WebSocket only when request and answer agree in every
+//! header of the handshake.
+//!
+//! Extensions change what frames mean, so none is negotiated: [`is_dropped`] names the header that is taken out of the
+//! offer, and an answer that accepts one all the same is refused.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+/// A client's proper offer.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    /// What `Sec-WebSocket-Accept` has to be.
+    accept: String,
+    /// Subprotocols, as they are spelled.
+    protocols: Vec<Box<[u8]>>,
+}
+
+/// Why an upgrade to WebSocket is not one; to be answered with 400 (426 for the version).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OfferError {
+    #[error("a WebSocket upgrade has to be a GET")]
+    Method,
+    #[error("a WebSocket upgrade needs HTTP/1.1")]
+    HttpVersion,
+    #[error("a WebSocket upgrade needs `Connection: upgrade`")]
+    Connection,
+    #[error("a WebSocket upgrade needs one `Sec-WebSocket-Version: 13`")]
+    Version,
+    #[error("a WebSocket upgrade needs one `Sec-WebSocket-Key` of 16 bytes in base64")]
+    Key,
+    #[error("a WebSocket upgrade cannot have a body")]
+    Body,
+}
+
+/// Why a 101 is not the answer to the offer; the connection has to be cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AnswerError {
+    #[error("the server's 101 does not upgrade to WebSocket")]
+    Upgrade,
+    #[error("the server's 101 has no `Connection: upgrade`")]
+    Connection,
+    #[error("the server's 101 has a wrong Sec-WebSocket-Accept")]
+    Accept,
+    #[error("the server's 101 accepts an extension that was not offered")]
+    Extension,
+    #[error("the server's 101 chooses a subprotocol that was not offered")]
+    Protocol,
+}
+
+/// The header (in any case) is left out when an offer goes on.
+pub(crate) fn is_dropped(name: &str) -> bool {
+    name.eq_ignore_ascii_case(EXTENSIONS)
+}
+
+impl Offer {
+    /// Reads a request's head; `None` if it asks for no upgrade to WebSocket. `minor`: of HTTP/1.
+    ///
+    /// # Errors
+    /// It asks for one, but not properly.
+    pub(crate) fn read<'h>(
+        method: &str,
+        minor: u8,
+        headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+    ) -> Result<Option<Self>, OfferError> {
+        let headers = Headers(headers);
+        if !headers.has_token("upgrade", b"websocket") {
+            return Ok(None);
+        }
+        if method != "GET" {
+            return Err(OfferError::Method);
+        }
+        if minor < 1 {
+            return Err(OfferError::HttpVersion);
+        }
+        if !headers.has_token("connection", b"upgrade") {
+            return Err(OfferError::Connection);
+        }
+        let sends_nothing = headers.all("transfer-encoding").next().is_none()
+            && headers.all("content-length").all(|length| length == b"0");
+        if !sends_nothing {
+            return Err(OfferError::Body);
+        }
+        if headers.only("sec-websocket-version") != Some(b"13") {
+            return Err(OfferError::Version);
+        }
+        let key = headers.only("sec-websocket-key").ok_or(OfferError::Key)?;
+        if !STANDARD.decode(key).is_ok_and(|key| key.len() == 16) {
+            return Err(OfferError::Key);
+        }
+        Ok(Some(Self {
+            accept: derive_accept_key(key),
+            protocols: headers.tokens(PROTOCOL).map(Box::from).collect(),
+        }))
+    }
+
+    /// Checks a 101 (any other status refuses the upgrade, and is plain HTTP).
+    ///
+    /// # Errors
+    /// It is not the answer to this offer.
+    pub(crate) fn check_answer<'h>(
+        &self,
+        headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+    ) -> Result<(), AnswerError> {
+        let headers = Headers(headers);
+        let upgrade = headers.only("upgrade");
+        if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
+            return Err(AnswerError::Upgrade);
+        }
+        if !headers.has_token("connection", b"upgrade") {
+            return Err(AnswerError::Connection);
+        }
+        if headers.only("sec-websocket-accept") != Some(self.accept.as_bytes()) {
+            return Err(AnswerError::Accept);
+        }
+        if headers.all(EXTENSIONS).next().is_some() {
+            return Err(AnswerError::Extension);
+        }
+        let chosen = headers.all(PROTOCOL).count();
+        let offered = headers
+            .only(PROTOCOL)
+            .is_some_and(|chosen| self.protocols.iter().any(|offered| **offered == *chosen));
+        if chosen > 0 && !offered {
+            return Err(AnswerError::Protocol);
+        }
+        Ok(())
+    }
+}
+
+const EXTENSIONS: &str = "sec-websocket-extensions";
+const PROTOCOL: &str = "sec-websocket-protocol";
+
+/// Name and value of each header, in order.
+struct Headers<I>(I);
+
+impl<'h, I: Iterator<Item = (&'h str, &'h [u8])> + Clone> Headers<I> {
+    /// The values of `name`, trimmed.
+    fn all(&self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        self.0
+            .clone()
+            .filter(move |(other, _)| other.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim_ascii())
+    }
+
+    /// The value of `name`, if it is there once.
+    fn only(&self, name: &str) -> Option<&'h [u8]> {
+        let mut values = self.all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+
+    /// The members of the comma-separated lists of `name`.
+    fn tokens(&self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        self.all(name)
+            .flat_map(|value| value.split(|byte| *byte == b','))
+            .map(<[u8]>::trim_ascii)
+            .filter(|token| !token.is_empty())
+    }
+
+    fn has_token(&self, name: &str, token: &[u8]) -> bool {
+        self.tokens(name)
+            .any(|other| other.eq_ignore_ascii_case(token))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Head = Vec<(&'static str, &'static str)>;
+
+    const KEY: (&str, &str) = ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==");
+    const ACCEPT: (&str, &str) = ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+
+    fn headers(head: &Head) -> impl Iterator<Item = (&str, &[u8])> + Clone {
+        head.iter().map(|(name, value)| (*name, value.as_bytes()))
+    }
+
+    fn read(head: &Head) -> Result<Option<Offer>, OfferError> {
+        Offer::read("GET", 1, headers(head))
+    }
+
+    fn proper_offer() -> Head {
+        vec![
+            ("Host", "gateway.example"),
+            ("upgrade", "WebSocket"),
+            ("Connection", "keep-alive, Upgrade"),
+            KEY,
+            ("sec-websocket-version", "13"),
+            ("Sec-WebSocket-Protocol", "chat, superchat"),
+            ("Sec-WebSocket-Extensions", "permessage-deflate"),
+        ]
+    }
+
+    fn proper_answer() -> Head {
+        vec![
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ACCEPT,
+            ("Sec-WebSocket-Protocol", "superchat"),
+        ]
+    }
+
+    /// With `name` set to each of `values`, or taken out.
+    fn with(mut head: Head, name: &'static str, values: &[&'static str]) -> Head {
+        head.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+        head.extend(values.iter().map(|value| (name, *value)));
+        head
+    }
+
+    #[test]
+    fn proper_handshake_is_taken() {
+        let offer = read(&proper_offer()).unwrap().unwrap();
+        assert_eq!(offer.check_answer(headers(&proper_answer())), Ok(()));
+        let none_chosen = with(proper_answer(), "sec-websocket-protocol", &[]);
+        assert_eq!(offer.check_answer(headers(&none_chosen)), Ok(()));
+    }
+
+    #[test]
+    fn other_requests_are_none_of_ours() {
+        for values in [&[][..], &["h2c"], &["websockets"]] {
+            let head = with(proper_offer(), "upgrade", values);
+            assert!(read(&head).unwrap().is_none(), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn improper_offer_is_named() {
+        for (name, values, error) in [
+            ("connection", &[][..], OfferError::Connection),
+            ("connection", &["keep-alive"], OfferError::Connection),
+            ("sec-websocket-version", &[], OfferError::Version),
+            ("sec-websocket-version", &["8"], OfferError::Version),
+            ("sec-websocket-version", &["13", "13"], OfferError::Version),
+            ("sec-websocket-key", &[], OfferError::Key),
+            (
+                "sec-websocket-key",
+                &["dGhlIHNhbXBsZSBub25jZQ==", "x"],
+                OfferError::Key,
+            ),
+            (
+                "sec-websocket-key",
+                &["dGhlIHNhbXBsZSBub25j"],
+                OfferError::Key,
+            ),
+            (
+                "sec-websocket-key",
+                &["not base64 at all, no no"],
+                OfferError::Key,
+            ),
+            ("content-length", &["5"], OfferError::Body),
+            ("content-length", &["0", "1"], OfferError::Body),
+            ("transfer-encoding", &["chunked"], OfferError::Body),
+        ] {
+            let head = with(proper_offer(), name, values);
+            assert_eq!(read(&head).unwrap_err(), error, "{name}: {values:?}");
+        }
+        let head = proper_offer();
+        assert_eq!(
+            Offer::read("POST", 1, headers(&head)).unwrap_err(),
+            OfferError::Method
+        );
+        assert_eq!(
+            Offer::read("GET", 0, headers(&head)).unwrap_err(),
+            OfferError::HttpVersion
+        );
+    }
+
+    #[test]
+    fn answer_to_something_else_is_refused() {
+        let offer = read(&proper_offer()).unwrap().unwrap();
+        for (name, values, error) in [
+            ("upgrade", &[][..], AnswerError::Upgrade),
+            ("upgrade", &["h2c"], AnswerError::Upgrade),
+            ("upgrade", &["websocket, h2c"], AnswerError::Upgrade),
+            ("connection", &[], AnswerError::Connection),
+            ("sec-websocket-accept", &[], AnswerError::Accept),
+            (
+                "sec-websocket-accept",
+                &["S3pPLMBiTxaQ9kYGzzhZRbK+xOo="],
+                AnswerError::Accept,
+            ),
+            (
+                "sec-websocket-accept",
+                &["s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", ""],
+                AnswerError::Accept,
+            ),
+            (
+                "sec-websocket-extensions",
+                &["permessage-deflate"],
+                AnswerError::Extension,
+            ),
+            ("sec-websocket-extensions", &[""], AnswerError::Extension),
+            ("sec-websocket-protocol", &["Chat"], AnswerError::Protocol),
+            (
+                "sec-websocket-protocol",
+                &["chat", "superchat"],
+                AnswerError::Protocol,
+            ),
+            (
+                "sec-websocket-protocol",
+                &["chat, superchat"],
+                AnswerError::Protocol,
+            ),
+            ("sec-websocket-protocol", &[""], AnswerError::Protocol),
+        ] {
+            let head = with(proper_answer(), name, values);
+            assert_eq!(
+                offer.check_answer(headers(&head)),
+                Err(error),
+                "{name}: {values:?}"
+            );
+        }
+        let plain = with(proper_offer(), "sec-websocket-protocol", &[]);
+        let offer = read(&plain).unwrap().unwrap();
+        let answer = proper_answer();
+        assert_eq!(
+            offer.check_answer(headers(&answer)),
+            Err(AnswerError::Protocol)
+        );
+    }
+
+    #[test]
+    fn extensions_are_dropped_from_the_offer() {
+        assert!(is_dropped("Sec-WebSocket-Extensions"));
+        assert!(!is_dropped("Sec-WebSocket-Protocol"));
+    }
+}

@@ -1,0 +1,559 @@
+use std::sync::Arc;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split},
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
+
+use super::*;
+use crate::{
+    rewrite::{Unresolvable, release::tests::release},
+    stats::connection::Connection,
+    websocket::{
+        Violation,
+        frame::{Header, Opcode, Sender, put_header},
+    },
+};
+
+const PLACEHOLDER: &str = "openshell:resolve:env:T";
+const SECRET: &str = "MTIz.real.token";
+
+/// A relay between two ends that a test plays.
+struct Stage {
+    client: DuplexStream,
+    server: DuplexStream,
+    stats: Arc<Connection>,
+    shutdown: watch::Sender<bool>,
+    relay: JoinHandle<Result<End, WebSocketError>>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Frame {
+    opcode: Opcode,
+    payload: Vec<u8>,
+}
+
+fn stage() -> Stage {
+    stage_with(b"", b"", 4096)
+}
+
+/// With bytes that were read before the relay began, over pipes that hold `pipe` bytes.
+fn stage_with(from_client: &[u8], from_server: &[u8], pipe: usize) -> Stage {
+    let (client, near) = duplex(pipe);
+    let (far, server) = duplex(pipe);
+    let stats = Arc::new(Connection::default());
+    let (shutdown, going) = watch::channel(false);
+    let release = release()
+        .discord("T", SECRET.as_bytes())
+        .elsewhere("OTHER")
+        .build();
+    let session = Session {
+        release: Arc::new(release),
+        stats: stats.clone(),
+        shutdown: going,
+    };
+    let relay = tokio::spawn(relay(
+        near,
+        far,
+        from_client.into(),
+        from_server.into(),
+        session,
+    ));
+    Stage {
+        client,
+        server,
+        stats,
+        shutdown,
+        relay,
+    }
+}
+
+fn client_frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mask = [1, 2, 3, 4];
+    let mut out = Vec::new();
+    put_header(&mut out, fin, opcode, Some(mask), payload.len());
+    mask::copy(mask, 0, payload, &mut out);
+    out
+}
+
+fn server_frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_header(&mut out, fin, opcode, None, payload.len());
+    out.extend_from_slice(payload);
+    out
+}
+
+fn identify(token: &str) -> Vec<u8> {
+    format!(r#"{{"op":2,"d":{{"token":"{token}"}}}}"#).into_bytes()
+}
+
+async fn receive(stream: &mut DuplexStream, sender: Sender) -> Option<Frame> {
+    let mut bytes = Vec::new();
+    loop {
+        if let Some(header) = Header::parse(&bytes, sender).unwrap() {
+            let mut payload = vec![0; usize::try_from(header.length).unwrap()];
+            stream.read_exact(&mut payload).await.unwrap();
+            mask::apply(header.mask, 0, &mut payload);
+            let opcode = header.opcode;
+            return Some(Frame { opcode, payload });
+        }
+        match stream.read_u8().await {
+            Ok(byte) => bytes.push(byte),
+            Err(_) if bytes.is_empty() => return None,
+            Err(error) => panic!("{error} inside a frame"),
+        }
+    }
+}
+
+impl Stage {
+    async fn client_sends(&mut self, bytes: &[u8]) {
+        self.client.write_all(bytes).await.unwrap();
+    }
+
+    async fn server_sends(&mut self, bytes: &[u8]) {
+        self.server.write_all(bytes).await.unwrap();
+    }
+
+    async fn client_sees(&mut self) -> Option<Frame> {
+        receive(&mut self.client, Sender::Server).await
+    }
+
+    async fn server_sees(&mut self) -> Option<Frame> {
+        receive(&mut self.server, Sender::Client).await
+    }
+
+    async fn end(self) -> Result<End, WebSocketError> {
+        drop((self.client, self.server));
+        self.relay.await.unwrap()
+    }
+}
+
+fn frame(opcode: Opcode, payload: &[u8]) -> Option<Frame> {
+    let payload = payload.to_vec();
+    Some(Frame { opcode, payload })
+}
+
+fn close_of(code: u16, reason: &str) -> Option<Frame> {
+    frame(
+        Opcode::Close,
+        &[&code.to_be_bytes(), reason.as_bytes()].concat(),
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_is_rewritten_and_thousand_messages_pass_unchanged() {
+    let mut stage = stage();
+    stage
+        .client_sends(&client_frame(true, Opcode::Text, &identify(PLACEHOLDER)))
+        .await;
+    assert_eq!(
+        stage.server_sees().await,
+        frame(Opcode::Text, &identify(SECRET))
+    );
+    for index in 0..1000_usize {
+        let payload = format!("message {index} {}", "-".repeat(index));
+        let opcode = if index % 3 == 0 {
+            Opcode::Binary
+        } else {
+            Opcode::Text
+        };
+        let sent = client_frame(true, opcode, payload.as_bytes());
+        stage.client_sends(&sent).await;
+        let mut got = vec![0; sent.len()];
+        stage.server.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, sent);
+        let sent = server_frame(true, opcode, payload.as_bytes());
+        stage.server_sends(&sent).await;
+        let mut got = vec![0; sent.len()];
+        stage.client.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, sent);
+    }
+    assert_eq!(stage.stats.messages(Direction::ClientToServer), 1001);
+    assert_eq!(stage.stats.messages(Direction::ServerToClient), 1000);
+    assert_eq!(stage.stats.facts().rewrites.values().sum::<u64>(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_directions_flow_at_once_through_narrow_pipes() {
+    let stage = stage_with(b"", b"", 61);
+    let up: Vec<u8> = (0..300)
+        .flat_map(|n| client_frame(true, Opcode::Text, &vec![b'u'; n * 7]))
+        .collect();
+    let down: Vec<u8> = (0..300)
+        .flat_map(|n| server_frame(true, Opcode::Binary, &vec![b'd'; n * 7]))
+        .collect();
+    let (mut client_reads, mut client_writes) = split(stage.client);
+    let (mut server_reads, mut server_writes) = split(stage.server);
+    let mut at_server = vec![0; up.len()];
+    let mut at_client = vec![0; down.len()];
+    let (a, b, c, d) = tokio::join!(
+        client_writes.write_all(&up),
+        server_writes.write_all(&down),
+        server_reads.read_exact(&mut at_server),
+        client_reads.read_exact(&mut at_client),
+    );
+    assert!(a.is_ok() && b.is_ok() && c.is_ok() && d.is_ok());
+    assert!(at_server == up && at_client == down);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_read_before_the_relay_come_first() {
+    let early_client = client_frame(true, Opcode::Text, &identify(PLACEHOLDER));
+    let early_server = server_frame(true, Opcode::Text, b"hello");
+    let mut stage = stage_with(&early_client, &early_server[..3], 4096);
+    stage.server_sends(&early_server[3..]).await;
+    assert_eq!(stage.client_sees().await, frame(Opcode::Text, b"hello"));
+    assert_eq!(
+        stage.server_sees().await,
+        frame(Opcode::Text, &identify(SECRET))
+    );
+    assert_eq!(
+        stage.stats.bytes(Direction::ClientToServer),
+        early_client.len() as u64
+    );
+    assert_eq!(
+        stage.stats.bytes(Direction::ServerToClient),
+        early_server.len() as u64
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_that_idles_for_a_week_goes_on() {
+    let mut stage = stage();
+    sleep(Duration::from_secs(7 * 24 * 3600)).await;
+    stage
+        .client_sends(&client_frame(true, Opcode::Text, b"still here"))
+        .await;
+    assert_eq!(
+        stage.server_sees().await,
+        frame(Opcode::Text, b"still here")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn closes_of_both_sides_pass_and_name_who_was_first() {
+    for (by, code) in [(Side::Client, 3000), (Side::Server, 4004)] {
+        let mut stage = stage();
+        let payload = [&u16::to_be_bytes(code)[..], b"why"].concat();
+        let from_client = client_frame(true, Opcode::Close, &payload);
+        let from_server = server_frame(true, Opcode::Close, &payload);
+        match by {
+            Side::Client => {
+                stage.client_sends(&from_client).await;
+                assert_eq!(stage.server_sees().await, close_of(code, "why"));
+                stage.server_sends(&from_server).await;
+                assert_eq!(stage.client_sees().await, close_of(code, "why"));
+            }
+            Side::Server => {
+                stage.server_sends(&from_server).await;
+                assert_eq!(stage.client_sees().await, close_of(code, "why"));
+                stage.client_sends(&from_client).await;
+                assert_eq!(stage.server_sees().await, close_of(code, "why"));
+            }
+        }
+        let end = stage.end().await.unwrap();
+        assert_eq!(
+            end,
+            End::Closed {
+                by,
+                code: Some(code)
+            }
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sockets_that_stay_open_behind_both_closes_are_not_kept_for_ever() {
+    let mut stage = stage();
+    stage
+        .client_sends(&client_frame(true, Opcode::Close, &[]))
+        .await;
+    stage
+        .server_sends(&server_frame(true, Opcode::Close, &[]))
+        .await;
+    let before = Instant::now();
+    let end = (&mut stage.relay).await.unwrap().unwrap();
+    assert_eq!(
+        end,
+        End::Closed {
+            by: Side::Client,
+            code: None
+        }
+    );
+    assert!(before.elapsed() <= LINGER);
+}
+
+#[tokio::test(start_paused = true)]
+async fn late_data_of_the_server_reaches_a_client_that_only_writes_no_more() {
+    let mut stage = stage();
+    stage
+        .client_sends(&client_frame(true, Opcode::Text, b"last words"))
+        .await;
+    stage.client.shutdown().await.unwrap();
+    assert_eq!(
+        stage.server_sees().await,
+        frame(Opcode::Text, b"last words")
+    );
+    assert_eq!(stage.server_sees().await, None, "the end is passed on");
+    sleep(Duration::from_secs(5)).await;
+    stage
+        .server_sends(&server_frame(true, Opcode::Text, b"late"))
+        .await;
+    stage
+        .server_sends(&server_frame(true, Opcode::Close, b"\x03\xe8"))
+        .await;
+    assert_eq!(stage.client_sees().await, frame(Opcode::Text, b"late"));
+    assert_eq!(stage.client_sees().await, close_of(1000, ""));
+    stage.server.shutdown().await.unwrap();
+    assert_eq!(stage.client_sees().await, None);
+    let end = stage.relay.await.unwrap().unwrap();
+    assert_eq!(end, End::Vanished { by: Side::Client });
+}
+
+#[tokio::test(start_paused = true)]
+async fn side_that_does_not_follow_an_end_is_cut_off() {
+    let mut stage = stage();
+    stage.server.shutdown().await.unwrap();
+    assert_eq!(stage.client_sees().await, None);
+    let end = timeout(LINGER + GRACE, &mut stage.relay).await.unwrap();
+    assert_eq!(end.unwrap().unwrap(), End::Vanished { by: Side::Server });
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_message_closes_the_client_with_1008_and_leaves_the_server() {
+    for (key, reason) in [
+        ("NOBODY", "credential_unavailable"),
+        ("OTHER", "credential_endpoint_mismatch"),
+    ] {
+        let mut stage = stage();
+        let token = format!("openshell:resolve:env:{key}");
+        let frames = [
+            client_frame(true, Opcode::Text, b"first"),
+            client_frame(true, Opcode::Text, &identify(&token)),
+            client_frame(true, Opcode::Text, b"never"),
+        ];
+        stage.client_sends(&frames.concat()).await;
+        assert_eq!(stage.server_sees().await, frame(Opcode::Text, b"first"));
+        assert_eq!(stage.server_sees().await, close_of(1001, ""));
+        assert_eq!(stage.server_sees().await, None);
+        assert_eq!(stage.client_sees().await, close_of(1008, reason));
+        assert_eq!(stage.client_sees().await, None);
+        let error = stage.end().await.unwrap_err();
+        let refused = matches!(
+            error,
+            WebSocketError::Refused(Refusal::Unresolvable(
+                Unresolvable::Unavailable | Unresolvable::BoundElsewhere
+            ))
+        );
+        assert!(refused, "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn close_of_ours_waits_for_the_end_of_the_servers_frame() {
+    let mut stage = stage();
+    let message = server_frame(true, Opcode::Text, b"a long story");
+    let next = server_frame(true, Opcode::Text, b"not any more");
+    stage.server_sends(&message[..5]).await;
+    sleep(Duration::from_millis(1)).await;
+    stage
+        .client_sends(&client_frame(
+            true,
+            Opcode::Text,
+            &identify("openshell:resolve:env:NO"),
+        ))
+        .await;
+    assert_eq!(stage.server_sees().await, close_of(1001, ""));
+    stage.server_sends(&[&message[5..], &next].concat()).await;
+    assert_eq!(
+        stage.client_sees().await,
+        frame(Opcode::Text, b"a long story")
+    );
+    assert_eq!(
+        stage.client_sees().await,
+        close_of(1008, "credential_unavailable")
+    );
+    assert_eq!(stage.client_sees().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_close_is_put_into_a_frame_that_does_not_end() {
+    let mut stage = stage();
+    let message = server_frame(true, Opcode::Text, b"a long story");
+    stage.server_sends(&message[..5]).await;
+    sleep(Duration::from_millis(1)).await;
+    stage.shutdown.send(true).unwrap();
+    let end = timeout(GRACE * 2, &mut stage.relay).await.unwrap();
+    assert_eq!(end.unwrap().unwrap(), End::GoingAway);
+    let mut got = Vec::new();
+    stage.client.read_to_end(&mut got).await.unwrap();
+    assert_eq!(got, message[..5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn daemon_that_stops_closes_both_sides_with_1001() {
+    let mut stage = stage();
+    stage
+        .client_sends(&client_frame(true, Opcode::Text, b"x"))
+        .await;
+    assert_eq!(stage.server_sees().await, frame(Opcode::Text, b"x"));
+    stage.shutdown.send(true).unwrap();
+    assert_eq!(stage.client_sees().await, close_of(1001, ""));
+    assert_eq!(stage.server_sees().await, close_of(1001, ""));
+    assert_eq!(stage.end().await.unwrap(), End::GoingAway);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropped_shutdown_sender_means_never() {
+    let mut stage = stage();
+    stage.shutdown = watch::channel(false).0;
+    stage
+        .client_sends(&client_frame(true, Opcode::Text, b"x"))
+        .await;
+    assert_eq!(stage.server_sees().await, frame(Opcode::Text, b"x"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_violation_becomes_1002_behind_what_was_good() {
+    let mut stage = stage();
+    let bad = client_frame(true, Opcode::Continuation, b"bad");
+    stage
+        .client_sends(&[client_frame(true, Opcode::Text, b"good"), bad].concat())
+        .await;
+    assert_eq!(stage.server_sees().await, frame(Opcode::Text, b"good"));
+    assert_eq!(stage.server_sees().await, close_of(1002, ""));
+    stage
+        .server_sends(&server_frame(true, Opcode::Text, b"good"))
+        .await;
+    stage
+        .server_sends(&server_frame(true, Opcode::Close, b"\x03\xea"))
+        .await;
+    stage.server.shutdown().await.unwrap();
+    assert_eq!(stage.client_sees().await, frame(Opcode::Text, b"good"));
+    assert_eq!(stage.client_sees().await, close_of(1002, ""));
+    assert_eq!(stage.client_sees().await, None, "only one close");
+    let error = stage.end().await.unwrap_err();
+    assert!(matches!(
+        error,
+        WebSocketError::ClientProtocol(Violation::StrayContinuation)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn violation_that_the_other_side_does_not_answer_is_answered_by_us() {
+    let mut stage = stage();
+    stage.client_sends(&[0x81, 0x01, b'x']).await;
+    assert_eq!(stage.server_sees().await, close_of(1002, ""));
+    assert_eq!(stage.client_sees().await, close_of(1002, ""));
+    let error = stage.end().await.unwrap_err();
+    assert!(matches!(
+        error,
+        WebSocketError::ClientProtocol(Violation::Unmasked)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn servers_violation_becomes_1002_and_the_clients_answer_passes() {
+    let mut stage = stage();
+    stage
+        .server_sends(&server_frame(false, Opcode::Text, b"good"))
+        .await;
+    stage.server_sends(&[0xf1, 0x00]).await;
+    assert_eq!(stage.client_sees().await, frame(Opcode::Text, b"good"));
+    assert_eq!(stage.client_sees().await, close_of(1002, ""));
+    stage
+        .client_sends(&client_frame(true, Opcode::Close, b"\x03\xea"))
+        .await;
+    assert_eq!(stage.server_sees().await, close_of(1002, ""));
+    let error = stage.end().await.unwrap_err();
+    assert!(matches!(
+        error,
+        WebSocketError::ServerProtocol(Violation::ReservedBit)
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn socket_that_breaks_is_named() {
+    let Stage {
+        client,
+        server: _server,
+        relay,
+        ..
+    } = stage();
+    drop(client);
+    let end = relay.await.unwrap();
+    assert!(
+        matches!(end, Ok(End::Vanished { by: Side::Client })),
+        "{end:?}"
+    );
+
+    let Stage {
+        mut client,
+        server,
+        relay,
+        ..
+    } = stage();
+    drop(server);
+    client
+        .write_all(&client_frame(true, Opcode::Text, b"x"))
+        .await
+        .unwrap();
+    drop(client);
+    assert!(
+        relay
+            .await
+            .unwrap()
+            .is_err_and(|error| matches!(error, WebSocketError::Server(_)))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn resting_sender_of_fragments_is_streamed_in_time() {
+    let mut stage = stage();
+    stage
+        .client_sends(&client_frame(false, Opcode::Text, b"{\"op\":1, "))
+        .await;
+    let before = Instant::now();
+    assert_eq!(
+        stage.server_sees().await,
+        frame(Opcode::Text, b"{\"op\":1, ")
+    );
+    assert!(before.elapsed() <= 2 * REST);
+    stage
+        .client_sends(&client_frame(true, Opcode::Continuation, b"\"d\":2}"))
+        .await;
+    assert_eq!(
+        stage.server_sees().await,
+        frame(Opcode::Continuation, b"\"d\":2}")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_does_not_read_stops_the_server() {
+    let mut stage = stage_with(b"", b"", 1024);
+    let message = server_frame(true, Opcode::Binary, &[7; 100]);
+    let flood = async {
+        for _ in 0..100_000 {
+            stage.server.write_all(&message).await.unwrap();
+        }
+    };
+    assert!(timeout(Duration::from_secs(60), flood).await.is_err());
+    let taken = stage.stats.bytes(Direction::ServerToClient);
+    assert!(taken < 100_000, "{taken}");
+}
+
+#[test]
+fn future_of_a_connection_is_small() {
+    let (client, upstream) = duplex(1);
+    let session = Session {
+        release: Arc::new(release().build()),
+        stats: Arc::default(),
+        shutdown: watch::channel(false).1,
+    };
+    let streams = size_of_val(&client) + size_of_val(&upstream);
+    let future = relay(client, upstream, BytesMut::new(), BytesMut::new(), session);
+    let size = size_of_val(&future) - streams;
+    assert!(size < 2048, "{size}");
+}

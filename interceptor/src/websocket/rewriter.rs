@@ -1,0 +1,553 @@
+//! Client to server: puts secrets into text messages, and leaves everything else as it is.
+//!
+//! 1. Control frames go on at once, between fragments too. A Close ends the rewriting: of a message that it interrupts
+//!    nothing more goes out, what comes behind it goes on as it is.
+//! 2. A message in one frame that is all here is unmasked into a scratch buffer and searched. Without a placeholder its
+//!    original bytes go on. With one that is replaced it becomes one new frame with a new mask.
+//! 3. Of any other message the original bytes are held, up to [`HOLD`]. A receiver delivers whole messages, so that
+//!    delays none. When it is complete, it is treated like 2: its fragmentation is kept if nothing was replaced.
+//! 4. A message longer than that is streamed: new fragments of at least [`FRAGMENT_MIN`], each written when its bytes
+//!    are there, so that no length is promised and control frames fit anywhere. So is a held message whose sender
+//!    rests for [`REST`] after a fragment, if nothing in it has to be decided yet.
+//!
+//! What may be the beginning of a placeholder is carried from fragment to fragment by the matcher, never beyond the
+//! message. Which placeholders are replaced is for `rewrite::document` to say.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf as _, BytesMut};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{
+    close,
+    filter::{Filter, Stop},
+    frame::{self, Header, Opcode, Sender, Sequence},
+    mask,
+};
+use crate::{
+    rewrite::document::{self, Document, Rules},
+    stats::connection::{Connection, Direction},
+};
+
+/// Bytes of an incomplete message that are held before it is streamed.
+pub(crate) const HOLD: usize = 64 * 1024;
+
+/// Least payload of a fragment that we make: the npm library `ws` takes at most 16,384 fragments per message.
+pub(crate) const FRAGMENT_MIN: usize = 16 * 1024;
+
+/// How long a sender may rest between fragments before what is held is streamed.
+pub(crate) const REST: Duration = Duration::from_millis(5);
+
+/// Payload that Discord's gateway takes in a message from a client (it closes with 4002 beyond).
+const DISCORD_MAX: usize = 4096;
+
+/// Rewrites what one client sends.
+pub(super) struct Rewriter {
+    /// `None`: nothing is to be looked at.
+    rules: Option<Arc<Rules>>,
+    stats: Arc<Connection>,
+    input: BytesMut,
+    /// Bytes at the front of `input` that are cleared.
+    ready: usize,
+    /// Frames that we made, cleared after `ready`.
+    out: Outbox,
+    sequence: Sequence,
+    message: Message,
+    /// The frame of a passed or streamed message of which not all has come.
+    frame: Option<Frame>,
+    /// The fragments of a held message as they came, without the one that is still coming.
+    held: Vec<u8>,
+    /// Sender rested, but what is held has to stay.
+    must_hold: bool,
+    /// Unmasked payload; never holds a secret.
+    scratch: Vec<u8>,
+    closed: Option<Option<u16>>,
+    stopped: bool,
+}
+
+/// What is done with the message that is coming.
+enum Message {
+    /// There is none.
+    None,
+    Held,
+    Passed,
+    Streamed(Box<Stream>),
+}
+
+struct Stream {
+    document: Document,
+    /// Rewritten text that is no frame yet.
+    staged: Zeroizing<Vec<u8>>,
+    /// Its first fragment has gone.
+    started: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Frame {
+    fin: bool,
+    mask: [u8; 4],
+    /// Payload that has come.
+    offset: usize,
+    /// Payload to come.
+    left: u64,
+}
+
+#[derive(Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    written: usize,
+    secret: bool,
+}
+
+impl Rewriter {
+    /// `input`: what has come already. Without `rules` nothing is held or rewritten.
+    pub(super) fn new(input: BytesMut, rules: Option<Arc<Rules>>, stats: Arc<Connection>) -> Self {
+        Self {
+            rules,
+            stats,
+            input,
+            ready: 0,
+            out: Outbox::default(),
+            sequence: Sequence::default(),
+            message: Message::None,
+            frame: None,
+            held: Vec::new(),
+            must_hold: false,
+            scratch: Vec::new(),
+            closed: None,
+            stopped: false,
+        }
+    }
+
+    /// [`on_rest`](Self::on_rest) wants to be called when nothing has come for [`REST`].
+    pub(super) fn awaits_rest(&self) -> bool {
+        match &self.message {
+            Message::Held => !self.must_hold && self.input.is_empty(),
+            Message::Streamed(stream) => self.frame.is_none() && !stream.staged.is_empty(),
+            Message::None | Message::Passed => false,
+        }
+    }
+
+    /// The sender rests between two fragments: clears what can be.
+    ///
+    /// # Errors
+    /// The stream ends here.
+    pub(super) fn on_rest(&mut self) -> Result<(), Stop> {
+        if !self.awaits_rest() || self.stopped || !self.out.is_empty() {
+            return Ok(());
+        }
+        if matches!(self.message, Message::Held) {
+            self.gather_held();
+            // The guard of a field may come yet.
+            self.must_hold = document::concerns(&self.scratch);
+            if self.must_hold || !self.begin_stream()? {
+                return Ok(());
+            }
+        }
+        self.emit(false)
+    }
+
+    /// Bytes of memory in use for buffers.
+    #[cfg(test)]
+    fn buffered(&self) -> usize {
+        let staged = match &self.message {
+            Message::Streamed(stream) => stream.staged.capacity(),
+            Message::None | Message::Held | Message::Passed => 0,
+        };
+        let kept = self.held.capacity() + self.scratch.capacity();
+        self.input.capacity() + self.out.bytes.capacity() + kept + staged
+    }
+
+    fn step(&mut self) -> Result<bool, Stop> {
+        if let Some(frame) = self.frame {
+            return match self.message {
+                Message::Streamed(_) => self.stream(frame),
+                Message::None | Message::Held | Message::Passed => Ok(self.pass(frame)),
+            };
+        }
+        if self.stopped {
+            return Ok(false);
+        }
+        if self.closed.is_some() {
+            self.ready = self.input.len();
+            return Ok(false);
+        }
+        let Some(header) = Header::parse(self.unread(), Sender::Client)? else {
+            return self.wait();
+        };
+        self.sequence.check(&header)?;
+        if header.opcode.is_control() {
+            return Ok(self.control(&header));
+        }
+        match self.message {
+            Message::None if header.opcode == Opcode::Binary || self.rules.is_none() => {
+                self.message = Message::Passed;
+                self.open(&header);
+                self.ready += header.size;
+                Ok(true)
+            }
+            Message::Passed => {
+                self.open(&header);
+                self.ready += header.size;
+                Ok(true)
+            }
+            Message::Streamed(_) => {
+                if self.ready == 0 {
+                    self.open(&header);
+                    self.input.advance(header.size);
+                }
+                Ok(self.frame.is_some())
+            }
+            Message::None | Message::Held => self.hold(&header),
+        }
+    }
+
+    /// A control frame goes on as soon as it is all here.
+    fn control(&mut self, header: &Header) -> bool {
+        let frame = self.unread().get(..header.total());
+        let Some(frame) = frame else {
+            return false;
+        };
+        if header.opcode == Opcode::Close {
+            let mut payload = frame.get(header.size..).unwrap_or_default().to_vec();
+            mask::apply(header.mask, 0, &mut payload);
+            self.closed = Some(close::code(&payload));
+            // A message that was not complete never will be.
+            self.message = Message::None;
+            self.held = Vec::new();
+        }
+        self.ready += header.total();
+        true
+    }
+
+    /// A frame of a message that is to be searched.
+    fn hold(&mut self, header: &Header) -> Result<bool, Stop> {
+        let total = header.total();
+        if total > self.unread().len() {
+            return self.wait();
+        }
+        if header.fin && self.held.is_empty() && matches!(self.message, Message::None) {
+            return self.search_frame(header);
+        }
+        if self.held.len() + total > HOLD {
+            return self.begin_stream();
+        }
+        if self.ready > 0 {
+            return Ok(false);
+        }
+        let fragment = self.input.split_to(total);
+        self.held.extend_from_slice(&fragment);
+        self.sequence.follow(header);
+        self.must_hold = false;
+        self.message = Message::Held;
+        if header.fin {
+            self.search_held()?;
+        }
+        Ok(true)
+    }
+
+    /// The bytes that are here end inside a frame, or between two.
+    fn wait(&mut self) -> Result<bool, Stop> {
+        let incomplete = matches!(self.message, Message::None | Message::Held);
+        if incomplete && self.held.len() + self.unread().len() >= HOLD {
+            return self.begin_stream();
+        }
+        Ok(false)
+    }
+
+    /// A message in one frame, all here.
+    fn search_frame(&mut self, header: &Header) -> Result<bool, Stop> {
+        let total = header.total();
+        let payload = self.input.get(self.ready + header.size..self.ready + total);
+        self.scratch.clear();
+        mask::copy(
+            header.mask,
+            0,
+            payload.unwrap_or_default(),
+            &mut self.scratch,
+        );
+        if document::concerns(&self.scratch) {
+            if self.ready > 0 {
+                // What comes before it goes first.
+                return Ok(false);
+            }
+            if let Some(text) = self.rewrite()? {
+                self.input.advance(total);
+                self.put_message(text)?;
+                return Ok(true);
+            }
+        }
+        self.ready += total;
+        self.end_message();
+        Ok(true)
+    }
+
+    /// A message in fragments, all of them held.
+    fn search_held(&mut self) -> Result<(), Stop> {
+        self.gather_held();
+        let rewritten = if document::concerns(&self.scratch) {
+            self.rewrite()?
+        } else {
+            None
+        };
+        let held = std::mem::take(&mut self.held);
+        match rewritten {
+            Some(text) => self.put_message(text),
+            None => {
+                self.out.bytes = held;
+                self.end_message();
+                Ok(())
+            }
+        }
+    }
+
+    /// The message in `scratch` with its secrets; `None` if it goes on as it is.
+    fn rewrite(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Stop> {
+        let Some(rules) = &self.rules else {
+            return Ok(None);
+        };
+        let text = document::rewrite(rules, &self.scratch, &self.stats)?;
+        if let Some(text) = &text
+            && text.len() > DISCORD_MAX
+            && self.scratch.len() <= DISCORD_MAX
+        {
+            // By how much would tell the secret's length.
+            tracing::warn!(
+                limit = DISCORD_MAX,
+                "a message outgrew the limit of Discord's gateway when its secret went in: expect close code 4002"
+            );
+        }
+        Ok(text)
+    }
+
+    fn put_message(&mut self, text: Zeroizing<Vec<u8>>) -> Result<(), Stop> {
+        self.out.put(true, Opcode::Text, &text, true)?;
+        self.end_message();
+        Ok(())
+    }
+
+    /// Unmasks the held fragments into `scratch`.
+    fn gather_held(&mut self) {
+        self.scratch.clear();
+        let mut rest = self.held.as_slice();
+        while let Ok(Some(header)) = Header::parse(rest, Sender::Client) {
+            let (frame, after) = rest.split_at(header.total().min(rest.len()));
+            let payload = frame.get(header.size..).unwrap_or_default();
+            mask::copy(header.mask, 0, payload, &mut self.scratch);
+            rest = after;
+        }
+    }
+
+    /// Unmasks what has come of the next frame behind that, to look ahead.
+    fn gather_unread(&mut self) {
+        let unread = self.input.get(self.ready..).unwrap_or_default();
+        if let Ok(Some(header)) = Header::parse(unread, Sender::Client)
+            && !header.opcode.is_control()
+        {
+            let frame = unread.split_at(header.total().min(unread.len())).0;
+            let payload = frame.get(header.size..).unwrap_or_default();
+            mask::copy(header.mask, 0, payload, &mut self.scratch);
+        }
+    }
+
+    /// The message is too long to hold, or its sender too slow.
+    fn begin_stream(&mut self) -> Result<bool, Stop> {
+        let Some(rules) = self.rules.clone() else {
+            return Ok(false);
+        };
+        if self.ready > 0 {
+            return Ok(false);
+        }
+        self.gather_held();
+        let held = self.scratch.len();
+        self.gather_unread();
+        let mut stream = Box::new(Stream {
+            document: Document::begin(&rules, &self.scratch, false, &self.stats),
+            staged: Zeroizing::new(Vec::with_capacity(HOLD + FRAGMENT_MIN)),
+            started: false,
+        });
+        let text = self.scratch.split_at(held).0;
+        stream.document.push(text, &mut stream.staged)?;
+        self.held = Vec::new();
+        self.message = Message::Streamed(stream);
+        Ok(true)
+    }
+
+    /// Takes what has come of a streamed message's frame.
+    fn stream(&mut self, mut frame: Frame) -> Result<bool, Stop> {
+        let Message::Streamed(stream) = &mut self.message else {
+            return Ok(false);
+        };
+        if self.ready > 0 || self.input.is_empty() && frame.left > 0 {
+            return Ok(false);
+        }
+        let taken = frame.clamp(self.input.len()).min(HOLD);
+        let payload = self.input.split_to(taken);
+        self.scratch.clear();
+        mask::copy(frame.mask, frame.offset, &payload, &mut self.scratch);
+        frame.take(taken);
+        self.frame = (frame.left > 0).then_some(frame);
+        let last = frame.left == 0 && frame.fin;
+        stream.document.push(&self.scratch, &mut stream.staged)?;
+        if last {
+            stream.document.finish(&mut stream.staged)?;
+        }
+        if last || stream.staged.len() >= FRAGMENT_MIN {
+            self.emit(last)?;
+        }
+        Ok(true)
+    }
+
+    /// Makes a fragment of what is staged.
+    fn emit(&mut self, last: bool) -> Result<(), Stop> {
+        let Message::Streamed(stream) = &mut self.message else {
+            return Ok(());
+        };
+        let opcode = if stream.started {
+            Opcode::Continuation
+        } else {
+            Opcode::Text
+        };
+        if last || !stream.staged.is_empty() {
+            let secret = stream.document.has_released();
+            self.out.put(last, opcode, &stream.staged, secret)?;
+            stream.started = true;
+            if secret {
+                let capacity = stream.staged.capacity();
+                stream.staged.zeroize();
+                stream.staged.reserve(capacity);
+            }
+            stream.staged.clear();
+        }
+        if last {
+            self.end_message();
+        }
+        Ok(())
+    }
+
+    /// Takes what has come of a frame that goes on as it is.
+    fn pass(&mut self, mut frame: Frame) -> bool {
+        let taken = frame.clamp(self.unread().len());
+        self.ready += taken;
+        frame.take(taken);
+        self.frame = (frame.left > 0).then_some(frame);
+        if frame.left == 0 && frame.fin {
+            self.end_message();
+        }
+        frame.left == 0
+    }
+
+    fn open(&mut self, header: &Header) {
+        self.sequence.follow(header);
+        self.frame = Some(Frame {
+            fin: header.fin,
+            mask: header.mask,
+            offset: 0,
+            left: header.length,
+        });
+    }
+
+    fn end_message(&mut self) {
+        self.message = Message::None;
+        self.stats.count_message(Direction::ClientToServer);
+    }
+
+    fn unread(&self) -> &[u8] {
+        self.input.get(self.ready..).unwrap_or_default()
+    }
+}
+
+impl Filter for Rewriter {
+    fn input(&mut self) -> &mut BytesMut {
+        &mut self.input
+    }
+
+    fn process(&mut self) -> Result<(), Stop> {
+        while self.out.is_empty() && self.step()? {}
+        Ok(())
+    }
+
+    fn output(&self) -> [&[u8]; 2] {
+        let ready = self.input.get(..self.ready).unwrap_or_default();
+        [ready, self.out.left()]
+    }
+
+    fn written(&mut self, bytes: usize) {
+        let ready = bytes.min(self.ready);
+        self.input.advance(ready);
+        self.ready -= ready;
+        self.out.took(bytes - ready);
+    }
+
+    fn stop(&mut self) {
+        self.stopped = true;
+        if !matches!(self.message, Message::Passed) {
+            self.message = Message::None;
+            self.frame = None;
+        }
+    }
+
+    fn at_boundary(&self) -> bool {
+        let inside = matches!(self.message, Message::Passed) && self.frame.is_some();
+        !inside && self.closed.is_none()
+    }
+
+    fn relax(&mut self) {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        self.scratch = Vec::new();
+    }
+
+    fn closed(&self) -> Option<Option<u16>> {
+        self.closed
+    }
+}
+
+impl Frame {
+    /// So much of `available` belongs to the frame.
+    fn clamp(&self, available: usize) -> usize {
+        usize::try_from(self.left)
+            .unwrap_or(usize::MAX)
+            .min(available)
+    }
+
+    fn take(&mut self, taken: usize) {
+        self.offset = (self.offset + taken) % 4;
+        self.left -= taken as u64;
+    }
+}
+
+impl Outbox {
+    /// Appends a frame with a fresh mask.
+    fn put(&mut self, fin: bool, opcode: Opcode, text: &[u8], secret: bool) -> Result<(), Stop> {
+        let mask = mask::fresh()?;
+        self.bytes.reserve(frame::HEADER_MAX + text.len());
+        frame::put_header(&mut self.bytes, fin, opcode, Some(mask), text.len());
+        mask::copy(mask, 0, text, &mut self.bytes);
+        self.secret |= secret;
+        Ok(())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn left(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    fn took(&mut self, bytes: usize) {
+        self.written += bytes;
+        if self.written >= self.bytes.len() {
+            if self.secret {
+                // Masked, but with the mask beside it.
+                self.bytes.zeroize();
+            }
+            *self = Self::default();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
