@@ -10,7 +10,7 @@ use super::{Inner, Sandbox, Service, StartError, State, blocking, store::Record}
 use crate::{
     address::{CgroupId, SandboxId},
     error::chain,
-    kernel::{Cgroup, NetnsEntry, NetnsState},
+    kernel::{NetnsEntry, NetnsState},
 };
 
 impl<S: Service> Inner<S> {

@@ -1,6 +1,6 @@
 //! Namespaces that come, and namespaces and cgroups that go.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use interceptor_ebpf::DEFAULT_PORT;
 
