@@ -16,6 +16,9 @@ mod control;
 mod daemon;
 mod dns;
 mod flow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 #[allow(
     unsafe_code,

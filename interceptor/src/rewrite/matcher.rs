@@ -260,5 +260,7 @@ impl Occurrences {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;

@@ -125,5 +125,5 @@ impl Release {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod builder;
