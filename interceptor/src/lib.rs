@@ -15,6 +15,9 @@ mod dns;
 mod error;
 mod file;
 mod flow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 #[allow(
     unsafe_code,

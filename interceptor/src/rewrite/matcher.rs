@@ -261,5 +261,7 @@ impl Occurrences {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;
