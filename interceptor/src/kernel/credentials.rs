@@ -80,6 +80,11 @@ impl Credentials {
         .ok_or_else(unknown)
     }
 
+    #[cfg(test)]
+    pub(super) fn uid(&self) -> u32 {
+        self.uid.as_raw()
+    }
+
     /// Becomes this user for good, on the calling thread. Async-signal-safe.
     pub(super) fn assume(&self) -> io::Result<()> {
         set_thread_groups(&self.groups)?;
