@@ -23,15 +23,16 @@ mod process;
 mod programs;
 mod selftest;
 
+#[cfg(test)]
 pub(crate) use bpffs::PinsError;
 pub(crate) use cgroup::{Cgroup, CgroupError, Hierarchy};
-pub(crate) use credentials::{Credentials, CredentialsError};
+pub(crate) use credentials::Credentials;
 pub(crate) use events::{Event, Events, NetnsAppeared};
-pub(crate) use launch::{Confinement, Holder, LaunchError, Network};
+pub(crate) use launch::{Confinement, Holder, Network};
 pub(crate) use links::LinkError;
 pub(crate) use listeners::{Listeners, ListenersError, Transport};
 pub(crate) use maps::{MapsError, NetnsEntry, NetnsState};
-pub(crate) use netns::{Netns, NetnsError, NetnsInode};
+pub(crate) use netns::{Netns, NetnsInode};
 pub(crate) use process::{Capabilities, Task, census};
 pub(crate) use programs::{LoadError, Programs};
 pub(crate) use selftest::{SelfTestError, self_test};

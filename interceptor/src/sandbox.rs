@@ -18,14 +18,14 @@ mod tests;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use tokio::{
     runtime::Handle,
     sync::Mutex,
-    task::{JoinError, JoinHandle},
+    task::{JoinError, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
@@ -109,7 +109,8 @@ pub(crate) struct Registry<S> {
     inner: Arc<Inner<S>>,
     /// Callers may live on another runtime; sockets and tasks belong to this one.
     runtime: Handle,
-    tasks: std::sync::Mutex<Vec<JoinHandle<()>>>,
+    /// They end with it.
+    tasks: Mutex<JoinSet<()>>,
 }
 
 impl<S: Service> Registry<S> {
@@ -142,14 +143,13 @@ impl<S: Service> Registry<S> {
             state: Mutex::default(),
         });
         inner.adopt_all().await?;
-        let tasks = vec![
-            tokio::spawn(Arc::clone(&inner).watch(events)),
-            tokio::spawn(Arc::clone(&inner).keep_sweeping()),
-        ];
+        let mut tasks = JoinSet::new();
+        tasks.spawn(Arc::clone(&inner).watch(events));
+        tasks.spawn(Arc::clone(&inner).keep_sweeping());
         Ok(Self {
             inner,
             runtime: Handle::current(),
-            tasks: tasks.into(),
+            tasks: Mutex::new(tasks),
         })
     }
 
@@ -195,31 +195,9 @@ impl<S: Service> Registry<S> {
 
     /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them.
     pub(crate) async fn shutdown(&self) {
-        for task in self.take_tasks() {
-            task.abort();
-            // Only then has it let go of the pins, which the next daemon may wait for.
-            if let Err(error) = task.await
-                && error.is_panic()
-            {
-                tracing::error!(%error, "a task of the registry has panicked");
-            }
-        }
+        // Waits for their end: only then have they let go of the pins, which the next daemon may wait for.
+        self.tasks.lock().await.shutdown().await;
         self.inner.state.lock().await.namespaces.close_all().await;
-    }
-}
-
-impl<S> Registry<S> {
-    fn take_tasks(&self) -> Vec<JoinHandle<()>> {
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *tasks)
-    }
-}
-
-impl<S> Drop for Registry<S> {
-    fn drop(&mut self) {
-        for task in self.take_tasks() {
-            task.abort();
-        }
     }
 }
 

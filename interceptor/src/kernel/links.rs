@@ -9,7 +9,10 @@ use super::{
     maps::MapsError,
     programs::{HOOKS, Hook, Programs},
 };
-use crate::address::{CgroupId, SandboxId};
+use crate::{
+    address::{CgroupId, SandboxId},
+    error::chain,
+};
 
 /// Why the programs are not on a cgroup, or not off it.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +70,7 @@ impl Programs {
         if attached.is_err()
             && let Err(error) = self.detach(id, cgroup.id())
         {
-            tracing::error!(sandbox = %id, %error, "cannot undo a failed attach");
+            tracing::error!(sandbox = %id, error = chain(&error), "cannot undo a failed attach");
         }
         attached
     }

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
+    error::chain,
     flow::Origin,
 };
 
@@ -234,7 +235,11 @@ fn load_hooks(object: &mut Ebpf) -> Result<(), LoadError> {
         let Err(error) = load_hook(program) else {
             continue;
         };
-        tracing::debug!(program = hook.name, %error, "the kernel refuses a program");
+        tracing::debug!(
+            program = hook.name,
+            error = chain(&error),
+            "the kernel refuses a program"
+        );
         match error {
             ProgramError::LoadError { io_error, .. } => missing.push((hook.feature, io_error)),
             other => return Err(LoadError::Object(other.into())),

@@ -22,7 +22,10 @@ use super::{
     netns::{Netns, NetnsError},
     programs::Programs,
 };
-use crate::address::{NetnsCookie, SandboxId};
+use crate::{
+    address::{NetnsCookie, SandboxId},
+    error::chain,
+};
 
 /// Far longer than loopback takes, also under emulation.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -157,7 +160,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         let removed = self.0.kill().and_then(|()| self.0.remove());
         if let Err(error) = removed {
-            tracing::warn!(path = %self.0.path().display(), %error, "cannot remove the self-test's cgroup");
+            tracing::warn!(path = %self.0.path().display(), error = chain(&error), "cannot remove the self-test's cgroup");
         }
     }
 }

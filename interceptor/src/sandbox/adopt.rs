@@ -9,7 +9,8 @@ use std::{
 use super::{Inner, Sandbox, Service, StartError, State, blocking, store::Record};
 use crate::{
     address::{CgroupId, SandboxId},
-    kernel::{Cgroup, NetnsEntry, NetnsState},
+    error::chain,
+    kernel::{NetnsEntry, NetnsState},
 };
 
 impl<S: Service> Inner<S> {
@@ -63,7 +64,7 @@ impl<S: Service> Inner<S> {
                 self.programs.set_netns(cookie, pending)
             };
             if let Err(error) = held {
-                tracing::error!(netns = %cookie, %error, "connects fail until the listeners are back");
+                tracing::error!(netns = %cookie, error = chain(&error), "connects fail until the listeners are back");
             }
         }
     }
@@ -105,15 +106,13 @@ impl<S: Service> Inner<S> {
         let (programs, cgroup) = (Arc::clone(&self.programs), sandbox.cgroup.clone());
         let linked = blocking(move || programs.adopt(id, &cgroup)).await;
         if let Ok(Err(error)) = linked {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(sandbox = %id, error, "the sandbox runs on the programs of an earlier daemon");
+            tracing::error!(sandbox = %id, error = chain(&error), "the sandbox runs on the programs of an earlier daemon");
         }
         self.enroll_adopted(id, &sandbox);
         let name = sandbox.name.clone();
         state.sandboxes.insert(id, sandbox);
         if let Err(error) = self.settle_all(state, id).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(sandbox = %id, error, "a network namespace stays without listeners");
+            tracing::error!(sandbox = %id, error = chain(&error), "a network namespace stays without listeners");
         }
         tracing::info!(sandbox = %id, name, "adopted");
     }
@@ -122,7 +121,7 @@ impl<S: Service> Inner<S> {
     pub(super) fn enroll_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
         let enrolled = self.service.enroll(id, &sandbox.name, &sandbox.secrets);
         if let Err(error) = enrolled {
-            tracing::error!(sandbox = %id, name = %sandbox.name, %error, "everything that the sandbox asks for is denied");
+            tracing::error!(sandbox = %id, name = %sandbox.name, error = chain(&error), "everything that the sandbox asks for is denied");
         }
     }
 
@@ -131,7 +130,7 @@ impl<S: Service> Inner<S> {
         tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
         let removed = self.programs.detach(id, cgroup.unwrap_or(CgroupId(0)));
         if let Err(error) = removed {
-            tracing::error!(sandbox = %id, %error, "cannot remove what is left of a sandbox");
+            tracing::error!(sandbox = %id, error = chain(&error), "cannot remove what is left of a sandbox");
             return;
         }
         if let Err(error) = self.store.remove(id) {

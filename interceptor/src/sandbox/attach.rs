@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     address::SandboxId,
+    error::chain,
     flow::EnrollError,
     kernel::{Capabilities, Cgroup, CgroupError, LinkError, Netns, Programs},
     secrets::SecretName,
@@ -203,7 +204,7 @@ impl<S: Service> Inner<S> {
                 self.clear_out(state, id).await;
             }
             Ok(Err(error)) => {
-                tracing::error!(sandbox = %id, %error, "cannot remove what is left of a sandbox");
+                tracing::error!(sandbox = %id, error = chain(&error), "cannot remove what is left of a sandbox");
             }
             Err(_stopping) => {}
         }

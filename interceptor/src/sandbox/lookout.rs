@@ -1,6 +1,6 @@
 //! Namespaces that come, and namespaces and cgroups that go.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use interceptor_ebpf::DEFAULT_PORT;
 
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     address::{NetnsCookie, SandboxId},
+    error::chain,
     kernel::{
         Listeners, ListenersError, MapsError, Netns, NetnsAppeared, NetnsEntry, NetnsState, Task,
     },
@@ -57,8 +58,7 @@ impl<S: Service> Inner<S> {
             }
         };
         if let Err(error) = result {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(sandbox = %id, netns = %cookie, error, "a network namespace stays without listeners");
+            tracing::error!(sandbox = %id, netns = %cookie, error = chain(&error), "a network namespace stays without listeners");
         }
     }
 
@@ -166,7 +166,7 @@ impl<S: Service> Inner<S> {
                 namespace.private = private;
                 tracing::info!(netns = %cookie, private, "who lives in a network namespace has changed");
                 if let Err(error) = self.programs.set_netns(cookie, namespace.entry()) {
-                    tracing::error!(netns = %cookie, %error, "cannot tell the programs of a change");
+                    tracing::error!(netns = %cookie, error = chain(&error), "cannot tell the programs of a change");
                 }
             }
         }
@@ -180,7 +180,7 @@ impl<S: Service> Inner<S> {
     /// appears now announces the namespace again, and that is answered after this.
     pub(super) async fn release(&self, state: &mut State, cookie: NetnsCookie) {
         if let Err(error) = self.programs.remove_netns(cookie) {
-            tracing::error!(netns = %cookie, %error, "cannot remove a namespace from the maps");
+            tracing::error!(netns = %cookie, error = chain(&error), "cannot remove a namespace from the maps");
         }
         state.namespaces.close(cookie).await;
         tracing::info!(netns = %cookie, "stopped listening");
@@ -208,7 +208,7 @@ impl<S: Service> Inner<S> {
                 && !state.namespaces.contains(cookie)
                 && let Err(error) = self.programs.remove_netns(cookie)
             {
-                tracing::warn!(netns = %cookie, %error, "cannot remove a namespace from the maps");
+                tracing::warn!(netns = %cookie, error = chain(&error), "cannot remove a namespace from the maps");
             }
         }
     }
