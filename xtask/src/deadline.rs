@@ -34,17 +34,16 @@ impl Deadline {
     }
 }
 
-/// Kills a process and its children, children first: a killed cargo leaves its tests running.
+/// Kills a process, and then its children, which a killed cargo leaves running. The other way round it would go on.
 fn kill(pid: u32) {
-    for child in children(pid) {
-        kill(child);
-    }
+    let children = children(pid);
     let killed = Command::new("kill")
         .args(["-KILL", &pid.to_string()])
         .status();
     if !killed.is_ok_and(|status| status.success()) {
         println!("process {pid} could not be killed");
     }
+    children.into_iter().for_each(kill);
 }
 
 /// Children of every thread of a process (proc(5)).
