@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     str::FromStr,
 };
 
@@ -43,10 +43,6 @@ impl fmt::Display for CgroupId {
 pub(crate) struct OriginalDst(pub(crate) SocketAddr);
 
 impl OriginalDst {
-    pub(crate) fn ip(self) -> IpAddr {
-        self.0.ip()
-    }
-
     pub(crate) fn port(self) -> u16 {
         self.0.port()
     }

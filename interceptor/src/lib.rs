@@ -5,11 +5,6 @@
 //! `yaml`, `file`, `address` and `error`.
 
 #![deny(unsafe_code)]
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "until every room is wired to daemon.rs"
-)]
 
 mod address;
 pub mod cli;
@@ -20,6 +15,9 @@ mod dns;
 mod error;
 mod file;
 mod flow;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 #[allow(
     unsafe_code,

@@ -59,6 +59,8 @@ mod rewriter;
 
 pub(crate) use frame::Violation;
 pub(crate) use relay::relay;
+#[cfg(any(test, fuzzing))]
+pub(crate) use rewriter::script;
 
 /// What a relayed connection works with.
 pub(crate) struct Session {

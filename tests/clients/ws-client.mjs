@@ -67,6 +67,7 @@ socket.on("message", (data) => {
 
 socket.on("close", (code) => {
   clearInterval(heartbeat);
+  process.stdin.destroy();
   print("close", { code });
   process.exitCode = code === 1000 ? 0 : 1;
 });

@@ -28,9 +28,10 @@ impl Capture {
     /// tcpdump is not installed.
     pub fn start(netns: &Netns) -> Result<Self> {
         let mut command = netns.command("tcpdump");
-        // Neighbour discovery and the like belong to the kernel, not to a socket of the sandbox.
         command.args(["-i", "any", "-nn", "-l", "-U", "-Z", "root"]);
-        command.arg("not icmp6 and not arp");
+        // Neighbour discovery and listener reports, which have a hop-by-hop header (RFC 3810 §5), belong to the kernel
+        // here, not to a socket of the sandbox.
+        command.arg("not arp and not icmp6 and not ip6[6] = 0");
         let tcpdump = Running::spawn(command)?;
         tcpdump.wait_for_error_line("a running capture", |line| {
             line.contains("listening on").then_some(())

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -116,7 +117,9 @@ impl Configuration {
         let mut yaml = String::from("secrets:\n");
         for secret in &self.secrets {
             let Secret { name, value, bound } = secret;
-            fs::write(directory.join(format!("{name}.secret")), value)?;
+            let path = directory.join(format!("{name}.secret"));
+            fs::write(&path, value)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
             writeln!(
                 yaml,
                 "  {name}:\n    from: {{ file: {name}.secret }}\n    {bound}"

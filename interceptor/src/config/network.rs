@@ -13,7 +13,7 @@ use crate::{
     address::Host,
     dns::resolver::Override,
     file::{self, Contents},
-    yaml::{self, Findings, Node},
+    yaml::{Findings, Node},
 };
 
 /// Bytes of a certificate or key file.

@@ -11,7 +11,7 @@ use crate::{
         SecretName,
         source::{Loaded, Source},
     },
-    yaml::{self, Findings, Node},
+    yaml::{Findings, Node},
 };
 
 /// Every name that is declared, also one whose secret is at fault: naming it elsewhere is no fault of its own.

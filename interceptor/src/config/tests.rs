@@ -1,6 +1,7 @@
 mod faults;
 mod mutation;
 
+use crate::dns::resolver::Override;
 use std::{
     fs,
     os::unix::fs::PermissionsExt,
@@ -132,14 +133,14 @@ fn good_file_means_what_it_says() {
         port,
     };
     assert_eq!(
-        snapshot.overrides(&host("gateway.discord.gg")).unwrap(),
+        snapshot.resolve()[&host("gateway.discord.gg")],
         [address("127.0.0.1", Some(8443))]
     );
     assert_eq!(
-        snapshot.overrides(&host("api.example.com")).unwrap(),
+        snapshot.resolve()[&host("api.example.com")],
         [address("10.1.2.3", None), address("fd00::1", Some(8443))]
     );
-    assert!(snapshot.overrides(&host("discord.com")).is_none());
+    assert!(!snapshot.resolve().contains_key(&host("discord.com")));
     let ca = snapshot.ca().unwrap();
     assert_eq!(
         (&ca.certificate, &ca.key),

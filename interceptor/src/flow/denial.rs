@@ -6,6 +6,7 @@ use super::dial::DialError;
 use crate::{
     address::Host,
     error::chain,
+    http::Refusal,
     policy,
     tls::{hello::HelloError, leaf::MintError, upstream::UpstreamError},
 };
@@ -72,5 +73,22 @@ impl Denial {
     /// The error and its causes, in one line.
     pub(super) fn detail(&self) -> String {
         chain(self)
+    }
+}
+
+/// What a client of plain HTTP is told.
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        let detail = denial.detail();
+        match denial {
+            Denial::Dial(_) | Denial::Upstream { .. } => Self::Unreachable(detail),
+            Denial::Hello(_)
+            | Denial::NoServerName
+            | Denial::EncryptedHello(_)
+            | Denial::Policy(_)
+            | Denial::Unreadable
+            | Denial::Silent
+            | Denial::Mint { .. } => Self::Denied(detail),
+        }
     }
 }

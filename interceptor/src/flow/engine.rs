@@ -10,7 +10,6 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpStream,
-    sync::watch,
     time::{Instant, timeout_at},
 };
 
@@ -83,7 +82,8 @@ impl Engine {
 
     /// Forgets a sandbox; its live connections are closed.
     pub(crate) fn dismiss(&self, id: SandboxId) {
-        if let Some(sandbox) = self.write().remove(&id) {
+        let dismissed = self.write().remove(&id);
+        if let Some(sandbox) = dismissed {
             sandbox.stop();
         }
         self.stats.forget(id);
@@ -104,6 +104,7 @@ impl Engine {
         tracing::warn!(
             sandbox = name.as_deref().unwrap_or("-"),
             pid = process.tgid,
+            tid = process.tid,
             uid = process.uid,
             comm = ?process.comm,
             destination = destination.map(tracing::field::display),

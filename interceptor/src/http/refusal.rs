@@ -46,6 +46,11 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
+    /// The error code in the answer's body, one of a fixed set.
+    pub(crate) fn code(&self) -> &'static str {
+        self.status().2
+    }
+
     /// Status code, reason phrase and error code.
     fn status(&self) -> (u16, &'static str, &'static str) {
         match self {

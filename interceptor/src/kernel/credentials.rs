@@ -80,7 +80,8 @@ impl Credentials {
         .ok_or_else(unknown)
     }
 
-    pub(crate) fn uid(&self) -> u32 {
+    #[cfg(test)]
+    pub(super) fn uid(&self) -> u32 {
         self.uid.as_raw()
     }
 
@@ -169,7 +170,7 @@ mod tests {
     #[test]
     fn a_user_is_found_by_name_and_by_number() {
         let by_name = Credentials::of("root").unwrap();
-        assert_eq!(by_name.uid(), 0);
+        assert_eq!(by_name.uid.as_raw(), 0);
         assert!(by_name.groups.contains(&Gid::from_raw(0)));
         let by_number = Credentials::of("0").unwrap();
         assert_eq!(by_number.name, "root");

@@ -77,6 +77,7 @@ impl Matcher {
     }
 
     /// Bytes that are held back, at most [`LONGEST`].
+    #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }
@@ -260,5 +261,7 @@ impl Occurrences {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;

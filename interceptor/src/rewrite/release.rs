@@ -136,5 +136,5 @@ impl Release {
     }
 }
 
-#[cfg(test)]
-pub(crate) mod tests;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod builder;

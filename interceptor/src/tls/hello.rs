@@ -80,11 +80,6 @@ where
         self.sni.as_ref()
     }
 
-    /// The protocols that the client offers, preferred ones first; none if it sent no such extension.
-    pub(crate) fn alpn(&self) -> impl Iterator<Item = &[u8]> {
-        self.accepted.client_hello().alpn().into_iter().flatten()
-    }
-
     /// The client sent `encrypted_client_hello`, real or GREASE (RFC 9849 §6.2 makes them look alike). Intercepted, it is
     /// answered as if absent. In a tunnel the name that counts may be the encrypted one, and `sni()` only a cover.
     pub(crate) fn has_encrypted_client_hello(&self) -> bool {

@@ -10,7 +10,7 @@ use crate::rewrite::document::Refusal;
 /// Bytes are put into [`input`](Self::input); [`process`](Self::process) clears what it can, and goes on only when what
 /// it cleared was [`written`](Self::written). That bounds every buffer: who reads no more than the other side takes,
 /// holds no more.
-pub(super) trait Filter {
+pub(crate) trait Filter {
     /// To be appended to.
     fn input(&mut self) -> &mut BytesMut;
 
@@ -41,7 +41,7 @@ pub(super) trait Filter {
 
 /// Why a stream may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(crate) enum Stop {
     Violation(Violation),
     Refused(Refusal),
     NoRandom,

@@ -42,7 +42,7 @@ pub(crate) const REST: Duration = Duration::from_millis(5);
 const DISCORD_MAX: usize = 4096;
 
 /// Rewrites what one client sends.
-pub(super) struct Rewriter {
+pub(crate) struct Rewriter {
     /// `None`: nothing is to be looked at.
     rules: Option<Arc<Rules>>,
     stats: Arc<Connection>,
@@ -101,7 +101,7 @@ struct Outbox {
 
 impl Rewriter {
     /// `input`: what has come already. Without `rules` nothing is held or rewritten.
-    pub(super) fn new(input: BytesMut, rules: Option<Arc<Rules>>, stats: Arc<Connection>) -> Self {
+    pub(crate) fn new(input: BytesMut, rules: Option<Arc<Rules>>, stats: Arc<Connection>) -> Self {
         Self {
             rules,
             stats,
@@ -120,7 +120,7 @@ impl Rewriter {
     }
 
     /// [`on_rest`](Self::on_rest) wants to be called when nothing has come for [`REST`].
-    pub(super) fn awaits_rest(&self) -> bool {
+    pub(crate) fn awaits_rest(&self) -> bool {
         match &self.message {
             Message::Held => !self.must_hold && self.input.is_empty(),
             Message::Streamed(stream) => self.frame.is_none() && !stream.staged.is_empty(),
@@ -132,7 +132,7 @@ impl Rewriter {
     ///
     /// # Errors
     /// The stream ends here.
-    pub(super) fn on_rest(&mut self) -> Result<(), Stop> {
+    pub(crate) fn on_rest(&mut self) -> Result<(), Stop> {
         if !self.awaits_rest() || self.stopped || !self.out.is_empty() {
             return Ok(());
         }
@@ -549,5 +549,7 @@ impl Outbox {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod script;
 #[cfg(test)]
 mod tests;

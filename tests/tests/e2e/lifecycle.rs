@@ -30,10 +30,12 @@ fn a_connect_before_the_listener_is_ready_succeeds_a_moment_later() -> Result<()
 }
 
 #[test]
-fn clients_log_in_from_a_namespace_that_appears_after_attach() -> Result<()> {
+fn a_namespace_that_appears_after_attach_is_served_from_its_first_connection_on() -> Result<()> {
     let scenario = Scenario::discord()?;
     let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[])?;
     let netns = Netns::new()?;
+    let connect = scenario.clients.probe(&["connect", "192.0.2.1:443"]);
+    sandbox.run(&netns, &connect)?.event("connected")?;
     let finished = sandbox.run(&netns, &scenario.clients.rust())?.success()?;
     finished.event("ready")?;
     Ok(())

@@ -61,8 +61,7 @@ impl Toolchain {
         );
         Some(Self {
             rustc,
-            // Debian's is a link.
-            library: library.canonicalize().unwrap_or(library),
+            library,
             registry: home.join("registry/src"),
         })
     }

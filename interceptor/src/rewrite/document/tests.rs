@@ -1,5 +1,5 @@
 use super::*;
-use crate::rewrite::release::tests::{discord_field, release};
+use crate::rewrite::release::builder::{discord_field, release};
 
 const TOKEN: &str = "MTIz.abc\"\\def";
 const ESCAPED: &str = r#"MTIz.abc\"\\def"#;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::rewrite::release::tests::release;
+use crate::rewrite::release::builder::release;
 
 const HEADERS: &[&str] = &["authorization", "x-api-key"];
 

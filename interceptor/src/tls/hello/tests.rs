@@ -274,16 +274,6 @@ async fn encrypted_client_hello_is_noticed() {
     assert_eq!(sni(&hello), Some(NAME));
 }
 
-#[tokio::test]
-async fn offered_protocols_are_shown_in_order() {
-    let mut config = client([]);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let (hello, _) = read_bytes(&first_flight(config, NAME)).await;
-    assert!(hello.unwrap().alpn().eq([&b"h2"[..], b"http/1.1"]));
-    let (hello, _) = read_bytes(&client_hello(NAME)).await;
-    assert_eq!(hello.unwrap().alpn().count(), 0);
-}
-
 /// A rustls client that trusts `root`, dialling over TCP; its first message is "ping".
 async fn dial(stream: TcpStream, root: &Root) -> io::Result<Vec<u8>> {
     let connector = TlsConnector::from(Arc::new(client([root.certificate.clone()])));

@@ -9,7 +9,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    rewrite::{Unresolvable, release::tests::release},
+    rewrite::{Unresolvable, release::builder::release},
     stats::connection::Connection,
     websocket::{
         Violation,

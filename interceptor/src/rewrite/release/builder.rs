@@ -1,5 +1,10 @@
 //! A builder for tests of everything that releases secrets.
 
+#![allow(
+    clippy::unwrap_used,
+    reason = "only tests and fuzzers are built with it"
+)]
+
 use zeroize::Zeroizing;
 
 use super::{BoundSecret, Release};

@@ -1,0 +1,141 @@
+//! TLS: tunnelled, or opened on both sides.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::{net::TcpStream, time::Instant};
+use tokio_rustls::client;
+
+use super::{
+    Call,
+    carriage::{Carriage, Relay, Streams},
+};
+use crate::{
+    address::{Authority, Host, VerifiedName},
+    error::chain,
+    flow::denial::Denial,
+    policy::{Endpoint, Verdict},
+    rewrite::release::Release,
+    tls::hello::{self, Hello},
+};
+
+/// What is spoken inside the TLS that we open.
+const ALPN: &[&[u8]] = &[b"http/1.1"];
+
+impl Call {
+    pub(super) async fn secured(&self, client: TcpStream) -> Option<Carriage> {
+        self.stats().note(|facts| facts.protocol = Some("tls"));
+        let hello = match hello::read(client).await {
+            Ok(hello) => hello,
+            Err(error) => {
+                // The client has been told.
+                self.refuse(&Denial::Hello(error));
+                return None;
+            }
+        };
+        let Some(host) = hello.sni().cloned() else {
+            return self.refuse_hello(hello, Denial::NoServerName).await;
+        };
+        self.stats().note(|facts| facts.sni = Some(host.clone()));
+        match self.decide(&host) {
+            Verdict::Deny(reason) => self.refuse_hello(hello, Denial::Policy(reason)).await,
+            Verdict::Tunnel(endpoint) | Verdict::Tcp(endpoint) => {
+                self.tunnel(hello, host, &endpoint).await
+            }
+            Verdict::Intercept(endpoint) => self.intercept(hello, host, endpoint).await,
+        }
+    }
+
+    async fn tunnel(&self, hello: Hello, host: Host, endpoint: &Endpoint) -> Option<Carriage> {
+        self.decided("tunnel", endpoint);
+        if hello.has_encrypted_client_hello() {
+            return self.refuse_hello(hello, Denial::EncryptedHello(host)).await;
+        }
+        match self.dial(&host, endpoint).await {
+            Ok(upstream) => {
+                let (client, early) = hello.into_tunnel();
+                Some(Carriage::Tunnel {
+                    client,
+                    upstream,
+                    early,
+                })
+            }
+            Err(error) => self.refuse_hello(hello, Denial::Dial(error)).await,
+        }
+    }
+
+    async fn intercept(
+        &self,
+        hello: Hello,
+        host: Host,
+        endpoint: Arc<Endpoint>,
+    ) -> Option<Carriage> {
+        self.decided("intercept", &endpoint);
+        // The upstream first: what is wrong there can then be told by an alert, before the client trusts us with
+        // anything.
+        let (upstream, verified) = match self.verified_upstream(&host, &endpoint).await {
+            Ok(upstream) => upstream,
+            Err(denial) => return self.refuse_hello(hello, denial).await,
+        };
+        let config = match self.engine.leaves.server_config(&host) {
+            Ok(config) => config,
+            Err(source) => {
+                return self
+                    .refuse_hello(hello, Denial::Mint { host, source })
+                    .await;
+            }
+        };
+        let begun = Instant::now();
+        let client = match Box::pin(hello.accept(config)).await {
+            Ok(client) => client,
+            Err(error) => {
+                self.end(&chain(&error));
+                return None;
+            }
+        };
+        self.stats()
+            .note(|facts| facts.client_handshake = Some(begun.elapsed()));
+        let port = self.origin.original.port();
+        Some(Carriage::Http(Box::new(Relay {
+            streams: Streams::Secured { client, upstream },
+            authority: Authority { host, port },
+            release: Arc::new(self.release(&verified)),
+            endpoint,
+            early: BytesMut::new(),
+        })))
+    }
+
+    async fn verified_upstream(
+        &self,
+        host: &Host,
+        endpoint: &Endpoint,
+    ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
+        let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
+        let begun = Instant::now();
+        let connected = self
+            .configuration
+            .connector
+            .connect(stream, host, ALPN)
+            .await;
+        self.stats()
+            .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
+        connected.map_err(|source| Denial::Upstream {
+            host: host.clone(),
+            source,
+        })
+    }
+
+    /// The secrets that may go to the verified owner of a name, by this connection.
+    fn release(&self, verified: &VerifiedName) -> Release {
+        let snapshot = &self.configuration.snapshot;
+        let names = self.sandbox.secrets(snapshot);
+        let (bound, elsewhere) = snapshot.bound(names.into_iter(), verified.host());
+        Release::new(verified, bound, elsewhere)
+    }
+
+    async fn refuse_hello(&self, hello: Hello, denial: Denial) -> Option<Carriage> {
+        self.refuse(&denial);
+        hello.deny(denial.alert()).await;
+        None
+    }
+}
