@@ -80,6 +80,23 @@ impl Clients {
         Ok(vec![program, name.into()])
     }
 
+    /// Opens sockets of every other kind, and tries to leave by a device.
+    pub fn sockets(&self, device: &str) -> Vec<String> {
+        let script = self.path("sockets.py");
+        vec!["/usr/bin/python3".into(), script, device.into()]
+    }
+
+    /// Connects, and sends what it reads from standard input.
+    pub fn talker(&self, host: &str, port: u16) -> Vec<String> {
+        let script = self.path("talker.py");
+        vec![
+            "/usr/bin/python3".into(),
+            script,
+            host.into(),
+            port.to_string(),
+        ]
+    }
+
     fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }

@@ -9,14 +9,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::interrupt;
+use crate::{interrupt, logs::complain};
 
 /// Longest time that anything may take unless a caller says otherwise.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Time that a process has to end after it was asked to.
+const GRACE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Runs a command to its end within [`PATIENCE`]; a failure's message holds its output.
@@ -89,7 +91,8 @@ impl Lines {
     }
 }
 
-/// A started process; it is killed when dropped, and when the test that started it dies.
+/// A started process. When dropped it is asked to end, so that it can clean up, and then killed; it is also killed when
+/// the thread that started it dies.
 #[derive(Debug)]
 pub struct Running {
     name: String,
@@ -159,12 +162,9 @@ impl Running {
     /// # Errors
     /// The process ends or [`PATIENCE`] does.
     pub fn wait_for_line<T>(&self, what: &str, find: impl FnMut(&str) -> Option<T>) -> Result<T> {
-        self.stdout.wait_for(what, find).with_context(|| {
-            format!(
-                "{} said on standard error:\n{}",
-                self.name,
-                self.stderr.text()
-            )
+        self.stdout.wait_for(what, find).map_err(|error| {
+            let said = self.stderr.text();
+            anyhow!("{} {error}\non standard error:\n{said}", self.name)
         })
     }
 
@@ -281,10 +281,21 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if !self.is_running() {
+            return;
+        }
+        self.close_stdin();
+        let deadline = Instant::now() + GRACE;
+        // Gone meanwhile: as wanted.
+        if self.signal(Signal::TERM).is_ok() {
+            while self.is_running() && Instant::now() < deadline {
+                thread::sleep(POLL);
+            }
+        }
         if self.is_running()
             && let Err(error) = self.kill()
         {
-            crate::logs::complain(&format!("killing {}: {error}", self.name));
+            complain(&format!("killing {}: {error}", self.name));
         }
     }
 }

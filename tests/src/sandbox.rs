@@ -43,10 +43,8 @@ impl Sandbox {
             trust: daemon.trust(),
         };
         for netns in namespaces {
-            let resident = sandbox.spawn(netns, &["cat".into()])?;
-            sandbox.residents.push(resident);
+            sandbox.settle(netns)?;
         }
-        sandbox.wait_for_residents()?;
         sandbox.attach_again(daemon)?;
         Ok(sandbox)
     }
@@ -73,18 +71,22 @@ impl Sandbox {
         Ok(())
     }
 
-    /// Until each has become what it is: before, it has root's privileges.
-    fn wait_for_residents(&self) -> Result<()> {
+    /// Leaves a process in a namespace, and tells its number.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn settle(&mut self, netns: &Netns) -> Result<u32> {
+        let resident = self.spawn(netns, &["cat".into()])?;
+        let pid = resident.pid();
+        self.residents.push(resident);
         let deadline = Instant::now() + PATIENCE;
-        for resident in &self.residents {
-            let comm = format!("/proc/{}/comm", resident.pid());
-            while fs::read_to_string(&comm)?.trim() != "cat" {
-                interrupt::check()?;
-                ensure!(Instant::now() < deadline, "a resident does not settle");
-                thread::sleep(Duration::from_millis(2));
-            }
+        // Before it is what it is to be, it has root's privileges.
+        while fs::read_to_string(format!("/proc/{pid}/comm"))?.trim() != "cat" {
+            interrupt::check()?;
+            ensure!(Instant::now() < deadline, "a resident does not settle");
+            thread::sleep(Duration::from_millis(2));
         }
-        Ok(())
+        Ok(pid)
     }
 
     /// # Errors

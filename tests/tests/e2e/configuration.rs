@@ -3,12 +3,15 @@
 use std::{fs, process::Command};
 
 use anyhow::Result;
+use rustix::process::Signal;
 use tests::{
+    configuration::DISCORD_POLICY,
+    gateway::Options,
     netns::Netns,
     process::Running,
     programs::built,
     sandbox::Sandbox,
-    scenario::{Scenario, directory},
+    scenario::{Scenario, TOKEN, directory},
 };
 
 const BAD: &str = "\
@@ -77,7 +80,7 @@ fn a_reload_that_fails_leaves_the_running_state_untouched() -> Result<()> {
 }
 
 #[test]
-fn a_reload_takes_a_rotated_secret() -> Result<()> {
+fn a_reload_takes_a_rotated_secret_by_command_and_by_signal() -> Result<()> {
     let scenario = Scenario::discord()?;
     let netns = Netns::new()?;
     let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&netns])?;
@@ -88,8 +91,50 @@ fn a_reload_takes_a_rotated_secret() -> Result<()> {
         .run(&netns, &scenario.clients.node())?
         .event("close")?;
     assert_eq!(refused["code"], 4004);
-    fs::write(&secret, tests::scenario::TOKEN)?;
-    scenario.daemon.cli(&["reload"])?.success()?;
+
+    fs::write(&secret, TOKEN)?;
+    scenario.daemon.signal(Signal::HUP)?;
+    scenario.daemon.wait_for_log(&["reload"])?;
     sandbox.run(&netns, &scenario.clients.node())?.success()?;
+    Ok(())
+}
+
+#[test]
+fn attach_by_pid_with_a_further_secret_gives_the_process_that_secret() -> Result<()> {
+    let scenario = Scenario::with(Options::new(TOKEN), |configuration, _| {
+        configuration.sandbox("bare", DISCORD_POLICY, &[])
+    })?;
+    let netns = Netns::new()?;
+    let mut sandbox = Sandbox::attach(&scenario.daemon, "bare", &[&netns])?;
+    // Without the secret the placeholder is one that the sandbox does not have.
+    let without = sandbox.run(&netns, &scenario.clients.node())?;
+    assert_ne!(without.event("close")?["code"], 1000);
+    sandbox.detach(&scenario.daemon)?;
+
+    let pid = sandbox.settle(&netns)?.to_string();
+    let attach = [
+        "attach",
+        "--name",
+        "bare",
+        "--pid",
+        &pid,
+        "--secret",
+        "DISCORD_BOT_TOKEN",
+    ];
+    scenario.daemon.cli(&attach)?.success()?;
+    sandbox.run(&netns, &scenario.clients.node())?.success()?;
+    Ok(())
+}
+
+#[test]
+fn the_control_socket_is_root_only() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let mut command = Command::new("setpriv");
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    let cli = scenario.daemon.command(&["sandboxes"]);
+    command.arg(cli.get_program()).args(cli.get_args());
+    let refused = Running::spawn(command)?.finish()?;
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    scenario.daemon.cli(&["sandboxes"])?.success()?;
     Ok(())
 }

@@ -1,6 +1,11 @@
 //! Nothing leaves a sandbox but through the daemon, and nobody else is touched.
 
-use anyhow::Result;
+use std::{
+    io::{ErrorKind, Read as _},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
 use tests::{
     capture::{Capture, Packet},
     clients::PLACEHOLDER,
@@ -15,7 +20,7 @@ use tests::{
 struct Outside {
     /// The sandbox's.
     inside: Netns,
-    _outside: Netns,
+    outside: Netns,
     server: Gateway,
 }
 
@@ -30,7 +35,7 @@ impl Outside {
         server.listen(outside.listen(SERVER_V6.parse()?)?)?;
         Ok(Self {
             inside,
-            _outside: outside,
+            outside,
             server,
         })
     }
@@ -183,5 +188,90 @@ fn an_attackers_address_under_an_allowed_name_reaches_only_the_real_host() -> Re
         assert_eq!(scenario.gateway.record().tokens(), [Token::Real]);
         assert_eq!(outside.reached(), 0);
     }
+    Ok(())
+}
+
+#[test]
+fn sockets_that_are_neither_tcp_nor_udp_and_ways_round_lo_are_refused() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let outside = Outside::new()?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&outside.inside])?;
+    let finished = sandbox.run(&outside.inside, &scenario.clients.sockets("out0"))?;
+    let finished = finished.success()?;
+    for event in finished.events() {
+        let errors = match event["event"].as_str() {
+            Some("mptcp") => ["EPROTONOSUPPORT"].as_slice(),
+            // Whoever refuses first.
+            Some("raw" | "icmp") => &["EPERM", "EACCES", "EPROTONOSUPPORT"],
+            _ => &["EPERM"],
+        };
+        let error = event["error"].as_str().unwrap_or_default();
+        assert!(errors.contains(&error), "{event}");
+    }
+    assert_eq!(finished.events().len(), 6, "{}", finished.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_connection_from_before_attach_carries_nothing_any_more() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let outside = Outside::new()?;
+    let listener = outside.outside.listen("10.231.7.1:7000".parse()?)?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&outside.inside])?;
+    sandbox.detach(&scenario.daemon)?;
+
+    let mut client = sandbox.spawn(
+        &outside.inside,
+        &scenario.clients.talker("10.231.7.1", 7000),
+    )?;
+    let (mut server, _) = listener.accept()?;
+    server.set_read_timeout(Some(Duration::from_secs(1)))?;
+    client.write(b"before\n")?;
+    let mut bytes = [0; 16];
+    let count = server.read(&mut bytes)?;
+    assert_eq!(bytes[..count], *b"before\n");
+
+    sandbox.attach_again(&scenario.daemon)?;
+    // The client may have been told already.
+    if client.write(b"after\n").is_err() {
+        client.close_stdin();
+    }
+    match server.read(&mut bytes) {
+        Ok(count) => assert_eq!(count, 0, "bytes came through"),
+        Err(error) => assert!(
+            matches!(
+                error.kind(),
+                ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::ConnectionReset
+            ),
+            "{error}"
+        ),
+    }
+    Ok(())
+}
+
+#[test]
+fn a_listener_serves_nobody_but_its_sandbox() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let netns = Netns::new()?;
+    let _sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&netns])?;
+    let sandboxes = scenario.daemon.json(&["sandboxes"])?;
+    let port = sandboxes[0]["netns"][0]["port"]
+        .as_u64()
+        .context("no port")?;
+    // A process in the same namespace that is not in the sandbox.
+    let address = format!("--address=127.0.0.1:{port}");
+    let header = format!("--header=Authorization: Bot {PLACEHOLDER}");
+    let request = [
+        "request",
+        "discord.com",
+        "/api/v10/users/@me",
+        &header,
+        &address,
+    ];
+    let probe = scenario.clients.probe(&request);
+    let mut command = netns.command(&probe[0]);
+    command.args(&probe[1..]).envs(scenario.daemon.trust());
+    Running::spawn(command)?.finish()?.event("failed")?;
+    assert_eq!(scenario.gateway.record().tokens(), []);
     Ok(())
 }

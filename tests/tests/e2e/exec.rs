@@ -50,3 +50,27 @@ fn exec_passes_the_exit_code_of_its_command() -> Result<()> {
     assert_eq!(finished.status.code(), Some(7), "{finished:?}");
     Ok(())
 }
+
+#[test]
+fn a_client_under_exec_in_the_hosts_namespace_logs_in_too() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let mut exec = scenario
+        .daemon
+        .command(&["exec", "--name", "demo", "--net", "host", "--"]);
+    exec.args(scenario.clients.rust())
+        .env("DISCORD_BOT_TOKEN", PLACEHOLDER);
+    Running::spawn(exec)?.finish()?.success()?.event("ready")?;
+    assert_eq!(scenario.gateway.record().tokens(), [Token::Real]);
+
+    // Where others live too, loopback is captured like everything else: the gateway itself is out of reach.
+    scenario.gateway.record().clear();
+    let address = scenario.gateway.address().to_string();
+    let connect = scenario.clients.probe(&["connect", &address]);
+    let mut exec = scenario
+        .daemon
+        .command(&["exec", "--name", "demo", "--net", "host", "--"]);
+    exec.args(connect);
+    Running::spawn(exec)?.finish()?.event("connected")?;
+    assert_eq!(scenario.gateway.record().look(<[_]>::len), 0);
+    Ok(())
+}

@@ -172,3 +172,20 @@ fn discords_limit_of_4096_bytes_is_counted_after_rewriting() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_login_with_a_placeholder_that_nobody_knows_is_closed_with_1008() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let netns = Netns::new()?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&netns])?;
+    let login = json!({"op": 2, "d": {"token": "openshell:resolve:env:ANOTHER_TOKEN"}}).to_string();
+    let talk = scenario.clients.probe(&["talk", &login]);
+    let close = sandbox.run(&netns, &talk)?.event("close")?;
+    assert_eq!(close["code"], 1008);
+    assert_eq!(scenario.gateway.record().tokens(), []);
+    assert_eq!(scenario.gateway.record().payloads(), Vec::<Vec<u8>>::new());
+    scenario
+        .daemon
+        .wait_for_log(&["demo", "gateway.discord.gg"])?;
+    Ok(())
+}

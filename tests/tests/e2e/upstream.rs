@@ -32,7 +32,8 @@ network_policies:
       - {host: wrong-name.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
       - {host: untrusted.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
       - {host: good.example.com, port: 443, protocol: rest, enforcement: enforce, access: full}
-      - {host: reader.example.com, port: 443, protocol: websocket, enforcement: enforce, access: read-only}
+      - {host: reader.example.com, port: 443, protocol: rest, enforcement: enforce, access: read-only}
+      - {host: listener.example.com, port: 443, protocol: websocket, enforcement: enforce, access: read-only}
       - {host: tunnel.example.com, port: 443, tls: skip}
       - {host: plain.example.com, port: 80, protocol: rest, enforcement: enforce, access: full}
 ";
@@ -50,6 +51,7 @@ impl All {
             for host in HOSTS.iter().chain(&[
                 "good.example.com",
                 "reader.example.com",
+                "listener.example.com",
                 "tunnel.example.com",
             ]) {
                 configuration = configuration.resolve(host, gateway.address());
@@ -223,5 +225,49 @@ fn plain_http_is_carried_by_policy_and_never_gets_a_secret() -> Result<()> {
     }
     assert_eq!(all.tokens(), [Token::Placeholder]);
     assert_ne!(PLACEHOLDER, TOKEN);
+    Ok(())
+}
+
+#[test]
+fn methods_beyond_the_access_of_an_endpoint_are_answered_with_403() -> Result<()> {
+    let all = All::new()?;
+    let answer = all.get("reader.example.com", &[])?.event("answer")?;
+    assert_eq!(answer["status"], 200);
+    all.scenario.gateway.record().clear();
+    for method in ["POST", "DELETE"] {
+        let method = format!("--method={method}");
+        let more = [method.as_str(), "--header=Content-Length: 0"];
+        let answer = all.get("reader.example.com", &more)?.event("answer")?;
+        assert_eq!(answer["status"], 403, "{answer}");
+        let body: Value = serde_json::from_str(answer["body"].as_str().unwrap_or_default())?;
+        assert_eq!(body["error"], "policy_denied", "{answer}");
+    }
+    assert_eq!(all.tokens(), []);
+    Ok(())
+}
+
+#[test]
+fn messages_beyond_the_access_of_an_endpoint_are_closed_with_1008() -> Result<()> {
+    let all = All::new()?;
+    let talk = [
+        "talk",
+        "--host=listener.example.com",
+        r#"{"op":1,"d":null}"#,
+    ];
+    let finished = all
+        .sandbox
+        .run(&all.netns, &all.scenario.clients.probe(&talk))?;
+    assert_eq!(finished.event("close")?["code"], 1008);
+    let payloads = all.scenario.gateway.record().payloads();
+    assert_eq!(payloads, Vec::<Vec<u8>>::new());
+    Ok(())
+}
+
+#[test]
+fn a_port_that_no_endpoint_names_is_refused() -> Result<()> {
+    let all = All::new()?;
+    let more = ["--address=192.0.2.1:8443"];
+    all.get("good.example.com", &more)?.event("failed")?;
+    assert_eq!(all.tokens(), []);
     Ok(())
 }

@@ -13,7 +13,7 @@ use tests::gateway::frame::{BINARY, CONTINUATION, TEXT, encode};
 
 use crate::{
     say, tls,
-    websocket::{Client, MASK, Received, identify},
+    websocket::{Client, HOST, MASK, Received, identify},
 };
 
 #[derive(Debug, Args)]
@@ -161,12 +161,14 @@ pub(crate) struct Talk {
     /// Logs in before anything else.
     #[arg(long)]
     login: bool,
+    #[arg(long, default_value = HOST)]
+    host: String,
     /// Messages to send, each followed by one answer; hexadecimal after `0x` is sent as a binary message.
     messages: Vec<String>,
 }
 
 pub(crate) fn talk(arguments: &Talk) -> Result<()> {
-    let mut client = Client::open(&tls::config()?)?;
+    let mut client = Client::open_at(&arguments.host, &tls::config()?)?;
     if arguments.login {
         client.send(TEXT, identify()?.as_bytes())?;
         if !report(&mut client)? {

@@ -14,6 +14,8 @@ pub(crate) struct Arguments {
     /// Name for the Host header, for SNI and for the connection, unless the options say otherwise.
     host: String,
     path: String,
+    #[arg(long, default_value = "GET")]
+    method: String,
     /// Connects here, whatever the name resolves to.
     #[arg(long)]
     address: Option<SocketAddr>,
@@ -49,7 +51,8 @@ fn exchange(arguments: &Arguments) -> Result<String> {
         None => tls::resolve(host, arguments.port)?,
     };
     let tcp = tls::connect(address)?;
-    let mut request = format!("GET {} HTTP/1.1\r\nHost: {host}\r\n", arguments.path);
+    let Arguments { method, path, .. } = arguments;
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
     for header in &arguments.header {
         request.push_str(header);
         request.push_str("\r\n");

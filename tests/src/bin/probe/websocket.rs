@@ -30,10 +30,15 @@ pub(crate) enum Received {
 impl Client {
     /// Connects, upgrades, and reads the gateway's HELLO.
     pub(crate) fn open(config: &Arc<ClientConfig>) -> Result<Self> {
-        let tcp = tls::connect(tls::resolve(HOST, 443)?)?;
-        let mut stream = tls::handshake(tcp, HOST, Arc::clone(config))?;
+        Self::open_at(HOST, config)
+    }
+
+    /// As [`Self::open`], under another name.
+    pub(crate) fn open_at(host: &str, config: &Arc<ClientConfig>) -> Result<Self> {
+        let tcp = tls::connect(tls::resolve(host, 443)?)?;
+        let mut stream = tls::handshake(tcp, host, Arc::clone(config))?;
         let request = format!(
-            "GET /?v=10&encoding=json HTTP/1.1\r\nHost: {HOST}\r\nUpgrade: websocket\r\n\
+            "GET /?v=10&encoding=json HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
              Sec-WebSocket-Version: 13\r\n\r\n"
         );
