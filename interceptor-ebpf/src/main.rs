@@ -7,7 +7,6 @@
 
 mod programs;
 
-#[cfg(target_arch = "bpf")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     // The verifier refuses a loop without end, so a program that could panic does not load.

@@ -1,10 +1,6 @@
 //! Addresses and identities, each role a type of its own.
 
-use std::{
-    fmt,
-    net::SocketAddr,
-    str::FromStr,
-};
+use std::{fmt, net::SocketAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 

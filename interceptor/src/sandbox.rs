@@ -193,9 +193,10 @@ impl<S: Service> Registry<S> {
         counters
     }
 
-    /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them.
+    /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them, which it
+    /// can when this registry is dropped.
     pub(crate) async fn shutdown(&self) {
-        // Waits for their end: only then have they let go of the pins, which the next daemon may wait for.
+        // Waits for their end: until then they hold on to the pins.
         self.tasks.lock().await.shutdown().await;
         self.inner.state.lock().await.namespaces.close_all().await;
     }

@@ -17,8 +17,7 @@ const REPEAT_NS: u64 = 1_000_000_000;
 /// The entry of a namespace, as it is now.
 #[inline(always)]
 pub(super) fn find(cookie: u64) -> Option<Netns> {
-    // SAFETY: the entry is copied at once; a torn read of a 16-byte entry costs a retry, never a passage, because
-    // listener and state are replaced together and a connect to a wrong port is refused.
+    // SAFETY: the entry is copied at once and not kept.
     unsafe { NETNS.get(cookie) }.copied()
 }
 
@@ -28,10 +27,11 @@ pub(super) fn meet(owner: &Owner) -> Option<Netns> {
     let Some(known) = NETNS.get_ptr_mut(owner.netns) else {
         return announce(owner);
     };
-    // SAFETY: entries are removed by the daemon only, and then freed after this program.
+    // SAFETY: map memory outlives the program, and the entry is copied at once.
     let netns = unsafe { *known };
     if netns.state == PENDING && owner.time_ns.wrapping_sub(netns.announced_ns) > REPEAT_NS {
-        // SAFETY: as above. Two programs at once announce twice, which is harmless.
+        // SAFETY: as above. Two programs at once announce twice; if the daemon has replaced the entry meanwhile, the
+        // time is lost or goes to another's, and an announcement is repeated or late by a second.
         unsafe { (*known).announced_ns = owner.time_ns };
         report::netns_appeared(owner);
     }

@@ -23,6 +23,8 @@ pub(super) fn netns_appeared(owner: &Owner) {
 
 #[inline(always)]
 fn emit(kind: u32, protocol: u32, owner: &Owner, address: &Address) {
+    #[cfg(feature = "log")]
+    log(kind, protocol, owner.sandbox, owner.tgid, address.port);
     let Some(mut entry) = EVENTS.reserve(0) else {
         count(counter::EVENTS_LOST);
         return;
@@ -34,4 +36,19 @@ fn emit(kind: u32, protocol: u32, owner: &Owner, address: &Address) {
         address: *address,
     });
     entry.submit(0);
+}
+
+/// A function of its own, because programs are short of stack; and it takes numbers, because a call has five registers.
+#[cfg(feature = "log")]
+#[inline(never)]
+fn log(kind: u32, protocol: u32, sandbox: u32, tgid: u32, port: u16) {
+    aya_log_ebpf::debug!(
+        &(),
+        "event {}, protocol {}, sandbox {}, pid {}, port {}",
+        kind,
+        protocol,
+        sandbox,
+        tgid,
+        port
+    );
 }

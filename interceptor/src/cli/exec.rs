@@ -92,10 +92,8 @@ pub(super) fn run(args: ExecArgs, run_dir: &Path) -> anyhow::Result<ExitCode> {
             .await
             .context("cannot wait for the command")
     });
-    let closed = place.close();
-    let code = exit_code(status?);
-    closed?;
-    Ok(code)
+    drop(place);
+    Ok(exit_code(status?))
 }
 
 fn default_user() -> String {

@@ -35,6 +35,10 @@ pub(crate) enum CgroupError {
         "process {0} is in no cgroup that can be seen from here: name its cgroup with --cgroup"
     )]
     Unplaced(u32),
+    #[error(
+        "{0} is a threaded cgroup, which holds threads but no processes: choose the one above it"
+    )]
+    Threaded(PathBuf),
     #[error("processes remain in {0} after they were killed")]
     Populated(PathBuf),
     #[error("cannot use {path}")]
@@ -73,6 +77,12 @@ impl Cgroup {
     /// Whether the directory is still the one that this was made from.
     pub(crate) fn exists(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.id.0)
+    }
+
+    /// Whether threads of one process may be inside and outside (cgroups(7), thread mode).
+    pub(crate) fn is_threaded(&self) -> bool {
+        fs::read_to_string(self.path.join("cgroup.type"))
+            .is_ok_and(|kind| kind.trim() == "threaded")
     }
 
     /// Whether `other` is this cgroup or below it.

@@ -6,7 +6,9 @@ use std::{
     time::SystemTime,
 };
 
-use super::{Inner, Sandbox, Service, StartError, State, blocking, store::Record};
+use super::{
+    Inner, Sandbox, Service, StartError, State, blocking, report::uncontained, store::Record,
+};
 use crate::{
     address::{CgroupId, SandboxId},
     error::chain,
@@ -102,12 +104,13 @@ impl<S: Service> Inner<S> {
         })
     }
 
-    async fn adopt(&self, state: &mut State, id: SandboxId, sandbox: Sandbox) {
+    async fn adopt(&self, state: &mut State, id: SandboxId, mut sandbox: Sandbox) {
         let (programs, cgroup) = (Arc::clone(&self.programs), sandbox.cgroup.clone());
         let linked = blocking(move || programs.adopt(id, &cgroup)).await;
         if let Ok(Err(error)) = linked {
             tracing::error!(sandbox = %id, error = chain(&error), "the sandbox runs on the programs of an earlier daemon");
         }
+        sandbox.capabilities = uncontained(sandbox.cgroup.clone()).await;
         self.enroll_adopted(id, &sandbox);
         let name = sandbox.name.clone();
         state.sandboxes.insert(id, sandbox);

@@ -3,14 +3,17 @@
 use std::{io, path::PathBuf, time::SystemTime};
 
 use super::{
-    Inner, Sandbox, Service, State, blocking, lookout::WelcomeError, report::SandboxReport,
-    store::Record, survey::Survey,
+    Inner, Sandbox, Service, State, blocking,
+    lookout::WelcomeError,
+    report::{SandboxReport, uncontained},
+    store::Record,
+    survey::Survey,
 };
 use crate::{
     address::SandboxId,
     error::chain,
     flow::EnrollError,
-    kernel::{Capabilities, Cgroup, CgroupError, LinkError, Netns, Programs},
+    kernel::{Cgroup, CgroupError, LinkError, Netns, Programs},
     secrets::SecretName,
 };
 
@@ -94,19 +97,12 @@ impl<S: Service> Inner<S> {
         self.check_place(&state, &cgroup)?;
         let id = self.next_id(&state).map_err(AttachError::Store)?;
         self.service.enroll(id, &request.name, &request.secrets)?;
-        let examined = cgroup.clone();
-        let capabilities = blocking(move || {
-            let processes = examined.processes();
-            processes.into_iter().filter_map(Capabilities::of).collect()
-        });
         let sandbox = Sandbox {
             name: request.name,
+            capabilities: uncontained(cgroup.clone()).await,
             cgroup,
             secrets: request.secrets,
             attached: SystemTime::now(),
-            capabilities: capabilities
-                .await
-                .map_err(|_stopped| AttachError::Stopping)?,
         };
         state.sandboxes.insert(id, sandbox.clone());
         if let Err(error) = self.close(&mut state, id, &sandbox).await {
@@ -228,6 +224,9 @@ impl<S: Service> Inner<S> {
         let path = cgroup.path().to_owned();
         if self.hierarchy.is_root(cgroup) {
             return Err(AttachError::Root(path));
+        }
+        if cgroup.is_threaded() {
+            return Err(CgroupError::Threaded(path).into());
         }
         let own = self.hierarchy.of_process(std::process::id());
         if own.is_ok_and(|own| cgroup.holds(&own)) {

@@ -2,10 +2,10 @@
 
 use std::{fmt, path::PathBuf, time::SystemTime};
 
-use super::{Sandbox, State};
+use super::{Sandbox, State, blocking};
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
-    kernel::Capabilities,
+    kernel::{Capabilities, Cgroup},
     secrets::SecretName,
 };
 
@@ -58,6 +58,16 @@ impl State {
                 .collect(),
         }
     }
+}
+
+/// Processes of a cgroup that can send what the programs do not see.
+pub(super) async fn uncontained(cgroup: Cgroup) -> Vec<Capabilities> {
+    let found = blocking(move || {
+        let processes = cgroup.processes().into_iter();
+        processes.filter_map(Capabilities::of).collect()
+    });
+    // Fails only when the daemon is stopping.
+    found.await.unwrap_or_default()
 }
 
 /// A process that can send what the programs do not see.

@@ -82,7 +82,7 @@ async fn start(run_dir: &Path, bpf_dir: &Path) -> (Registry<Recorder>, Arc<Recor
         bpf_dir: bpf_dir.to_owned(),
     };
     let recorder = Arc::new(Recorder::default());
-    loop {
+    for _ in 0..1000 {
         match Registry::start(settings.clone(), Arc::clone(&recorder)).await {
             Ok(registry) => return (registry, recorder),
             // A child that another test has forked meanwhile holds a copy of the lock until it ends.
@@ -92,6 +92,7 @@ async fn start(run_dir: &Path, bpf_dir: &Path) -> (Registry<Recorder>, Arc<Recor
             Err(error) => panic!("{error}: {error:?}"),
         }
     }
+    panic!("the directory of pins stays locked");
 }
 
 fn request(name: &str, cgroup: &Cgroup) -> Attach {

@@ -17,13 +17,12 @@ use crate::{
 /// Longest part of a cgroup's name that is taken from the sandbox's.
 const NAME: usize = 64;
 
-/// A place for one command. Whatever happens, what runs in it is killed, and it is removed.
+/// A place for one command. When it goes, for whatever reason, what runs in it is killed, and it is removed.
 pub(super) struct Place<'c> {
     client: &'c Client,
     cgroup: Cgroup,
     holder: Option<Holder>,
     sandbox: Option<u32>,
-    is_closed: bool,
 }
 
 impl<'c> Place<'c> {
@@ -41,7 +40,6 @@ impl<'c> Place<'c> {
             cgroup,
             holder: None,
             sandbox: None,
-            is_closed: false,
         };
         place.holder = Some(Holder::start(&place.cgroup, network, credentials)?);
         Ok(place)
@@ -76,12 +74,7 @@ impl<'c> Place<'c> {
     }
 
     /// Kills what is left, and only then opens the sandbox.
-    pub(super) fn close(mut self) -> anyhow::Result<()> {
-        self.clean_up()
-    }
-
     fn clean_up(&mut self) -> anyhow::Result<()> {
-        self.is_closed = true;
         self.holder = None;
         self.cgroup.kill()?;
         // Without its cgroup the sandbox is gone all the same: a daemon that does not answer now will see that later.
@@ -96,9 +89,6 @@ impl<'c> Place<'c> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if self.is_closed {
-            return;
-        }
         if let Err(error) = self.clean_up() {
             complain(&format!("warning: {error:#}"));
         }

@@ -85,6 +85,7 @@ async fn kernel_a_sandbox_whose_cgroup_went_meanwhile_is_forgotten() {
     let (registry, _recorder) = house.start().await;
     let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
     registry.shutdown().await;
+    drop(registry);
     cgroup.remove().unwrap();
     let pins = house.pins.path().join("v1/sandboxes").join(id.to_string());
     assert!(pins.exists());
@@ -102,6 +103,7 @@ async fn kernel_a_sandbox_without_its_state_stays_closed_until_detached() {
     let (registry, _recorder) = house.start().await;
     let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
     registry.shutdown().await;
+    drop(registry);
     std::fs::remove_dir_all(house.run_dir.path().join("sandboxes")).unwrap();
 
     let (registry, recorder) = house.start().await;
@@ -122,6 +124,7 @@ async fn kernel_a_missing_link_is_attached_again() {
     let (registry, _recorder) = house.start().await;
     let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
     registry.shutdown().await;
+    drop(registry);
     let pins = house.pins.path().join("v1/sandboxes").join(id.to_string());
     std::fs::remove_file(pins.join("connect4")).unwrap();
 

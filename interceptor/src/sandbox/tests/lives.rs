@@ -62,6 +62,17 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
         .unwrap_err();
     assert!(matches!(error, AttachError::Enroll(_)), "{error}");
 
+    let threaded = cgroup.path().join("threaded");
+    fs::create_dir(&threaded).unwrap();
+    fs::write(threaded.join("cgroup.type"), "threaded").unwrap();
+    let threaded = hierarchy.cgroup(&threaded).unwrap();
+    let error = registry
+        .attach(request("micky", &threaded))
+        .await
+        .unwrap_err();
+    assert!(matches!(error, AttachError::Cgroup(_)), "{error}");
+    threaded.remove().unwrap();
+
     registry.attach(request("micky", &below)).await.unwrap();
     let error = registry
         .attach(request("minnie", &cgroup))

@@ -50,6 +50,7 @@ fn stage_with(from_client: &[u8], from_server: &[u8], pipe: usize) -> Stage {
         .elsewhere("OTHER")
         .build();
     let session = Session {
+        listen_only: false,
         release: Arc::new(release),
         stats: stats.clone(),
         shutdown: going,
@@ -85,7 +86,7 @@ fn server_frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-fn identify(token: &str) -> Vec<u8> {
+fn identify_with(token: &str) -> Vec<u8> {
     format!(r#"{{"op":2,"d":{{"token":"{token}"}}}}"#).into_bytes()
 }
 
@@ -146,11 +147,15 @@ fn close_of(code: u16, reason: &str) -> Option<Frame> {
 async fn token_is_rewritten_and_thousand_messages_pass_unchanged() {
     let mut stage = stage();
     stage
-        .client_sends(&client_frame(true, Opcode::Text, &identify(PLACEHOLDER)))
+        .client_sends(&client_frame(
+            true,
+            Opcode::Text,
+            &identify_with(PLACEHOLDER),
+        ))
         .await;
     assert_eq!(
         stage.server_sees().await,
-        frame(Opcode::Text, &identify(SECRET))
+        frame(Opcode::Text, &identify_with(SECRET))
     );
     for index in 0..1000_usize {
         let payload = format!("message {index} {}", "-".repeat(index));
@@ -200,14 +205,14 @@ async fn both_directions_flow_at_once_through_narrow_pipes() {
 
 #[tokio::test(start_paused = true)]
 async fn bytes_read_before_the_relay_come_first() {
-    let early_client = client_frame(true, Opcode::Text, &identify(PLACEHOLDER));
+    let early_client = client_frame(true, Opcode::Text, &identify_with(PLACEHOLDER));
     let early_server = server_frame(true, Opcode::Text, b"hello");
     let mut stage = stage_with(&early_client, &early_server[..3], 4096);
     stage.server_sends(&early_server[3..]).await;
     assert_eq!(stage.client_sees().await, frame(Opcode::Text, b"hello"));
     assert_eq!(
         stage.server_sees().await,
-        frame(Opcode::Text, &identify(SECRET))
+        frame(Opcode::Text, &identify_with(SECRET))
     );
     assert_eq!(
         stage.stats.bytes(Direction::ClientToServer),
@@ -331,7 +336,7 @@ async fn refused_message_closes_the_client_with_1008_and_leaves_the_server() {
         let token = format!("openshell:resolve:env:{key}");
         let frames = [
             client_frame(true, Opcode::Text, b"first"),
-            client_frame(true, Opcode::Text, &identify(&token)),
+            client_frame(true, Opcode::Text, &identify_with(&token)),
             client_frame(true, Opcode::Text, b"never"),
         ];
         stage.client_sends(&frames.concat()).await;
@@ -362,7 +367,7 @@ async fn close_of_ours_waits_for_the_end_of_the_servers_frame() {
         .client_sends(&client_frame(
             true,
             Opcode::Text,
-            &identify("openshell:resolve:env:NO"),
+            &identify_with("openshell:resolve:env:NO"),
         ))
         .await;
     assert_eq!(stage.server_sees().await, close_of(1001, ""));
@@ -548,6 +553,7 @@ async fn client_that_does_not_read_stops_the_server() {
 fn future_of_a_connection_is_small() {
     let (client, upstream) = duplex(1);
     let session = Session {
+        listen_only: false,
         release: Arc::new(release().build()),
         stats: Arc::default(),
         shutdown: watch::channel(false).1,
@@ -556,4 +562,84 @@ fn future_of_a_connection_is_small() {
     let future = relay(client, upstream, BytesMut::new(), BytesMut::new(), session);
     let size = size_of_val(&future) - streams;
     assert!(size < 2048, "{size}");
+}
+
+/// Another implementation at both ends, over sockets of the kernel.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn other_peoples_client_and_server_understand_each_other_through_the_relay() {
+    use std::os::unix::net::UnixStream as Socket;
+
+    use tokio::{net::UnixStream, task::spawn_blocking};
+    use tokio_tungstenite::tungstenite::{
+        Error, Message, WebSocket,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    };
+
+    fn attach(socket: Socket) -> UnixStream {
+        socket.set_nonblocking(true).unwrap();
+        UnixStream::from_std(socket).unwrap()
+    }
+
+    let (client, near) = Socket::pair().unwrap();
+    let (far, server) = Socket::pair().unwrap();
+    let release = release().discord("T", SECRET.as_bytes()).build();
+    let session = Session {
+        listen_only: false,
+        release: Arc::new(release),
+        stats: Arc::default(),
+        shutdown: watch::channel(false).1,
+    };
+    let relay = tokio::spawn(relay(
+        attach(near),
+        attach(far),
+        BytesMut::new(),
+        BytesMut::new(),
+        session,
+    ));
+    let server = spawn_blocking(move || {
+        let mut server = WebSocket::from_raw_socket(server, Role::Server, None);
+        let identify = server.read().unwrap();
+        assert_eq!(identify.into_data(), identify_with(SECRET));
+        loop {
+            match server.read() {
+                Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
+                    server.send(message).unwrap();
+                }
+                Ok(_) => {}
+                Err(Error::ConnectionClosed) => return,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    });
+    let client = spawn_blocking(move || {
+        let mut client = WebSocket::from_raw_socket(client, Role::Client, None);
+        let identify = String::from_utf8(identify_with(PLACEHOLDER)).unwrap();
+        client.send(Message::text(identify)).unwrap();
+        for index in 0..1000_usize {
+            let text = format!("{index}: {}", "ä€😀".repeat(index * index % 20_000));
+            let message = match index % 4 {
+                0 => Message::binary(text),
+                _ => Message::text(text),
+            };
+            client.send(message.clone()).unwrap();
+            assert!(client.read().unwrap() == message, "{index}");
+        }
+        let code = CloseCode::from(4000);
+        let reason = "done".into();
+        client.close(Some(CloseFrame { code, reason })).unwrap();
+        let answer = client.read().unwrap();
+        assert!(matches!(answer, Message::Close(Some(frame)) if frame.code == code));
+        assert!(matches!(client.read(), Err(Error::ConnectionClosed)));
+    });
+    server.await.unwrap();
+    client.await.unwrap();
+    let end = relay.await.unwrap().unwrap();
+    let code = Some(4000);
+    assert_eq!(
+        end,
+        End::Closed {
+            by: Side::Client,
+            code
+        }
+    );
 }
