@@ -135,3 +135,61 @@ async fn kernel_a_missing_link_is_attached_again() {
     until(|| recorder.served.lock().unwrap().pop()).await;
     registry.detach("micky").await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_detach_that_was_cut_short_is_undone() {
+    let house = House::new("short");
+    let (cgroup, place) = (ScratchCgroup::new("short"), Isolated::new());
+    let (registry, _recorder) = house.start().await;
+    let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
+    // What a daemon leaves that is killed after the last program went and before the last pin did.
+    registry.inner.programs.unlink_but_keep_pins(id);
+    registry.shutdown().await;
+    drop(registry);
+    let (_open, seen) = connect(&cgroup, place.netns()).await;
+    assert_eq!(seen, Err(libc::ENETUNREACH));
+
+    let (registry, recorder) = house.start().await;
+    let (_visitor, seen) = connect(&cgroup, place.netns()).await;
+    assert_eq!(seen, Ok(address("192.0.2.1:443")));
+    until(|| recorder.served.lock().unwrap().pop()).await;
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_sandbox_whose_path_has_changed_is_found_by_its_cgroup() {
+    let house = House::new("moved");
+    let (cgroup, place) = (ScratchCgroup::new("moved"), Isolated::new());
+    let (registry, _recorder) = house.start().await;
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    registry.shutdown().await;
+    drop(registry);
+    let record = house.run_dir.path().join("sandboxes/1.json");
+    let text = std::fs::read_to_string(&record).unwrap();
+    let path = cgroup.path().to_str().unwrap();
+    std::fs::write(&record, text.replace(path, "/mnt/cgroup/elsewhere")).unwrap();
+
+    let (registry, _recorder) = house.start().await;
+    assert_eq!(registry.list().await[0].cgroup, cgroup.path());
+    let (_visitor, seen) = connect(&cgroup, place.netns()).await;
+    assert_eq!(seen, Ok(address("192.0.2.1:443")));
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_sandbox_is_not_opened_because_all_its_state_is_lost() {
+    let house = House::new("all-lost");
+    let (cgroup, place) = (ScratchCgroup::new("all-lost"), Isolated::new());
+    let (registry, _recorder) = house.start().await;
+    let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
+    registry.inner.programs.forget_cgroup(cgroup.id());
+    registry.shutdown().await;
+    drop(registry);
+    std::fs::remove_dir_all(house.run_dir.path().join("sandboxes")).unwrap();
+
+    let (registry, _recorder) = house.start().await;
+    assert_eq!(registry.list().await[0].id, id);
+    let (_visitor, seen) = connect(&cgroup, place.netns()).await;
+    assert_eq!(seen, Ok(address("192.0.2.1:443")));
+    registry.detach(&id.to_string()).await.unwrap();
+}
