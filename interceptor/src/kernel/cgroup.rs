@@ -31,6 +31,8 @@ pub(crate) enum CgroupError {
     Missing { path: PathBuf, mount: PathBuf },
     #[error("{path} is not inside the cgroup2 file system at {mount}")]
     Elsewhere { path: PathBuf, mount: PathBuf },
+    #[error("there is no process {0}")]
+    NoProcess(u32),
     #[error(
         "process {0} is in no cgroup that can be seen from here: name its cgroup with --cgroup"
     )]

@@ -71,7 +71,10 @@ impl Hierarchy {
     /// directory names the process.
     pub(crate) fn of_process(&self, pid: u32) -> Result<Cgroup, CgroupError> {
         let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
-        let text = fs::read_to_string(&path).map_err(failed(&path))?;
+        let text = fs::read_to_string(&path).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess(pid),
+            _ => failed(&path)(error),
+        })?;
         text.lines()
             .find_map(|line| line.strip_prefix("0::"))
             .map(|found| self.mount.join(self.relative(Path::new(found))))
@@ -182,6 +185,8 @@ mod tests {
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
 
+        let gone = hierarchy.of_process(sleeper.id()).unwrap_err();
+        assert!(matches!(gone, CgroupError::NoProcess(_)), "{gone}");
         assert_eq!(by_proc_path, *cgroup);
         assert_eq!(by_directory, *cgroup);
         assert_eq!(by_process.unwrap(), *cgroup);
