@@ -93,3 +93,17 @@ fn kernel_commands_can_read_the_ca_whatever_the_umask_of_the_daemon() {
         0o600
     );
 }
+
+#[test]
+fn kernel_exec_exits_as_a_shell_would() {
+    let daemon = Daemon::start("exits", "022");
+    for (command, code) in [
+        (&["sh", "-c", "exit 77"][..], 77),
+        (&["sh", "-c", "kill -9 $$"], 137),
+        (&["/no/such/program"], 127),
+        (&["/etc/passwd"], 126),
+    ] {
+        let output = daemon.exec(command);
+        assert_eq!(output.status.code(), Some(code), "{command:?} {output:?}");
+    }
+}
