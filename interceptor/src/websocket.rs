@@ -66,6 +66,8 @@ pub(crate) use rewriter::script;
 pub(crate) struct Session {
     pub(crate) release: Arc<Release>,
     pub(crate) stats: Arc<Connection>,
+    /// The policy lets the client send no messages: its first one ends the connection with Close 1008.
+    pub(crate) listen_only: bool,
     /// Becomes true when the daemon stops: both sides get Close 1001. A dropped sender means never.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -101,6 +103,8 @@ pub(crate) enum WebSocketError {
     ServerProtocol(#[source] Violation),
     #[error("denied")]
     Refused(#[source] Refusal),
+    #[error("the policy lets the client send no messages")]
+    Forbidden,
     #[error("the system has no random bytes for a frame's mask")]
     Random,
 }

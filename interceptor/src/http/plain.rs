@@ -29,7 +29,7 @@ pub(crate) struct First {
 /// Why there is no first request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FirstError {
-    /// To be told to the client by [`super::deny`], with what was read of its request.
+    /// To be told to the client by [`super::deny()`], with what was read of its request.
     #[error("{refusal}")]
     Refused {
         refusal: Refusal,

@@ -44,6 +44,8 @@ pub(crate) trait Filter {
 pub(crate) enum Stop {
     Violation(Violation),
     Refused(Refusal),
+    /// The policy lets the client send no messages.
+    Forbidden,
     NoRandom,
 }
 

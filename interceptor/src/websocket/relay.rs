@@ -55,6 +55,7 @@ where
     let Session {
         release,
         stats,
+        listen_only,
         mut shutdown,
     } = session;
     let mut going_away = pin!(async move {
@@ -65,7 +66,10 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
-    let rewriter = Rewriter::new(from_client, rules, stats.clone());
+    let mut rewriter = Rewriter::new(from_client, rules, stats.clone());
+    if listen_only {
+        rewriter.forbid_messages();
+    }
     let observer = Observer::new(from_server, stats.clone());
     let mut relay = Relay {
         client,
@@ -174,6 +178,7 @@ where
                 self.phase = Phase::Leaving(Instant::now() + GRACE);
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
+            Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
             Trouble::Stop(Stop::Violation(violation)) => {
                 self.blame(WebSocketError::ClientProtocol(violation));
@@ -199,6 +204,7 @@ where
                 self.phase = Phase::Answering(Instant::now() + GRACE);
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
+            Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
         }
         true
@@ -207,6 +213,11 @@ where
     fn leave_for_refusal(&mut self, refusal: Refusal) {
         self.blame(WebSocketError::Refused(refusal));
         self.leave(close::POLICY_VIOLATION, refusal.code());
+    }
+
+    fn leave_for_policy(&mut self) {
+        self.blame(WebSocketError::Forbidden);
+        self.leave(close::POLICY_VIOLATION, "policy_denied");
     }
 
     fn leave_for_shutdown(&mut self) {

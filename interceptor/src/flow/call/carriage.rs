@@ -121,6 +121,9 @@ where
         Err(HttpError::WebSocket(error @ WebSocketError::Refused(_))) => {
             call.deny("websocket_credential", &chain(&error));
         }
+        Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
+            call.deny("policy_denied", &chain(&error));
+        }
         Err(error) => call.end(&chain(&error)),
     }
 }
