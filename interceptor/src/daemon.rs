@@ -1,6 +1,7 @@
 //! Wires the rooms: start, reload, drain.
 
 mod backend;
+mod limits;
 mod matched;
 mod reload;
 
@@ -64,7 +65,7 @@ pub(crate) enum RunError {
     Control(#[source] BindError),
     #[error("sandboxes cannot be protected")]
     Sandboxes(#[source] StartError),
-    #[error("the operating system refused a thread, a runtime or a signal handler")]
+    #[error("the operating system refused a thread, a runtime, a signal handler or a limit")]
     System(#[source] io::Error),
 }
 
@@ -73,6 +74,8 @@ pub(crate) enum RunError {
 /// # Errors
 /// Whatever keeps it from protecting sandboxes in full; nothing is then left half-done.
 pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
+    // Before anything secret is read.
+    limits::set().map_err(RunError::System)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
