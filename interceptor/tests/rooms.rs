@@ -1,4 +1,5 @@
 //! The rooms of the library import downwards only, in the order of ARCHITECTURE.md.
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::{
     fs,

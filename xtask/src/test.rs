@@ -68,7 +68,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         lint(&mut tally);
     }
     if wanted(Part::Unit) {
-        tally.tests("unit tests", &["--lib", "--bins"], &[]);
+        let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
+        for name in program_tests()? {
+            targets.extend(["--test".to_owned(), name]);
+        }
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        tally.tests("unit tests", &targets, &[]);
     }
     if on_kernel {
         step::build(cargo())?;
@@ -93,6 +98,20 @@ fn cargo() -> Command {
         cargo.env("INTERCEPTOR_BPF_OBJECT", object);
     }
     cargo
+}
+
+/// The tests beside the library, by name. Asking cargo for all of them would run the end-to-end tests too.
+fn program_tests() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(step::root().join("interceptor/tests"))? {
+        let path = entry?.path();
+        if let (Some(name), Some("rs")) =
+            (path.file_stem(), path.extension().and_then(|e| e.to_str()))
+        {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn bpf(tally: &mut Tally) -> Result<()> {
@@ -122,6 +141,22 @@ fn lint(tally: &mut Tally) {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    // The programs have a target of their own, but lints read them on this one.
+    tally.check(
+        "clippy of the BPF programs",
+        cargo().args([
+            "clippy",
+            "--package",
+            "interceptor-ebpf",
+            "--features",
+            "log",
+            "--profile",
+            "bpf",
             "--",
             "-D",
             "warnings",
