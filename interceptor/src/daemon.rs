@@ -51,7 +51,7 @@ pub(crate) struct Settings {
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("the configuration is faulty")]
+    #[error("the daemon does not start")]
     Configuration(#[source] Faults),
     #[error("{} cannot be made", path.display())]
     Directory { path: PathBuf, source: io::Error },
@@ -142,17 +142,10 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
 }
 
 async fn reload(interceptor: &Interceptor) {
-    match interceptor.reload().await {
-        Ok(reloaded) => {
-            for change in &reloaded.changed {
-                tracing::info!(change, "reloaded");
-            }
-        }
-        Err(refusal) => {
-            tracing::error!("{}", refusal.error);
-            for fault in &refusal.detail {
-                tracing::error!("{fault}");
-            }
+    if let Err(refusal) = interceptor.reload().await {
+        tracing::error!("{}", refusal.error);
+        for fault in &refusal.detail {
+            tracing::error!("{fault}");
         }
     }
 }

@@ -3,10 +3,12 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, ErrorKind, Read},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_interceptor");
@@ -60,13 +62,17 @@ impl Daemon {
     }
 
     fn exec(&self, command: &[&str]) -> Output {
-        Command::new(PROGRAM)
+        self.execution(command).output().unwrap()
+    }
+
+    fn execution(&self, command: &[&str]) -> Command {
+        let mut execution = Command::new(PROGRAM);
+        execution
             .arg("--run-dir")
             .arg(self.directory.path().join("run"))
             .args(["exec", "--name", "micky", "--user", "nobody", "--"])
-            .args(command)
-            .output()
-            .unwrap()
+            .args(command);
+        execution
     }
 }
 
@@ -105,5 +111,35 @@ fn kernel_exec_exits_as_a_shell_would() {
     ] {
         let output = daemon.exec(command);
         assert_eq!(output.status.code(), Some(code), "{command:?} {output:?}");
+    }
+}
+
+#[test]
+fn kernel_a_command_does_not_outlive_an_exec_that_is_killed() {
+    let daemon = Daemon::start("outlive", "022");
+    let mut exec = daemon
+        .execution(&["sh", "-c", "echo here; exec sleep 1000"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(exec.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line, "here\n");
+    exec.kill().unwrap();
+    exec.wait().unwrap();
+    // The end of the file comes when nobody has it open any more.
+    assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
+    remove_cgroup(&format!("interceptor/exec-micky-{}", exec.id()));
+}
+
+/// Where it is in either layout; its last process may still be on its way out.
+fn remove_cgroup(relative: &str) {
+    let roots = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+    let found = roots.map(|root| Path::new(root).join(relative));
+    let cgroup = found.iter().find(|path| path.exists()).unwrap();
+    while let Err(error) = fs::remove_dir(cgroup) {
+        assert_eq!(error.kind(), ErrorKind::ResourceBusy, "{error}");
+        thread::sleep(Duration::from_millis(10));
     }
 }

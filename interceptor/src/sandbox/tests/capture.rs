@@ -209,6 +209,27 @@ const ROUTE: &[u8] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_flood_of_denials_is_counted_and_reported_in_part() {
+    let house = House::new("flood");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("flood"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let flood = Errand::Flood(2000);
+    let visitor = Visitor::start(Some(&cgroup), place.netns(), flood);
+    outcome(visitor).await.1.unwrap();
+    let denials = || {
+        let counters = registry.counters();
+        counters
+            .iter()
+            .any(|(name, count)| *name == "denials" && *count >= 2000)
+    };
+    until(|| denials().then_some(())).await;
+    until(|| (!recorder.denied.lock().unwrap().is_empty()).then_some(())).await;
+    registry.detach("micky").await.unwrap();
+    assert!(recorder.denied.lock().unwrap().len() < 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kernel_options_that_lead_round_the_hooks_are_refused_and_reported() {
     let house = House::new("options");
     let (registry, recorder) = house.start().await;
