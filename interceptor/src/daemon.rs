@@ -89,7 +89,6 @@ pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
 async fn serve(settings: Settings) -> Result<(), RunError> {
     let snapshot = config::load(&settings.config).map_err(RunError::Configuration)?;
     snapshot.log_reports();
-    make_directory(&settings.run_dir)?;
     // First of all: a second daemon must not touch what the first one holds.
     let socket = ControlListener::bind(&settings.run_dir).map_err(RunError::Control)?;
     let mut hangup = signals(SignalKind::hangup())?;

@@ -199,6 +199,11 @@ impl Programs {
         self.maps.remove_netns(cookie)
     }
 
+    /// What the programs know of a namespace.
+    pub(crate) fn netns_entry(&self, cookie: NetnsCookie) -> Option<NetnsEntry> {
+        self.maps.netns_entry(cookie)
+    }
+
     /// All namespaces that the programs know, with the time since each was announced.
     pub(crate) fn netns(&self) -> Vec<(NetnsCookie, NetnsEntry, std::time::Duration)> {
         self.maps.netns()

@@ -200,3 +200,43 @@ async fn kernel_two_sandboxes_do_not_mix() {
     until(|| recorder.served.lock().unwrap().pop()).await;
     registry.detach("minnie").await.unwrap();
 }
+
+/// A segment routing header (RFC 8754 §2) by way of 2001:db8::9.
+const ROUTE: &[u8] = &[
+    0, 4, 4, 1, 1, 0, 0, 0, //
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, //
+    0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_options_that_lead_round_the_hooks_are_refused_and_reported() {
+    let house = House::new("options");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("options"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    for (level, option, value) in [
+        (libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &b"lo"[..]),
+        (libc::IPPROTO_IPV6, libc::IPV6_RTHDR, ROUTE),
+        (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS, &[0; 16]),
+        (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1, 1, 1, 0]),
+    ] {
+        let errand = Errand::SetOption {
+            level,
+            option,
+            value,
+        };
+        let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+        let (_visitor, refused) = outcome(visitor).await;
+        assert_eq!(refused, Err(libc::EPERM), "{level} {option}");
+        let denial = until(|| recorder.denied.lock().unwrap().pop()).await;
+        assert!(denial.reason.contains("source route"), "{}", denial.reason);
+    }
+    let errand = Errand::SetOption {
+        level: libc::IPPROTO_IPV6,
+        option: libc::IPV6_TCLASS,
+        value: &[0, 0, 0, 0],
+    };
+    let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+    assert!(outcome(visitor).await.1.is_ok());
+    registry.detach("micky").await.unwrap();
+}
