@@ -118,8 +118,9 @@ where
     match http::relay(client, upstream, exchange).await {
         Ok(http::End::Refused(refusal)) => call.deny(refusal.code(), &chain(&refusal)),
         Ok(end) => call.end(&end.to_string()),
-        Err(HttpError::WebSocket(error @ WebSocketError::Refused(_))) => {
-            call.deny("websocket_credential", &chain(&error));
+        // Counted by what the client reads in the close.
+        Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
+            call.deny(refusal.code(), &chain(&refusal));
         }
         Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
             call.deny("policy_denied", &chain(&error));
