@@ -1,6 +1,5 @@
 //! The rooms of the library import downwards only, in the order of ARCHITECTURE.md.
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
-#![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::{
     fs,
