@@ -115,6 +115,17 @@ fn kernel_exec_exits_as_a_shell_would() {
 }
 
 #[test]
+fn kernel_sockets_of_the_caller_do_not_go_on_to_a_command() {
+    let daemon = Daemon::start("inherit", "022");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty()).unwrap();
+    let output = daemon.exec(&["ls", "-l", "/proc/self/fd"]);
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert!(listed.contains("pipe:"), "{listed}");
+    assert!(!listed.contains("socket:"), "{listed}");
+}
+
+#[test]
 fn kernel_a_command_does_not_outlive_an_exec_that_is_killed() {
     let daemon = Daemon::start("outlive", "022");
     let mut exec = daemon

@@ -1,9 +1,9 @@
 //! Putting a process into a cgroup and a network namespace, without privileges.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     time::{Duration, Instant},
 };
 
@@ -121,6 +121,7 @@ impl Confinement {
     /// and end with the thread that starts it.
     /// The standard library has already given it an empty signal mask.
     pub(crate) fn apply(self, command: &mut Command) {
+        withhold_sockets();
         let enter = move || {
             join(self.procs.as_fd())?;
             move_into_link_name_space(self.netns.as_fd(), Some(LinkNameSpaceType::Network))?;
@@ -132,6 +133,26 @@ impl Confinement {
         };
         // SAFETY: system calls on descriptors and memory prepared before, no allocation, no lock.
         unsafe { command.pre_exec(enter) };
+    }
+}
+
+/// Keeps sockets that this process has inherited from going on to the command: a socket stays in the cgroup in which it
+/// was made, and no program would see what it sends. The standard ones are the caller's wish.
+fn withhold_sockets() {
+    let entries = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let numbers = entries
+        .filter(|entry| {
+            fs::read_link(entry.path())
+                .is_ok_and(|link| link.to_string_lossy().starts_with("socket:"))
+        })
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<RawFd>().ok());
+    for number in numbers.filter(|number| *number > libc::STDERR_FILENO) {
+        // SAFETY: sets a flag; at worst of another descriptor that has taken the number meanwhile, which then does not
+        // go on either.
+        unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
 }
 
