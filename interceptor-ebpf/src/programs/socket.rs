@@ -15,6 +15,8 @@ use super::{ALLOW, DENY, context::read, facts::Facts, flows, netns, owner, repor
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
 const MPTCP: u32 = 262;
+const TCP_SYN_SENT: u32 = 2;
+const TCP_CLOSE: u32 = 7;
 const EPROTONOSUPPORT: i32 = 93;
 
 const STREAM_OF_TCP: (u32, u32) = (SOCK_STREAM, TCP as u32);
@@ -55,9 +57,15 @@ fn sock_create(context: SockContext) -> i32 {
 }
 
 /// Takes back what the socket had published. The storage itself goes with the socket.
+///
+/// Not for a TCP connection that stands: it waits to be accepted with all that the client has sent, and the daemon takes
+/// the record then.
 #[cgroup_sock(sock_release)]
 fn sock_release(context: SockContext) -> i32 {
-    if let Some(facts) = Facts::of(context.sock.cast()) {
+    let sock = context.sock;
+    let stands = read!(sock, protocol) == u32::from(TCP)
+        && !matches!(read!(sock, state), TCP_SYN_SENT | TCP_CLOSE);
+    if !stands && let Some(facts) = Facts::of(sock.cast()) {
         flows::withdraw(facts);
     }
     ALLOW

@@ -103,6 +103,28 @@ async fn kernel_a_datagram_that_is_not_dns_is_refused_and_reported() {
     registry.detach("micky").await.unwrap();
 }
 
+/// On one thread: nothing is accepted while the test does not wait.
+#[tokio::test]
+async fn kernel_a_client_that_is_gone_before_it_is_accepted_is_served_all_the_same() {
+    let house = House::new("hasty");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("hasty"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let asked = address("192.0.2.1:443");
+    let errand = || Errand::Connect(asked);
+    let (_first, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), errand())).await;
+    seen.unwrap();
+    until(|| recorder.served.lock().unwrap().pop()).await;
+
+    let hasty = Visitor::start(Some(&cgroup), place.netns(), errand());
+    hasty.outcome().unwrap();
+    let pid = hasty.pid();
+    drop(hasty);
+    let origin = until(|| recorder.served.lock().unwrap().pop()).await;
+    assert_eq!((origin.process.tgid, origin.original.0), (pid, asked));
+    registry.detach("micky").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn kernel_a_process_outside_is_not_touched_and_gains_nothing() {
     let house = House::new("outside");
