@@ -75,6 +75,7 @@ fn read_script(bytes: &[u8]) -> Vec<Sent> {
                 .collect(),
             binary: kind == 1,
             guard_last: kind == 2,
+            window: (op & 0x80 != 0).then_some(8 + (op >> 3) % 8),
         },
     };
     chunks.iter().take(12).map(read).collect()

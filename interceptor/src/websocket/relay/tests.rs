@@ -52,6 +52,7 @@ fn stage_with(from_client: &[u8], from_server: &[u8], pipe: usize) -> Stage {
     let session = Session {
         release: Arc::new(release),
         stats: stats.clone(),
+        deflate: true,
         shutdown: going,
     };
     let relay = tokio::spawn(relay(
@@ -92,7 +93,7 @@ fn identify_with(token: &str) -> Vec<u8> {
 async fn receive(stream: &mut DuplexStream, sender: Sender) -> Option<Frame> {
     let mut bytes = Vec::new();
     loop {
-        if let Some(header) = Header::parse(&bytes, sender).unwrap() {
+        if let Some(header) = Header::parse(&bytes, sender, true).unwrap() {
             let mut payload = vec![0; usize::try_from(header.length).unwrap()];
             stream.read_exact(&mut payload).await.unwrap();
             mask::apply(header.mask, 0, &mut payload);
@@ -554,6 +555,7 @@ fn future_of_a_connection_is_small() {
     let session = Session {
         release: Arc::new(release().build()),
         stats: Arc::default(),
+        deflate: true,
         shutdown: watch::channel(false).1,
     };
     let streams = size_of_val(&client) + size_of_val(&upstream);
@@ -584,6 +586,7 @@ async fn other_peoples_client_and_server_understand_each_other_through_the_relay
     let session = Session {
         release: Arc::new(release),
         stats: Arc::default(),
+        deflate: true,
         shutdown: watch::channel(false).1,
     };
     let relay = tokio::spawn(relay(

@@ -54,7 +54,7 @@ fn stream_without_a_placeholder_goes_on_byte_for_byte() {
     stream.extend(b"late, and no frame at all");
     for size in (1..90).chain([4096, stream.len()]) {
         let stats = Arc::new(Connection::default());
-        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), stats.clone());
+        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, stats.clone());
         let (out, result) = run(&mut rewriter, &stream, size);
         result.unwrap();
         assert_eq!(out, stream, "{size}");
@@ -271,7 +271,7 @@ fn one_endless_frame_passes_at_flat_memory() {
         drain(&mut rewriter, &mut out, usize::MAX).unwrap();
         assert!(rewriter.buffered() < 600 * 1024, "{}", rewriter.buffered());
         let mut rest = out.as_slice();
-        while let Some(header) = Header::parse(rest, Sender::Client).unwrap() {
+        while let Some(header) = Header::parse(rest, Sender::Client, true).unwrap() {
             let payload = &rest[header.size..header.total()];
             payload_seen += payload.len();
             fragments_seen += 1;
@@ -335,7 +335,13 @@ fn violation_stops_the_stream_behind_what_was_good() {
             [open.as_slice(), &text("x")].concat(),
             Violation::NestedMessage,
         ),
-        (vec![0xc1, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (vec![0xa1, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (vec![0x91, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (vec![0xc9, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (
+            [open.as_slice(), &[0xc0, 0x80, 0, 0, 0, 0]].concat(),
+            Violation::ReservedBit,
+        ),
         (vec![0x81, 0x01, b'x'], Violation::Unmasked),
         (vec![0x89, 0xfe, 0, 126], Violation::LongControl),
     ] {
@@ -397,7 +403,7 @@ fn rest_does_not_stream_what_its_guard_may_decide_yet() {
 #[test]
 fn without_rules_everything_passes_in_pieces() {
     let stats = Arc::new(Connection::default());
-    let mut rewriter = Rewriter::new(BytesMut::new(), None, stats.clone());
+    let mut rewriter = Rewriter::new(BytesMut::new(), None, true, stats.clone());
     let stream = [
         text(&identify(PLACEHOLDER)),
         fragments(b"abcdef", &[3]).concat(),
@@ -413,11 +419,21 @@ fn without_rules_everything_passes_in_pieces() {
     assert_eq!(stats.messages(Direction::ClientToServer), 2);
 }
 
+/// Text that does not compress to much less than 5/8 of its size.
+fn noise(length: usize) -> String {
+    (0..length as u64)
+        .map(|n| {
+            char::from(b'A' + (n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) % 32) as u8)
+        })
+        .collect()
+}
+
 fn sent() -> impl Strategy<Value = Sent> {
     let filler = prop_oneof![
         8 => "[a-z\"\\\\{}:,]{0,30}",
         1 => (0_usize..3, 0_usize..40_000).prop_map(|(kind, size)| ["x", PLACEHOLDER, "openshell:"][kind].repeat(size / 8)),
         1 => Just("y".repeat(70_000)),
+        1 => (60_000_usize..160_000).prop_map(noise),
     ];
     let tokens = select(vec![PLACEHOLDER, "openshell:resolve:env", "plain", ""]);
     let message = (
@@ -427,15 +443,17 @@ fn sent() -> impl Strategy<Value = Sent> {
         vec(0_usize..100, 0..6),
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.2),
+        prop::option::of(8_u8..16),
     );
     prop_oneof![
-        6 => message.prop_map(|(op, token, filler, cuts, binary, guard_last)| Sent::Message {
+        6 => message.prop_map(|(op, token, filler, cuts, binary, guard_last, window)| Sent::Message {
             op,
             token: token.to_owned(),
             filler,
             cuts,
             binary,
             guard_last,
+            window,
         }),
         1 => vec(any::<u8>(), 0..20).prop_map(Sent::Ping),
     ]
