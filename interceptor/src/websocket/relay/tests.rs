@@ -13,7 +13,8 @@ use crate::{
     stats::connection::Connection,
     websocket::{
         Violation,
-        frame::{Header, Opcode, Sender, put_header},
+        frame::{Header, Opcode, RSV1, Sender, put_header},
+        inflate::{Fault, peers::Compressor},
     },
 };
 
@@ -477,6 +478,41 @@ async fn servers_violation_becomes_1002_and_the_clients_answer_passes() {
         error,
         WebSocketError::ServerProtocol(Violation::ReservedBit)
     ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_message_that_cannot_be_searched_is_closed_with_its_code() {
+    let bomb = Compressor::new(15).message(&vec![b'x'; 3_000_000]);
+    for (payload, code, reason, fault) in [
+        (
+            &[0x06][..],
+            1007,
+            "compressed_message_malformed",
+            Fault::Corrupt,
+        ),
+        (&bomb, 1009, "compressed_message_too_large", Fault::Bomb),
+    ] {
+        let mut stage = stage_with(b"", b"", 64 * 1024);
+        let mut message = client_frame(true, Opcode::Text, payload);
+        message[0] |= RSV1;
+        stage.client_sends(&message).await;
+        assert_eq!(stage.server_sees().await, close_of(1001, ""));
+        assert_eq!(stage.client_sees().await, close_of(code, reason));
+        let error = stage.end().await.unwrap_err();
+        assert!(matches!(error, WebSocketError::Opaque(cause) if cause == fault));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_message_of_the_server_passes_as_it_is() {
+    let mut stage = stage();
+    // Not even deflate.
+    let mut message = server_frame(true, Opcode::Text, b"anything");
+    message[0] |= RSV1;
+    stage.server_sends(&message).await;
+    let mut seen = vec![0; message.len()];
+    stage.client.read_exact(&mut seen).await.unwrap();
+    assert_eq!(seen, message);
 }
 
 #[tokio::test(start_paused = true)]
