@@ -206,7 +206,7 @@ impl Inflater {
     }
 }
 
-/// Looks through the beginning of a message, or all of it if `complete`. At least the first `least` bytes of text, if
+/// Looks through a message, all of it if it is `complete`, else as far as `least` bytes of text reach. At least these, if
 /// there are so many, are left in `text`; never more than a chunk beyond them.
 ///
 /// # Errors
@@ -245,7 +245,7 @@ pub(super) fn survey(
         long |= behind && into.len() > before;
         let from = before.saturating_sub(OVERLAP);
         concerns = concerns || document::concerns(into.get(from..).unwrap_or_default());
-        if done {
+        if done || !complete && text.len() >= least {
             let whole = complete && !long;
             return Ok(Survey { concerns, whole });
         }

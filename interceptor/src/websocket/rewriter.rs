@@ -181,7 +181,8 @@ impl Rewriter {
             self.gather_held();
             // The guard of a field may come yet.
             self.must_hold = if self.is_compressed() {
-                inflate::survey(&self.scratch, false, HOLD, &mut self.inflated)?.concerns
+                let found = inflate::survey(&self.scratch, false, HOLD, &mut self.inflated)?;
+                found.concerns && self.inflated.len() < HOLD
             } else {
                 document::concerns(&self.scratch)
             };

@@ -19,12 +19,12 @@ use crate::{
     websocket::{
         filter::{Filter as _, Stop},
         frame::{self, Header, Sender},
-        inflate::peers::{Compressor, Decompressor},
+        inflate::peers::Decompressor,
         mask,
     },
 };
 
-pub(crate) use crate::websocket::frame::Opcode;
+pub(crate) use crate::websocket::{frame::Opcode, inflate::peers::Compressor};
 
 pub(crate) const PLACEHOLDER: &str = "openshell:resolve:env:T";
 pub(crate) const SECRET: &str = "MTIz.real\"token";
@@ -228,6 +228,15 @@ pub(crate) fn client_frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8>
     frame::put_header(&mut out, fin, opcode, Some(mask), payload.len());
     mask::copy(mask, 0, payload, &mut out);
     out
+}
+
+/// A compressed text message in one frame.
+pub(crate) fn compressed(payload: &[u8]) -> Vec<u8> {
+    let mut frame = client_frame(true, Opcode::Text, payload);
+    if let Some(first) = frame.first_mut() {
+        *first |= frame::RSV1;
+    }
+    frame
 }
 
 /// `payload` as a message in fragments that end at `cuts`.

@@ -3,9 +3,9 @@
 use zlib_rs::DeflateFlush;
 
 use super::*;
-use crate::websocket::inflate::{
-    Fault,
-    peers::{Compressor, Decompressor},
+use crate::websocket::{
+    inflate::{Fault, peers::Decompressor},
+    script::{Compressor, compressed},
 };
 
 fn compress(text: &str) -> Vec<u8> {
@@ -17,10 +17,6 @@ fn compressed_fragments(payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
     let mut frames = fragments(payload, cuts);
     frames[0][0] |= frame::RSV1;
     frames
-}
-
-fn compressed(payload: &[u8]) -> Vec<u8> {
-    compressed_fragments(payload, &[]).concat()
 }
 
 /// An IDENTIFY with `pad` in front of its token.
@@ -222,6 +218,36 @@ fn sender_that_rests_between_compressed_fragments_is_streamed() {
     assert!(sizes[0] > 0, "{sizes:?}");
     let payload = parts.concat().replace(PLACEHOLDER, ESCAPED);
     assert_eq!(receive(&out).messages[0].payload, payload.as_bytes());
+}
+
+#[test]
+fn guard_may_come_after_the_field_as_far_as_the_hold_of_text_reaches() {
+    let padded = |before: usize, after: usize| {
+        let (before, after) = ("x".repeat(before), "x".repeat(after));
+        let token = format!(r#""d":{{"token":"{PLACEHOLDER}"}}"#);
+        format!(r#"{{"a":"{before}",{token},"b":"{after}","op":2}}"#)
+    };
+    for (before, after, good) in [
+        (10, 10, true),
+        (10, HOLD - 1000, true),
+        (HOLD - 1000, 100, true),
+        (10, 2 * HOLD, false),
+        (2 * HOLD, 10, false),
+    ] {
+        let plain = padded(before, after);
+        let stream = compressed(&compress(&plain));
+        for size in [10, usize::MAX] {
+            let (out, result) = run(&mut rewriter(), &stream, size);
+            if good {
+                result.unwrap();
+                let token = plain.replace(PLACEHOLDER, ESCAPED);
+                assert!(receive(&out).messages[0].payload == token.as_bytes());
+            } else {
+                assert_eq!(result, Err(Stop::Refused(Refusal::GuardUnseen)));
+                assert!(receive(&out).messages.is_empty());
+            }
+        }
+    }
 }
 
 #[test]
