@@ -46,11 +46,11 @@
 //! permessage-deflate (RFC 7692) stays as the two sides negotiate it; other extensions are taken out of the offer.
 //! Where messages may be rewritten, the client sees `client_no_context_takeover` in the answer even if the server did not
 //! say it: that binds it (§7.1.1.2), each of its messages stands alone, and so nothing has to be deflated here. A
-//! compressed message without a placeholder goes on byte for byte, whatever went before it; a rewritten one goes
-//! uncompressed, which leaves the server's window as it was and says nothing of a secret's length. A client that goes on
-//! using its window all the same would corrupt what the server reads behind a rewritten message; its first message that
-//! does so does not inflate by itself, and ends the connection. The server's window is the server's business: its messages
-//! pass as they are.
+//! compressed message without a placeholder goes on byte for byte, whatever went before it; a rewritten one, or one too
+//! long to hold, goes uncompressed, which leaves the server's window as it was. A client that goes on using its window all
+//! the same would corrupt what the server reads behind a rewritten message; its first message that does so does not
+//! inflate by itself, and ends the connection. The server's window is the server's business: its messages pass as they
+//! are.
 //!
 //! The parameter comes unasked. The clients ws, undici, websockets, aiohttp, tornado and faye take it, gorilla asks for it;
 //! a client that fails the connection over it has to offer no compression.

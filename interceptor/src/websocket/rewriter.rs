@@ -17,20 +17,27 @@
 //! What may be the beginning of a placeholder is carried from fragment to fragment by the matcher, never beyond the
 //! message. Which placeholders are replaced is for `rewrite::document` to say.
 
+mod outbox;
+mod stream;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf as _, BytesMut};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use self::{
+    outbox::Outbox,
+    stream::{Deflated, Stream},
+};
 use super::{
     close,
     filter::{Filter, Stop},
     frame::{self, Header, Opcode, Sender, Sequence},
-    inflate::{self, Inflater, Survey},
+    inflate::{self, Survey},
     mask,
 };
 use crate::{
-    rewrite::document::{self, Document, Rules},
+    rewrite::document::{self, Rules},
     stats::connection::{Connection, Direction},
 };
 
@@ -83,27 +90,6 @@ enum Message {
     Streamed(Box<Stream>),
 }
 
-struct Stream {
-    document: Document,
-    /// `None`: its text comes as it is.
-    deflated: Option<Deflated>,
-    /// Rewritten text that is no frame yet.
-    staged: Zeroizing<Vec<u8>>,
-    /// Its first fragment has gone.
-    started: bool,
-}
-
-/// The compressed side of a streamed message.
-struct Deflated {
-    inflater: Inflater,
-    /// Payload that has come.
-    backlog: Vec<u8>,
-    /// Bytes of it that the inflater took.
-    taken: usize,
-    /// The backlog holds the message's end.
-    ends: bool,
-}
-
 /// What a whole message holds.
 enum Found {
     Nothing,
@@ -121,13 +107,6 @@ struct Frame {
     offset: usize,
     /// Payload to come.
     left: u64,
-}
-
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    written: usize,
-    secret: bool,
 }
 
 impl Rewriter {
@@ -197,10 +176,7 @@ impl Rewriter {
     #[cfg(test)]
     fn buffered(&self) -> usize {
         let staged = match &self.message {
-            Message::Streamed(stream) => {
-                let backlog = stream.deflated.as_ref();
-                stream.staged.capacity() + backlog.map_or(0, |deflated| deflated.backlog.capacity())
-            }
+            Message::Streamed(stream) => stream.buffered(),
             Message::None | Message::Held | Message::Passed => 0,
         };
         let kept = self.held.capacity() + self.scratch.capacity() + self.inflated.capacity();
@@ -647,54 +623,6 @@ impl Filter for Rewriter {
     }
 }
 
-impl Stream {
-    fn begin(rules: &Arc<Rules>, ahead: &[u8], stats: &Arc<Connection>) -> Box<Self> {
-        Box::new(Self {
-            document: Document::begin(rules, ahead, false, stats),
-            deflated: None,
-            staged: Zeroizing::new(Vec::with_capacity(HOLD + FRAGMENT_MIN)),
-            started: false,
-        })
-    }
-
-    /// There is text to be had without more input.
-    fn is_behind(&self) -> bool {
-        self.deflated.as_ref().is_some_and(Deflated::is_behind)
-    }
-}
-
-impl Deflated {
-    fn new(backlog: Vec<u8>, ends: bool) -> Self {
-        Self {
-            inflater: Inflater::new(),
-            backlog,
-            taken: 0,
-            ends,
-        }
-    }
-
-    fn is_behind(&self) -> bool {
-        self.taken < self.backlog.len() || self.inflater.is_full() || self.ends
-    }
-
-    /// Swaps the backlog, all of it taken, for `payload`.
-    fn refill(&mut self, payload: &mut Vec<u8>, ends: bool) {
-        std::mem::swap(&mut self.backlog, payload);
-        self.taken = 0;
-        self.ends = ends;
-    }
-
-    /// Appends the next piece of text to `out`. Returns whether that was the message's last.
-    fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, Stop> {
-        let rest = self.backlog.get(self.taken..).unwrap_or_default();
-        if rest.is_empty() && self.ends {
-            return Ok(self.inflater.finish(out)?);
-        }
-        self.taken += self.inflater.push(rest, out)?;
-        Ok(false)
-    }
-}
-
 impl Frame {
     /// So much of `available` belongs to the frame.
     fn clamp(&self, available: usize) -> usize {
@@ -706,37 +634,6 @@ impl Frame {
     fn take(&mut self, taken: usize) {
         self.offset = (self.offset + taken) % 4;
         self.left -= taken as u64;
-    }
-}
-
-impl Outbox {
-    /// Appends a frame with a fresh mask.
-    fn put(&mut self, fin: bool, opcode: Opcode, text: &[u8], secret: bool) -> Result<(), Stop> {
-        let mask = mask::fresh()?;
-        self.bytes.reserve(frame::HEADER_MAX + text.len());
-        frame::put_header(&mut self.bytes, fin, opcode, Some(mask), text.len());
-        mask::copy(mask, 0, text, &mut self.bytes);
-        self.secret |= secret;
-        Ok(())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn left(&self) -> &[u8] {
-        self.bytes.get(self.written..).unwrap_or_default()
-    }
-
-    fn took(&mut self, bytes: usize) {
-        self.written += bytes;
-        if self.written >= self.bytes.len() {
-            if self.secret {
-                // Masked, but with the mask beside it.
-                self.bytes.zeroize();
-            }
-            *self = Self::default();
-        }
     }
 }
 
