@@ -28,7 +28,7 @@ pub const DENIED_PROTOCOL: u32 = 2;
 pub const DENIED_MPTCP: u32 = 3;
 /// A datagram that is not DNS.
 pub const DENIED_DATAGRAM: u32 = 4;
-/// SO_BINDTODEVICE, SO_BINDTOIFINDEX or a multicast join; `address.port` is the option, `protocol` its level.
+/// SO_BINDTODEVICE, SO_BINDTOIFINDEX, a multicast join or a source route; `address.port` is the option, `protocol` its level.
 pub const DENIED_SOCKOPT: u32 = 5;
 /// connect() or send by a socket that has no owner: made before attach, or a subflow.
 pub const DENIED_UNOWNED: u32 = 6;

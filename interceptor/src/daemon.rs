@@ -1,6 +1,7 @@
 //! Wires the rooms: start, reload, drain.
 
 mod backend;
+mod limits;
 mod matched;
 mod reload;
 
@@ -50,7 +51,7 @@ pub(crate) struct Settings {
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("the configuration is faulty")]
+    #[error("the daemon does not start")]
     Configuration(#[source] Faults),
     #[error("{} cannot be made", path.display())]
     Directory { path: PathBuf, source: io::Error },
@@ -64,7 +65,7 @@ pub(crate) enum RunError {
     Control(#[source] BindError),
     #[error("sandboxes cannot be protected")]
     Sandboxes(#[source] StartError),
-    #[error("the operating system refused a thread, a runtime or a signal handler")]
+    #[error("the operating system refused a thread, a runtime, a signal handler or a limit")]
     System(#[source] io::Error),
 }
 
@@ -73,6 +74,8 @@ pub(crate) enum RunError {
 /// # Errors
 /// Whatever keeps it from protecting sandboxes in full; nothing is then left half-done.
 pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
+    // Before anything secret is read.
+    limits::set().map_err(RunError::System)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -86,7 +89,6 @@ pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
 async fn serve(settings: Settings) -> Result<(), RunError> {
     let snapshot = config::load(&settings.config).map_err(RunError::Configuration)?;
     snapshot.log_reports();
-    make_directory(&settings.run_dir)?;
     // First of all: a second daemon must not touch what the first one holds.
     let socket = ControlListener::bind(&settings.run_dir).map_err(RunError::Control)?;
     let mut hangup = signals(SignalKind::hangup())?;
@@ -140,17 +142,10 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
 }
 
 async fn reload(interceptor: &Interceptor) {
-    match interceptor.reload().await {
-        Ok(reloaded) => {
-            for change in &reloaded.changed {
-                tracing::info!(change, "reloaded");
-            }
-        }
-        Err(refusal) => {
-            tracing::error!("{}", refusal.error);
-            for fault in &refusal.detail {
-                tracing::error!("{fault}");
-            }
+    if let Err(refusal) = interceptor.reload().await {
+        tracing::error!("{}", refusal.error);
+        for fault in &refusal.detail {
+            tracing::error!("{fault}");
         }
     }
 }

@@ -22,6 +22,7 @@ mod netns;
 mod process;
 mod programs;
 mod selftest;
+mod text_log;
 
 #[cfg(test)]
 pub(crate) use bpffs::PinsError;

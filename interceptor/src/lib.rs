@@ -1,8 +1,6 @@
 //! interceptor puts real credentials into a sandbox's traffic on its way out, for every client.
 //!
-//! One room, one job. Rooms import downwards in this order, never up: `cli`, `daemon`, `control`, `sandbox`, `kernel`,
-//! `flow`, `config`, `tls`, `dns`, `http`, `websocket`, `rewrite`, `policy`, `secrets`, `stats`, and at the bottom
-//! `yaml`, `file`, `address` and `error`.
+//! One room, one job. Rooms import downwards in the order of the list in ARCHITECTURE.md, never up.
 
 #![deny(unsafe_code)]
 

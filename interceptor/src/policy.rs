@@ -91,6 +91,11 @@ impl Policy {
             .any(|port| !matches!(self.decide(host, port), Verdict::Deny(_)))
     }
 
+    /// Some endpoint is at `port`, whatever becomes of it there.
+    pub(crate) fn names_port(&self, port: u16) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.port == port)
+    }
+
     /// The endpoint if `host` is raw TCP at `port`: nothing may be sniffed there, because the server may speak first.
     pub(crate) fn tcp(&self, host: &Host, port: u16) -> Option<Arc<Endpoint>> {
         match self.decide(host, port) {

@@ -10,6 +10,8 @@
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
 
+use zeroize::Zeroizing;
+
 pub(crate) mod document;
 pub(crate) mod encode;
 pub(crate) mod grammar;
@@ -25,6 +27,26 @@ pub(crate) enum Unresolvable {
     BoundElsewhere,
     #[error("the placeholder names no secret that may stand at this place")]
     Unavailable,
+    #[error("the placeholder stands beside other text, where no secret can be put in")]
+    Misplaced,
+    #[error("there are more than {RELEASES_MAX} placeholders")]
+    TooMany,
+}
+
+/// Secrets that one document, or one request's head, may take; two are in use by known protocols. Bounds what a small
+/// text can grow to.
+pub(crate) const RELEASES_MAX: usize = 16;
+
+/// Makes room for `more` bytes, and leaves no copy of what is there behind on the heap.
+pub(crate) fn make_room(out: &mut Zeroizing<Vec<u8>>, more: usize) {
+    let needed = out.len() + more;
+    if needed <= out.capacity() {
+        return;
+    }
+    let mut larger = Zeroizing::new(Vec::with_capacity(needed.max(out.capacity() * 2)));
+    larger.extend_from_slice(out);
+    // The old one is wiped as it goes.
+    *out = larger;
 }
 
 impl Unresolvable {
@@ -32,7 +54,8 @@ impl Unresolvable {
     pub(crate) fn code(self) -> &'static str {
         match self {
             Self::BoundElsewhere => "credential_endpoint_mismatch",
-            Self::Unavailable => "credential_unavailable",
+            Self::Unavailable | Self::Misplaced => "credential_unavailable",
+            Self::TooMany => "credential_count",
         }
     }
 }

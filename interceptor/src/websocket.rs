@@ -91,6 +91,8 @@ pub(crate) struct Session {
     pub(crate) stats: Arc<Connection>,
     /// permessage-deflate was negotiated; if something may be rewritten, with `client_no_context_takeover`.
     pub(crate) deflate: bool,
+    /// The policy lets the client send no messages: its first one ends the connection with Close 1008.
+    pub(crate) listen_only: bool,
     /// Becomes true when the daemon stops: both sides get Close 1001. A dropped sender means never.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -128,6 +130,8 @@ pub(crate) enum WebSocketError {
     Refused(#[source] Refusal),
     #[error("a compressed message from the client cannot be searched for placeholders")]
     Opaque(#[source] Fault),
+    #[error("the policy lets the client send no messages")]
+    Forbidden,
     #[error("the system has no random bytes for a frame's mask")]
     Random,
 }

@@ -8,6 +8,7 @@
 
 mod build_ebpf;
 mod clients;
+mod deadline;
 mod demo;
 mod step;
 mod system;

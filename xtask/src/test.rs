@@ -4,12 +4,13 @@ use std::{
     env, fs,
     io::{BufRead as _, BufReader},
     process::{Command, ExitCode, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{clients, step, system};
+use crate::{clients, deadline::Deadline, step, system};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -44,6 +45,9 @@ struct Tally {
     remarks: Vec<String>,
 }
 
+/// Longest time that a run of tests may take, so that one which hangs costs no more.
+const LONGEST: Duration = Duration::from_secs(300);
+
 /// A freshly built BPF object, relative to the workspace.
 const FRESH_OBJECT: &str = "target/bpf/interceptor.bpf.o";
 
@@ -64,22 +68,21 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         lint(&mut tally);
     }
     if wanted(Part::Unit) {
-        tally.tests(
-            "unit tests",
-            cargo().args(["test", "--workspace", "--lib", "--bins", "--no-fail-fast"]),
-        );
+        let mut targets = vec!["--lib".to_owned(), "--bins".to_owned()];
+        for name in program_tests()? {
+            targets.extend(["--test".to_owned(), name]);
+        }
+        let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+        tally.tests("unit tests", &targets, &[]);
     }
     if on_kernel {
         step::build(cargo())?;
     }
     if wanted(Part::E2e) {
-        let mut command = cargo();
-        command.args(["test", "--workspace", "--test", "e2e", "--"]);
-        // Failures say what happened; where in the test's own code is of little use.
-        command.env("RUST_LIB_BACKTRACE", "0");
         // One at a time: they measure, capture packets and count.
-        command.arg("--test-threads=1").args(&arguments.name);
-        tally.tests("end-to-end tests", &mut command);
+        let mut options = vec!["--test-threads=1"];
+        options.extend(arguments.name.as_deref());
+        tally.tests("end-to-end tests", &["--test", "e2e"], &options);
     }
     if wanted(Part::Demo) {
         tally.check("demo", &mut Command::new(step::built("demo")));
@@ -95,6 +98,20 @@ fn cargo() -> Command {
         cargo.env("INTERCEPTOR_BPF_OBJECT", object);
     }
     cargo
+}
+
+/// The tests beside the library, by name. Asking cargo for all of them would run the end-to-end tests too.
+fn program_tests() -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(step::root().join("interceptor/tests"))? {
+        let path = entry?.path();
+        if let (Some(name), Some("rs")) =
+            (path.file_stem(), path.extension().and_then(|e| e.to_str()))
+        {
+            names.push(name.to_string_lossy().into_owned());
+        }
+    }
+    Ok(names)
 }
 
 fn bpf(tally: &mut Tally) -> Result<()> {
@@ -124,6 +141,22 @@ fn lint(tally: &mut Tally) {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]),
+    );
+    // The programs have a target of their own, but lints read them on this one.
+    tally.check(
+        "clippy of the BPF programs",
+        cargo().args([
+            "clippy",
+            "--package",
+            "interceptor-ebpf",
+            "--features",
+            "log",
+            "--profile",
+            "bpf",
             "--",
             "-D",
             "warnings",
@@ -159,36 +192,45 @@ impl Tally {
         }
     }
 
-    /// Runs a `cargo test`, shows its output and counts its results.
-    fn tests(&mut self, what: &str, command: &mut Command) {
-        if let Err(error) = self.count(what, command) {
+    /// Builds and runs tests of the workspace, shows their output and counts their results.
+    fn tests(&mut self, what: &str, targets: &[&str], options: &[&str]) {
+        let test = || {
+            let mut cargo = cargo();
+            cargo
+                .args(["test", "--workspace", "--no-fail-fast"])
+                .args(targets);
+            cargo
+        };
+        let outcome = step::run(&format!("building {what}"), test().arg("--no-run"))
+            .and_then(|()| self.count(what, test().arg("--").args(options)));
+        if let Err(error) = outcome {
             self.fail(format!("{error:#}"));
         }
     }
 
     fn count(&mut self, what: &str, command: &mut Command) -> Result<()> {
         step::announce(what);
+        // Failures say what happened; where in the test's own code is of little use.
+        command.env("RUST_LIB_BACKTRACE", "0");
         let mut child = command.stdout(Stdio::piped()).spawn()?;
         let output = child.stdout.take().context("no output")?;
-        let mut counted = false;
+        let deadline = Deadline::set(child.id(), LONGEST);
+        let failed = self.failed;
         for line in BufReader::new(output).lines() {
             let line = line?;
-            if let Some(summary) = Summary::read(&line) {
-                counted |= summary.failed > 0;
-                self.passed += summary.passed;
-                self.failed += summary.failed;
-                self.skipped += summary.ignored;
-            }
-            if let Some(name) = line
-                .strip_prefix("test ")
-                .and_then(|l| l.strip_suffix(" ... FAILED"))
-            {
-                self.remarks.push(format!("failed: {name}"));
-            }
             println!("{line}");
+            match Outcome::read(&line) {
+                Some(Outcome::Passed) => self.passed += 1,
+                Some(Outcome::Ignored) => self.skipped += 1,
+                Some(Outcome::Failed(name)) => self.fail(name.to_owned()),
+                None => {}
+            }
         }
         let status = child.wait()?;
-        if !status.success() && !counted {
+        if deadline.has_passed() {
+            bail!("{what}: killed after {} s", LONGEST.as_secs());
+        }
+        if !status.success() && self.failed == failed {
             bail!("{what}: {status}");
         }
         Ok(())
@@ -225,27 +267,23 @@ impl Tally {
     }
 }
 
-/// What libtest says at its end: `test result: ok. 5 passed; 0 failed; 1 ignored; …`.
+/// What libtest says of one test: `test name ... ok`.
 #[derive(Debug, PartialEq, Eq)]
-struct Summary {
-    passed: u64,
-    failed: u64,
-    ignored: u64,
+enum Outcome<'l> {
+    Passed,
+    Ignored,
+    Failed(&'l str),
 }
 
-impl Summary {
-    fn read(line: &str) -> Option<Self> {
-        let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
-        let count = |name: &str| {
-            counts
-                .split("; ")
-                .find_map(|part| part.strip_suffix(name)?.trim().parse().ok())
-        };
-        Some(Self {
-            passed: count("passed")?,
-            failed: count("failed")?,
-            ignored: count("ignored")?,
-        })
+impl<'l> Outcome<'l> {
+    fn read(line: &'l str) -> Option<Self> {
+        let (name, outcome) = line.strip_prefix("test ")?.split_once(" ... ")?;
+        match outcome.split(',').next()? {
+            "ok" => Some(Self::Passed),
+            "ignored" => Some(Self::Ignored),
+            "FAILED" => Some(Self::Failed(name)),
+            _ => None,
+        }
     }
 }
 
@@ -254,16 +292,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_summary_of_libtest_is_counted() {
-        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 2 filtered out; finished in 0.1s";
-        assert_eq!(
-            Summary::read(line),
-            Some(Summary {
-                passed: 12,
-                failed: 3,
-                ignored: 1
-            })
-        );
-        assert_eq!(Summary::read("test one ... ok"), None);
+    fn outcomes_of_libtest_are_counted_and_other_lines_are_not() {
+        for (line, outcome) in [
+            ("test a::b ... ok", Some(Outcome::Passed)),
+            ("test a::b ... FAILED", Some(Outcome::Failed("a::b"))),
+            ("test a::b ... ignored, needs arm64", Some(Outcome::Ignored)),
+            ("test a::b has been running for over 60 seconds", None),
+            ("test result: FAILED. 12 passed; 3 failed; 1 ignored", None),
+        ] {
+            assert_eq!(Outcome::read(line), outcome, "{line}");
+        }
     }
 }

@@ -15,13 +15,16 @@ const SO_BINDTODEVICE: i32 = 25;
 const SO_BINDTOIFINDEX: i32 = 62;
 
 const IPPROTO_IP: i32 = 0;
+const IP_OPTIONS: i32 = 4;
 const IP_ADD_MEMBERSHIP: i32 = 35;
 const IP_ADD_SOURCE_MEMBERSHIP: i32 = 39;
 const IP_MSFILTER: i32 = 41;
 
 const IPPROTO_IPV6: i32 = 41;
+const IPV6_2292PKTOPTIONS: i32 = 6;
 const IPV6_ADD_MEMBERSHIP: i32 = 20;
 const IPV6_JOIN_ANYCAST: i32 = 27;
+const IPV6_RTHDR: i32 = 57;
 
 // The same at both levels.
 const MCAST_JOIN_GROUP: i32 = 42;
@@ -56,7 +59,8 @@ fn setsockopt(context: SockoptContext) -> i32 {
     DENY
 }
 
-/// Binding to a device overrules routing. Joining a group makes the kernel itself send IGMP or MLD, with an address of
+/// Binding to a device overrules routing. A source route, which IPv6 grants to everybody, sends what a listener or an
+/// accepted connection answers to an address of the sandbox's choice. Joining a group makes the kernel itself send IGMP or MLD, with an address of
 /// the sandbox's choice and past every hook.
 #[inline(always)]
 const fn leads_out(level: i32, option: i32) -> bool {
@@ -64,7 +68,8 @@ const fn leads_out(level: i32, option: i32) -> bool {
         SOL_SOCKET => matches!(option, SO_BINDTODEVICE | SO_BINDTOIFINDEX),
         IPPROTO_IP => matches!(
             option,
-            IP_ADD_MEMBERSHIP
+            IP_OPTIONS
+                | IP_ADD_MEMBERSHIP
                 | IP_ADD_SOURCE_MEMBERSHIP
                 | IP_MSFILTER
                 | MCAST_JOIN_GROUP
@@ -73,8 +78,10 @@ const fn leads_out(level: i32, option: i32) -> bool {
         ),
         IPPROTO_IPV6 => matches!(
             option,
-            IPV6_ADD_MEMBERSHIP
+            IPV6_2292PKTOPTIONS
+                | IPV6_ADD_MEMBERSHIP
                 | IPV6_JOIN_ANYCAST
+                | IPV6_RTHDR
                 | MCAST_JOIN_GROUP
                 | MCAST_JOIN_SOURCE_GROUP
                 | MCAST_MSFILTER

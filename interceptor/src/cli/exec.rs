@@ -6,7 +6,8 @@ mod supervise;
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
+    io,
     path::Path,
     process::{ExitCode, ExitStatus},
 };
@@ -83,21 +84,32 @@ pub(super) fn run(args: ExecArgs, run_dir: &Path) -> anyhow::Result<ExitCode> {
         complain(&format!("warning: {warning}"));
     }
     place.confine(&mut command, credentials)?;
-    let status = runtime.block_on(async {
-        let child = command
-            .spawn()
-            .with_context(|| format!("cannot run {}", program.display()))?;
+    let ended = runtime.block_on(async {
+        let child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return Ok(not_run(program, &error)),
+        };
         place.is_inhabited();
         supervise(child, signals)
             .await
+            .map(exit_code)
             .context("cannot wait for the command")
     });
     drop(place);
-    Ok(exit_code(status?))
+    ended
 }
 
 fn default_user() -> String {
     env::var("SUDO_UID").unwrap_or_else(|_| "nobody".to_owned())
+}
+
+/// As shells have it: 127 for a command that is not there, 126 for one that cannot be run.
+fn not_run(program: &OsStr, error: &io::Error) -> ExitCode {
+    complain(&format!("error: cannot run {}: {error}", program.display()));
+    ExitCode::from(match error.kind() {
+        io::ErrorKind::NotFound => 127,
+        _ => 126,
+    })
 }
 
 /// The command's own, or as shells have it 128 and the signal's number.

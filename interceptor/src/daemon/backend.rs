@@ -94,6 +94,9 @@ impl Interceptor {
         configuration.snapshot.log_reports();
         self.engine.reconfigure(configuration);
         self.registry.enroll_again().await;
+        for change in &view.changed {
+            tracing::info!(change, "reloaded");
+        }
         drop(turn);
         Ok(view)
     }

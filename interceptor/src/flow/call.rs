@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpStream,
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, sleep, timeout},
 };
 
@@ -20,7 +20,7 @@ use super::{
     dial::{self, DialError},
     engine::{Configuration, Engine, GOODBYE},
     names::Names,
-    sandbox::Sandbox,
+    sandbox::{CONNECTIONS, Sandbox},
     socket,
 };
 use crate::{
@@ -33,6 +33,8 @@ use crate::{
 
 /// Time for a client's first byte.
 const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// The same where no rule names the port: whatever comes, it is a denial.
+const FIRST_BYTE_OF_DENIED: Duration = Duration::from_secs(1);
 /// First byte of a TLS record that carries a handshake (RFC 8446 §5.1).
 const HANDSHAKE: u8 = 22;
 /// Port of DNS; the kernel steers it here whatever address it was meant for.
@@ -46,6 +48,7 @@ pub(super) struct Call {
     origin: Origin,
     live: Live,
     stop: watch::Receiver<bool>,
+    seat: Option<OwnedSemaphorePermit>,
 }
 
 impl Call {
@@ -58,6 +61,7 @@ impl Call {
             connected_at: origin.connected_at,
         });
         let stop = sandbox.stopped();
+        let seat = sandbox.seat();
         let configuration = engine.configuration();
         Self {
             engine,
@@ -66,6 +70,7 @@ impl Call {
             origin,
             live,
             stop,
+            seat,
         }
     }
 
@@ -96,23 +101,36 @@ impl Call {
         if let Err(error) = socket::tune(&client) {
             tracing::debug!(%error, "socket options could not be set");
         }
-        if self.origin.original.port() == DNS {
+        if self.seat.is_none() {
+            self.refuse(&Denial::Crowded(CONNECTIONS));
+            return None;
+        }
+        let port = self.origin.original.port();
+        if port == DNS {
             self.dns(client).await;
             return None;
         }
         if let Some((target, endpoint)) = self.raw_endpoint() {
             return self.raw(client, target, &endpoint).await;
         }
+        let names_port = self.names_port(port);
+        let patience = if names_port {
+            FIRST_BYTE
+        } else {
+            FIRST_BYTE_OF_DENIED
+        };
         let mut first = [0];
-        match timeout(FIRST_BYTE, client.peek(&mut first)).await {
-            Err(_elapsed) => self.refuse(&Denial::Silent),
+        match timeout(patience, client.peek(&mut first)).await {
+            Err(_elapsed) if names_port => self.refuse(&Denial::Silent),
+            Err(_elapsed) => self.refuse(&Denial::Port(port)),
             Ok(Ok(0)) => self.end("the client closed before it sent anything"),
             Ok(Err(error)) => self.end(&chain(&error)),
             Ok(Ok(_)) if first == [HANDSHAKE] => return self.secured(client).await,
             Ok(Ok(_)) if first.iter().all(u8::is_ascii_uppercase) => {
                 return self.plain(client).await;
             }
-            Ok(Ok(_)) => self.refuse(&Denial::Unreadable),
+            Ok(Ok(_)) if names_port => self.refuse(&Denial::Unreadable),
+            Ok(Ok(_)) => self.refuse(&Denial::Port(port)),
         }
         None
     }
@@ -137,6 +155,12 @@ impl Call {
             // The sandbox has left the configuration in a reload: it may reach nothing.
             None => Policy::default().decide(host, port),
         }
+    }
+
+    /// Some rule of the sandbox allows something at `port`.
+    fn names_port(&self, port: u16) -> bool {
+        let rules = self.configuration.snapshot.sandbox(&self.sandbox.name);
+        rules.is_some_and(|rules| rules.policy.names_port(port))
     }
 
     async fn dial(&self, host: &Host, endpoint: &Endpoint) -> Result<TcpStream, DialError> {

@@ -32,6 +32,10 @@ pub(crate) enum Denial {
     Unreadable,
     #[error("the client sent nothing within 10 s")]
     Silent,
+    #[error("no rule names port {0} of any host")]
+    Port(u16),
+    #[error("the sandbox has {0} connections open, which is the most that it may")]
+    Crowded(usize),
     #[error("the upstream cannot be reached")]
     Dial(#[source] DialError),
     #[error("the upstream is not the verified owner of {host}")]
@@ -47,11 +51,13 @@ impl Denial {
             Self::Hello(_) => "client_hello",
             Self::NoServerName => "no_server_name",
             Self::EncryptedHello(_) => "encrypted_client_hello",
-            Self::Policy(_) => "policy",
+            Self::Policy(_) | Self::Port(_) => "policy",
             Self::Unreadable => "unknown_protocol",
             Self::Silent => "silent_client",
+            Self::Crowded(_) => "too_many_connections",
             Self::Dial(_) => "upstream_unreachable",
-            Self::Upstream { .. } => "upstream_unverified",
+            Self::Upstream { source, .. } if source.is_certificate() => "upstream_unverified",
+            Self::Upstream { .. } => "upstream_handshake",
             Self::Mint { .. } => "certificate",
         }
     }
@@ -60,13 +66,18 @@ impl Denial {
     pub(super) fn alert(&self) -> AlertDescription {
         match self {
             Self::NoServerName => AlertDescription::UnrecognisedName,
-            Self::EncryptedHello(_) | Self::Policy(_) | Self::Unreadable => {
+            Self::EncryptedHello(_) | Self::Policy(_) | Self::Port(_) | Self::Unreadable => {
                 AlertDescription::AccessDenied
             }
-            Self::Upstream { .. } => AlertDescription::BadCertificate,
-            Self::Hello(_) | Self::Silent | Self::Dial(_) | Self::Mint { .. } => {
-                AlertDescription::InternalError
+            Self::Upstream { source, .. } if source.is_certificate() => {
+                AlertDescription::BadCertificate
             }
+            Self::Hello(_)
+            | Self::Silent
+            | Self::Crowded(_)
+            | Self::Dial(_)
+            | Self::Upstream { .. }
+            | Self::Mint { .. } => AlertDescription::InternalError,
         }
     }
 
@@ -88,7 +99,32 @@ impl From<Denial> for Refusal {
             | Denial::Policy(_)
             | Denial::Unreadable
             | Denial::Silent
+            | Denial::Port(_)
+            | Denial::Crowded(_)
             | Denial::Mint { .. } => Self::Denied(detail),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upstream(source: UpstreamError) -> Denial {
+        let host = "api.example.com".parse().unwrap();
+        Denial::Upstream { host, source }
+    }
+
+    #[test]
+    fn a_certificate_is_blamed_only_for_its_own_faults() {
+        let wrong = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
+        let told = upstream(wrong.into());
+        assert_eq!(told.alert(), AlertDescription::BadCertificate);
+        assert_eq!(told.reason(), "upstream_unverified");
+        for source in [UpstreamError::Timeout, UpstreamError::Closed] {
+            let told = upstream(source);
+            assert_eq!(told.alert(), AlertDescription::InternalError);
+            assert_eq!(told.reason(), "upstream_handshake");
         }
     }
 }

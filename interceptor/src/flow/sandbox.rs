@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::{address::SandboxId, config::Snapshot, dns::memory::Memory, secrets::SecretName};
+
+/// Connections of one sandbox at a time. Each takes two descriptors and some 20 KiB, more while it is busy.
+pub(super) const CONNECTIONS: usize = 4096;
 
 /// Made by `enroll`, dropped by `dismiss`.
 pub(super) struct Sandbox {
@@ -17,6 +20,7 @@ pub(super) struct Sandbox {
     pub(super) names: Memory,
     /// Turns true when connections are to end. Each of them holds a receiver.
     stop: watch::Sender<bool>,
+    seats: Arc<Semaphore>,
 }
 
 impl Sandbox {
@@ -27,6 +31,7 @@ impl Sandbox {
             extra: extra.into(),
             names: Memory::default(),
             stop: watch::Sender::new(false),
+            seats: Arc::new(Semaphore::new(CONNECTIONS)),
         }
     }
 
@@ -45,6 +50,11 @@ impl Sandbox {
         self.stop.subscribe()
     }
 
+    /// To be held by a connection for as long as it lives; `None`: there are [`CONNECTIONS`] already.
+    pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.seats).try_acquire_owned().ok()
+    }
+
     /// Tells all connections to end.
     pub(super) fn stop(&self) {
         self.stop.send_replace(true);
@@ -53,5 +63,19 @@ impl Sandbox {
     /// Resolves when no connection is left.
     pub(super) async fn idle(&self) {
         self.stop.closed().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_are_bounded_and_a_closed_one_makes_room() {
+        let sandbox = Sandbox::new(SandboxId(1), "micky", &[]);
+        let mut seats: Vec<_> = std::iter::from_fn(|| sandbox.seat()).collect();
+        assert_eq!(seats.len(), CONNECTIONS);
+        seats.pop();
+        assert!(sandbox.seat().is_some());
     }
 }

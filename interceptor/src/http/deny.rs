@@ -31,8 +31,9 @@ where
     let mut to_client = Outbound { io: write };
     let deadline = Instant::now() + REQUEST;
     let mut scanner = Scanner::default();
-    let waited = matches!(refusal, Refusal::HeadLate(_));
-    while !waited && let Ok(None) = scanner.find(&client.buffer) {
+    // What is malformed need not become complete.
+    let read = matches!(refusal, Refusal::HeadLate(_) | Refusal::Head(_));
+    while !read && let Ok(None) = scanner.find(&client.buffer) {
         match timeout_at(deadline, client.fill()).await {
             Ok(read) => {
                 if read? == 0 {

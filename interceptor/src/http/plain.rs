@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     authority::{self, AuthorityError, Scheme},
-    head::{RequestHead, Scanner},
+    head::{HeadError, RequestHead, Scanner},
     refusal::Refusal,
     relay::HEAD_LIMIT,
     wire::Inbound,
@@ -29,7 +29,7 @@ pub(crate) struct First {
 /// Why there is no first request.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum FirstError {
-    /// To be told to the client by [`super::deny`], with what was read of its request.
+    /// To be told to the client by [`super::deny()`], with what was read of its request.
     #[error("{refusal}")]
     Refused {
         refusal: Refusal,
@@ -58,6 +58,9 @@ where
             Ok(Some(length)) => {
                 break addressee(client.buffer.get(..length).unwrap_or_default(), port);
             }
+            Ok(None) if is_foreign(&client.buffer) => {
+                break Err(Refusal::Head(HeadError::FirstLine));
+            }
             Ok(None) => {}
             Err(error) => break Err(Refusal::Head(error)),
         }
@@ -75,6 +78,14 @@ where
         }),
         Err(refusal) => Err(FirstError::Refused { refusal, buffered }),
     }
+}
+
+/// The first line is complete and no request's: whoever greets in another protocol waits for an answer, not to be able
+/// to go on.
+fn is_foreign(buffer: &[u8]) -> bool {
+    memchr::memchr(b'\n', buffer)
+        .and_then(|end| buffer.get(..end))
+        .is_some_and(|line| memchr::memmem::find(line, b" HTTP/").is_none())
 }
 
 fn addressee(head: &[u8], port: u16) -> Result<Authority, Refusal> {

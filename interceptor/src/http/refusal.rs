@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{authority::AuthorityError, body::BodyError, head::HeadError};
+use crate::rewrite::RELEASES_MAX;
 use crate::websocket::handshake::{AnswerError, OfferError};
 
 /// Why a request is answered here instead of by the server. Displayed as the answer's reason; never holds anything that
@@ -28,8 +29,14 @@ pub(crate) enum Refusal {
     WebSocketOffer(OfferError),
     #[error("a header names a credential that is bound to another host")]
     BoundElsewhere,
-    #[error("a header names a credential that this sandbox does not have")]
+    #[error("a header names a credential that this sandbox does not have, or not for this header")]
     Unavailable,
+    #[error(
+        "a header has a placeholder beside other text: a credential can be put in as the whole value, or behind a scheme"
+    )]
+    Misplaced,
+    #[error("the request asks for more than {RELEASES_MAX} credentials")]
+    TooManyCredentials,
     /// The server could not be reached or was not who it should be; the reason is the dialler's.
     #[error("{0}")]
     Unreachable(String),
@@ -76,7 +83,10 @@ impl Refusal {
             }
             Self::WebSocketOffer(_) => (400, "Bad Request", "malformed_websocket_handshake"),
             Self::BoundElsewhere => (403, "Forbidden", "credential_endpoint_mismatch"),
-            Self::Unavailable => (500, "Internal Server Error", "credential_unavailable"),
+            Self::Unavailable | Self::Misplaced => {
+                (500, "Internal Server Error", "credential_unavailable")
+            }
+            Self::TooManyCredentials => (403, "Forbidden", "credential_count"),
             Self::Unreachable(_) => (502, "Bad Gateway", "upstream_unreachable"),
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
                 (502, "Bad Gateway", "malformed_response")

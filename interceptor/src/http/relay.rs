@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    End, Exchange, HttpError,
+    End, Exchange, HttpError, MethodDecision,
     head::Scanner,
     refusal::Refusal,
     request::{self, Request},
@@ -246,6 +246,7 @@ where
         release: Arc::clone(&exchange.release),
         stats: Arc::clone(&exchange.stats),
         deflate,
+        listen_only: listen_only(&exchange),
         shutdown: exchange.shutdown,
     };
     websocket::relay(
@@ -258,4 +259,18 @@ where
     .await
     .map(End::WebSocket)
     .map_err(HttpError::WebSocket)
+}
+
+/// What OpenShell's policies call a client's message, as if it were a method.
+const MESSAGE: &str = "WEBSOCKET_TEXT";
+
+fn listen_only(exchange: &Exchange) -> bool {
+    match (exchange.method)(MESSAGE) {
+        MethodDecision::Allow => false,
+        MethodDecision::Audit(rule) => {
+            tracing::warn!(host = %exchange.authority.host, rule, "the policy would refuse this client's messages");
+            false
+        }
+        MethodDecision::Deny(_) => true,
+    }
 }

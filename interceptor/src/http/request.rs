@@ -154,6 +154,8 @@ impl From<Unresolvable> for Refusal {
         match unresolvable {
             Unresolvable::BoundElsewhere => Self::BoundElsewhere,
             Unresolvable::Unavailable => Self::Unavailable,
+            Unresolvable::Misplaced => Self::Misplaced,
+            Unresolvable::TooMany => Self::TooManyCredentials,
         }
     }
 }

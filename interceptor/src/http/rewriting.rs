@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::head::Fields;
 use crate::{
     rewrite::{
-        Unresolvable, grammar,
+        RELEASES_MAX, Unresolvable, grammar,
         header::{HeaderOutcome, rewrite},
         release::Release,
     },
@@ -49,6 +49,9 @@ pub(crate) fn resolve(
             HeaderOutcome::Passed => tally.passed += 1,
             HeaderOutcome::Rewritten { value, used } => {
                 tally.used.extend(used);
+                if tally.used.len() > RELEASES_MAX {
+                    return Err(Unresolvable::TooMany);
+                }
                 *edit = Edit::Value(value);
             }
             HeaderOutcome::Refused(unresolvable) => return Err(unresolvable),

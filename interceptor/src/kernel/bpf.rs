@@ -10,9 +10,12 @@ use std::{
     path::Path,
 };
 
+use crate::address::CgroupId;
+
 // enum bpf_cmd in linux/bpf.h.
 const OBJ_PIN: libc::c_long = 6;
 const OBJ_GET: libc::c_long = 7;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const LINK_CREATE: libc::c_long = 28;
 const LINK_UPDATE: libc::c_long = 29;
 const LINK_DETACH: libc::c_long = 34;
@@ -66,6 +69,24 @@ struct Object {
     flags: u32,
 }
 
+#[repr(C)]
+struct GetInfo {
+    object: RawFd,
+    length: u32,
+    info: u64,
+}
+
+/// The head of `struct bpf_link_info`, with the union's member for cgroup links.
+#[derive(Default)]
+#[repr(C)]
+struct LinkInfo {
+    kind: u32,
+    id: u32,
+    program: u32,
+    reserved: u32,
+    cgroup: u64,
+}
+
 /// A program on a cgroup. It is there as long as this, or a pin of it, is.
 #[derive(Debug)]
 pub(super) struct CgroupLink(OwnedFd);
@@ -111,6 +132,19 @@ impl CgroupLink {
         };
         // SAFETY: the path is NUL-terminated and outlives the call, the descriptor is open.
         unsafe { bpf(OBJ_PIN, &attributes) }.map(drop)
+    }
+
+    /// The cgroup that the program is on. `None`: it was detached, or the cgroup is gone.
+    pub(super) fn cgroup(&self) -> io::Result<Option<CgroupId>> {
+        let mut info = LinkInfo::default();
+        let attributes = GetInfo {
+            object: self.0.as_raw_fd(),
+            length: u32::try_from(mem::size_of::<LinkInfo>()).map_err(io::Error::other)?,
+            info: std::ptr::from_mut(&mut info) as u64,
+        };
+        // SAFETY: the descriptor is open, and the kernel writes at most `length` bytes, the size of `info`.
+        unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
+        Ok((info.cgroup != 0).then_some(CgroupId(info.cgroup)))
     }
 
     /// Puts another program into the link; no packet and no call falls between the two.

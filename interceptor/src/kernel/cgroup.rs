@@ -19,6 +19,8 @@ use crate::address::CgroupId;
 
 /// How long killed processes have to go.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
+/// Who makes a cgroup for a process puts it there long before that: one that is older and empty was left behind.
+const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 /// Why a cgroup cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +33,8 @@ pub(crate) enum CgroupError {
     Missing { path: PathBuf, mount: PathBuf },
     #[error("{path} is not inside the cgroup2 file system at {mount}")]
     Elsewhere { path: PathBuf, mount: PathBuf },
+    #[error("there is no process {0}")]
+    NoProcess(u32),
     #[error(
         "process {0} is in no cgroup that can be seen from here: name its cgroup with --cgroup"
     )]
@@ -77,6 +81,12 @@ impl Cgroup {
     /// Whether the directory is still the one that this was made from.
     pub(crate) fn exists(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.id.0)
+    }
+
+    fn is_left_behind(&self) -> bool {
+        let made = fs::metadata(&self.path).and_then(|found| found.modified());
+        let age = made.ok().and_then(|made| made.elapsed().ok());
+        age.is_some_and(|age| age > LEFT_BEHIND) && !self.populated()
     }
 
     /// Whether threads of one process may be inside and outside (cgroups(7), thread mode).
@@ -139,6 +149,15 @@ impl Cgroup {
         remove_tree(&self.path)
     }
 
+    /// Removes this cgroup, and the one above it if nothing else is in that.
+    pub(crate) fn remove_with_parent(&self) -> Result<(), CgroupError> {
+        self.remove()?;
+        let Some(parent) = self.path.parent() else {
+            return Ok(());
+        };
+        remove_if_empty(parent)
+    }
+
     fn populated(&self) -> bool {
         fs::read_to_string(self.path.join("cgroup.events"))
             .is_ok_and(|events| events.lines().any(|line| line == "populated 1"))
@@ -157,6 +176,19 @@ fn remove_tree(path: &Path) -> Result<(), CgroupError> {
     match fs::remove_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(path)(error)),
         _ => Ok(()),
+    }
+}
+
+fn remove_if_empty(path: &Path) -> Result<(), CgroupError> {
+    match fs::remove_dir(path) {
+        Err(error) => match error.kind() {
+            // With cgroups or processes in it a cgroup is busy.
+            io::ErrorKind::ResourceBusy
+            | io::ErrorKind::DirectoryNotEmpty
+            | io::ErrorKind::NotFound => Ok(()),
+            _ => Err(failed(path)(error)),
+        },
+        Ok(()) => Ok(()),
     }
 }
 
@@ -219,5 +251,44 @@ mod tests {
         cgroup.remove().unwrap();
         fs::create_dir(cgroup.path()).unwrap();
         assert!(!cgroup.exists());
+    }
+
+    #[test]
+    fn kernel_a_parent_goes_with_its_last_cgroup() {
+        let hierarchy = Hierarchy::find().unwrap();
+        let parent = format!("interceptor-test-parent-{}", std::process::id());
+        let [one, other] = ["one", "other"].map(|name| {
+            let path = Path::new(&parent).join(name);
+            hierarchy.create(&path).unwrap()
+        });
+        one.remove_with_parent().unwrap();
+        assert!(other.exists());
+        other.remove_with_parent().unwrap();
+        assert!(hierarchy.cgroup(Path::new(&parent)).is_err());
+    }
+
+    #[test]
+    fn kernel_cgroups_that_were_left_behind_are_cleared_and_no_others() {
+        let hierarchy = Hierarchy::find().unwrap();
+        let parent = ScratchCgroup::new("clear");
+        let make = |name: &str| {
+            let path = parent.path().join(name);
+            fs::create_dir(&path).unwrap();
+            Cgroup::at(path).unwrap()
+        };
+        let [old, young, inhabited, foreign] = ["x-old", "x-young", "x-full", "y"].map(make);
+        let long_ago = std::time::SystemTime::now() - 2 * LEFT_BEHIND;
+        for cgroup in [&old, &inhabited, &foreign] {
+            let times = fs::FileTimes::new().set_modified(long_ago);
+            cgroup.open().unwrap().set_times(times).unwrap();
+        }
+        let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
+        fs::write(inhabited.procs(), sleeper.id().to_string()).unwrap();
+
+        hierarchy.clear(parent.path(), "x-");
+        assert!(!old.exists());
+        assert!(young.exists() && inhabited.exists() && foreign.exists());
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
     }
 }

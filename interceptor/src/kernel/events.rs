@@ -85,7 +85,9 @@ fn reason(kind: u32) -> &'static str {
         event::DENIED_PROTOCOL => "neither TCP nor UDP",
         event::DENIED_MPTCP => "MPTCP, which falls back to TCP",
         event::DENIED_DATAGRAM => "a datagram that is not DNS",
-        event::DENIED_SOCKOPT => "binding to a device, or joining a multicast group",
+        event::DENIED_SOCKOPT => {
+            "binding to a device, joining a multicast group, or a source route"
+        }
         event::DENIED_UNOWNED => "a socket made before the sandbox was attached",
         event::DENIED_NETNS => "no listener in this network namespace, see the log",
         event::DENIED_EGRESS => "a packet on its way to a device other than lo",

@@ -9,6 +9,7 @@ use std::{
 
 use rustix::{
     io::{retry_on_intr, write},
+    process::{Signal, set_parent_process_death_signal},
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use tokio::process::Command;
@@ -116,14 +117,18 @@ impl Confinement {
         })
     }
 
-    /// Has the command join the cgroup and the namespace, treat signals as usual and drop privileges before it runs.
+    /// Has the command join the cgroup and the namespace, treat signals as usual and drop privileges before it runs,
+    /// and end with the thread that starts it.
     /// The standard library has already given it an empty signal mask.
     pub(crate) fn apply(self, command: &mut Command) {
         let enter = move || {
             join(self.procs.as_fd())?;
             move_into_link_name_space(self.netns.as_fd(), Some(LinkNameSpaceType::Network))?;
             default_signals();
-            self.credentials.assume()
+            self.credentials.assume()?;
+            // A change of user would have reset it.
+            set_parent_process_death_signal(Some(Signal::KILL))?;
+            Ok(())
         };
         // SAFETY: system calls on descriptors and memory prepared before, no allocation, no lock.
         unsafe { command.pre_exec(enter) };

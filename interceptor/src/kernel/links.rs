@@ -96,38 +96,72 @@ impl Programs {
         Ok(links)
     }
 
-    /// Re-opens the pins of a sandbox and puts the loaded programs into them, without a gap. A link that is missing
-    /// is attached again.
+    /// Re-opens the pins of a sandbox and puts the loaded programs into them, without a gap. A link that is missing,
+    /// because an attach or a detach was cut short, is attached again.
     ///
     /// # Errors
-    /// Also when the cgroup is gone. What could not be updated stays in force as it was.
+    /// The first one, also when the cgroup is gone. What could not be updated stays in force as it was.
     pub(crate) fn adopt(&self, id: SandboxId, cgroup: &Cgroup) -> Result<(), LinkError> {
         let target = cgroup.open()?;
         self.maps().enter_sandbox(cgroup.id(), id)?;
         if let Some(path) = self.pin_directory(id) {
             fs::create_dir_all(&path).map_err(|source| LinkError::Pin { path, source })?;
         }
+        let mut missing = Vec::new();
+        let mut failed = None;
         for hook in &HOOKS {
-            let Some(pin) = self.pin(id, hook) else {
-                continue;
-            };
-            match CgroupLink::open(&pin) {
-                Ok(link) => self
-                    .program(hook)
-                    .and_then(|program| link.update(program))
-                    .map_err(|source| LinkError::Update {
-                        program: hook.name,
-                        source,
-                    })?,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    tracing::warn!(sandbox = %id, program = hook.name, "a link was missing: attached again");
+            let renewed = self.adopt_one(id, hook).and_then(|stands| {
+                if !stands {
+                    missing.push(hook.name);
                     let link = self.link(hook, target.as_fd())?;
                     self.pin_one(id, hook, &link)?;
                 }
-                Err(source) => return Err(LinkError::Pin { path: pin, source }),
+                Ok(())
+            });
+            // The other programs protect all the same.
+            if let Err(error) = renewed {
+                failed.get_or_insert(error);
             }
         }
-        Ok(())
+        if !missing.is_empty() {
+            tracing::warn!(sandbox = %id, programs = missing.join(", "), "links were missing, perhaps since an attach or detach was cut short: attached again");
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Puts the loaded program into a pinned link. `false`: there is none on the cgroup, nor a pin any more.
+    fn adopt_one(&self, id: SandboxId, hook: &Hook) -> Result<bool, LinkError> {
+        let Some(pin) = self.pin(id, hook) else {
+            return Ok(true);
+        };
+        let failed = |source| LinkError::Pin {
+            path: pin.clone(),
+            source,
+        };
+        let link = match CgroupLink::open(&pin) {
+            Ok(link) => link,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(failed(error)),
+        };
+        if link.cgroup().map_err(failed)?.is_none() {
+            fs::remove_file(&pin).map_err(failed)?;
+            return Ok(false);
+        }
+        self.program(hook)
+            .and_then(|program| link.update(program))
+            .map_err(|source| LinkError::Update {
+                program: hook.name,
+                source,
+            })?;
+        Ok(true)
+    }
+
+    /// The cgroup that a sandbox's pinned programs are on, as the kernel has it: `None` when it is gone.
+    pub(crate) fn linked_cgroup(&self, id: SandboxId) -> Option<CgroupId> {
+        HOOKS
+            .iter()
+            .filter_map(|hook| CgroupLink::open(&self.pin(id, hook)?).ok())
+            .find_map(|link| link.cgroup().ok().flatten())
     }
 
     /// Opens a cgroup again: takes all programs off it and removes the pins. Done when it returns; done again, it
@@ -164,6 +198,18 @@ impl Programs {
     pub(crate) fn pinned_sandboxes(&self) -> Result<Vec<SandboxId>, LinkError> {
         let pinned = self.pins().map(|pins| pins.sandboxes()).transpose()?;
         Ok(pinned.unwrap_or_default())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn unlink_but_keep_pins(&self, id: SandboxId) {
+        for pin in HOOKS.iter().filter_map(|hook| self.pin(id, hook)) {
+            CgroupLink::open(&pin).unwrap().detach().unwrap();
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_cgroup(&self, cgroup: CgroupId) {
+        self.maps().remove_sandbox(cgroup).unwrap();
     }
 
     fn link(

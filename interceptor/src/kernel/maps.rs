@@ -174,6 +174,12 @@ impl Maps {
         absent_is_fine(locked(&self.netns).remove(&cookie.0)).map_err(using("NETNS"))
     }
 
+    /// One entry of `NETNS`.
+    pub(super) fn netns_entry(&self, cookie: NetnsCookie) -> Option<NetnsEntry> {
+        let Abi(entry) = locked(&self.netns).get(&cookie.0, 0).ok()?;
+        Some(entry.into())
+    }
+
     /// All entries of `NETNS`, with the time since each was announced.
     pub(super) fn netns(&self) -> Vec<(NetnsCookie, NetnsEntry, Duration)> {
         locked(&self.netns)

@@ -15,6 +15,7 @@ use super::{
     features::{self, Missing},
     listeners::Transport,
     maps::{Maps, MapsError, NetnsEntry},
+    text_log,
 };
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
@@ -162,6 +163,11 @@ impl Programs {
         }
         let mut object = loader.load(OBJECT).map_err(object_error)?;
         load_hooks(&mut object)?;
+        if pins.is_some()
+            && let Err(error) = text_log::follow(&mut object)
+        {
+            tracing::warn!(%error, "the programs' text is not followed");
+        }
         let maps = Maps::take(&mut object)?;
         Ok(Self { object, maps, pins })
     }
@@ -191,6 +197,11 @@ impl Programs {
 
     pub(crate) fn remove_netns(&self, cookie: NetnsCookie) -> Result<(), MapsError> {
         self.maps.remove_netns(cookie)
+    }
+
+    /// What the programs know of a namespace.
+    pub(crate) fn netns_entry(&self, cookie: NetnsCookie) -> Option<NetnsEntry> {
+        self.maps.netns_entry(cookie)
     }
 
     /// All namespaces that the programs know, with the time since each was announced.

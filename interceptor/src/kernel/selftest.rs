@@ -31,6 +31,8 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(5);
 /// Port of the discard service: where it exists, it is harmless.
 const PORT: u16 = 9;
+/// What the names of scratch cgroups begin with.
+const SCRATCH: &str = "interceptor-selftest-";
 const SANDBOX: SandboxId = SandboxId(u32::MAX);
 
 /// Why the capture is not to be trusted.
@@ -151,7 +153,8 @@ impl Scratch {
     fn create(hierarchy: &Hierarchy) -> Result<Self, CgroupError> {
         static RUNS: AtomicU32 = AtomicU32::new(0);
         let run = RUNS.fetch_add(1, Relaxed);
-        let name = format!("interceptor-selftest-{}-{run}", std::process::id());
+        hierarchy.clear(Path::new(""), SCRATCH);
+        let name = format!("{SCRATCH}{}-{run}", std::process::id());
         hierarchy.create(Path::new(&name)).map(Self)
     }
 }

@@ -204,6 +204,16 @@ fn addresses_are_allowed_by_list_and_by_reach() {
     }
 }
 
+#[test]
+fn a_port_is_named_whatever_becomes_of_its_endpoint() {
+    let policy = policy(&[
+        endpoint("a.x.example", 443, Handling::Tunnel),
+        endpoint("b.x.example", 25, Handling::Unsupported(Protocol::Sql)),
+    ]);
+    let named = [443, 25, 22].map(|port| policy.names_port(port));
+    assert_eq!(named, [true, true, false]);
+}
+
 proptest! {
     #[test]
     fn order_of_declaration_does_not_change_who_decides(

@@ -15,15 +15,12 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use super::{
-    Unresolvable, encode, grammar,
+    RELEASES_MAX, Unresolvable, encode, grammar,
     json::{Cursor, GuardState},
     matcher::{Matcher, Piece},
     release::Release,
 };
 use crate::{policy::binding::JsonField, stats::connection::Connection};
-
-/// Secrets that one document may take; two are in use by known protocols. Bounds what a small text can grow to.
-const RELEASES_MAX: usize = 16;
 
 /// What may be written where, for every document of a connection.
 pub(crate) struct Rules {

@@ -10,9 +10,9 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::{
-    Unresolvable,
+    RELEASES_MAX, Unresolvable,
     encode::Base64,
-    grammar,
+    grammar, make_room,
     matcher::{Matcher, Piece},
     release::Release,
 };
@@ -65,10 +65,12 @@ pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeaderOutc
     let resolved = match basic {
         Some((spelling, decoded)) => {
             let mut plain = Zeroizing::new(Vec::with_capacity(decoded.len() + 4096));
-            resolve(name, &decoded, release, &mut used, &mut plain)
-                .map(|()| spelling.encode(&plain, &mut out))
+            resolve(name, &decoded, release, &mut used, &mut plain).map(|()| {
+                make_room(&mut out, plain.len().div_ceil(3) * 4);
+                spelling.encode(&plain, &mut out);
+            })
         }
-        None if credential.iter().any(u8::is_ascii_whitespace) => Err(Unresolvable::Unavailable),
+        None if credential.iter().any(u8::is_ascii_whitespace) => Err(Unresolvable::Misplaced),
         None => resolve(name, credential, release, &mut used, &mut out)
             .and_then(|()| may_stand_in_a_header(&out)),
     };
@@ -97,13 +99,18 @@ fn resolve(
     text: &[u8],
     release: &Release,
     used: &mut Vec<SecretName>,
-    out: &mut Vec<u8>,
+    out: &mut Zeroizing<Vec<u8>>,
 ) -> Result<(), Unresolvable> {
     let mut sink = |piece: Piece<'_>| {
         match piece {
-            Piece::Text(text) => out.extend_from_slice(text),
+            Piece::Text(text) => {
+                make_room(out, text.len());
+                out.extend_from_slice(text);
+            }
             Piece::Placeholder { key, .. } => match release.header(name, key) {
+                Some(_) if used.len() == RELEASES_MAX => return Err(Unresolvable::TooMany),
                 Some((name, secret)) => {
+                    make_room(out, secret.len());
                     out.extend_from_slice(secret);
                     used.push(name.clone());
                 }

@@ -40,13 +40,19 @@ impl<S: Service> Inner<S> {
             .collect();
         for id in ids {
             let record = records.get(&id);
+            let linked = self.programs.linked_cgroup(id);
             let cgroup_id = record
                 .map(|record| record.cgroup_id)
-                .or_else(|| entries.get(&id).copied());
+                .or_else(|| entries.get(&id).copied())
+                .or(linked);
             let found = self.inherited(id, record, cgroup_id);
-            match found {
-                Some(sandbox) => self.adopt(&mut state, id, sandbox).await,
-                None => self.bury(id, cgroup_id),
+            match (found, linked) {
+                (Some(sandbox), _) => self.adopt(&mut state, id, sandbox).await,
+                (None, None) => self.bury(id, cgroup_id),
+                (None, Some(cgroup)) => tracing::error!(
+                    sandbox = %id, %cgroup,
+                    "the sandbox's cgroup is in no place that can be seen from here: it stays closed and is not served"
+                ),
             }
         }
         Ok(())
@@ -93,7 +99,10 @@ impl<S: Service> Inner<S> {
             });
         };
         let cgroup = self.hierarchy.cgroup(&record.cgroup).ok();
-        let cgroup = cgroup.filter(|cgroup| cgroup.id() == record.cgroup_id)?;
+        // The hierarchy may be mounted elsewhere by now.
+        let cgroup = cgroup
+            .filter(|cgroup| cgroup.id() == record.cgroup_id)
+            .or_else(|| self.hierarchy.by_id(record.cgroup_id))?;
         let secrets = record.secrets.iter();
         Some(Sandbox {
             name: record.name.clone(),

@@ -17,8 +17,8 @@ use crate::{
 };
 
 /// A namespace that was announced this long ago and has no listeners is forgotten, so that its next socket announces
-/// it again: longer than a connect is held.
-const FORGET: Duration = Duration::from_secs(30);
+/// it again. Connects that are held meanwhile stay so: the programs take an unknown namespace for a pending one.
+const FORGET: Duration = Duration::from_secs(5);
 
 /// Why a namespace has no listeners.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,11 @@ impl<S: Service> Inner<S> {
                 Some(netns) => self.settle(&mut state, id, netns).await,
                 None => {
                     tracing::debug!(sandbox = %id, netns = %cookie, "nobody is in a new namespace any more");
-                    Ok(())
+                    // A sandbox can make namespaces faster than they expire. A socket of it that lives on announces
+                    // it again.
+                    self.programs
+                        .remove_netns(cookie)
+                        .map_err(WelcomeError::from)
                 }
             }
         };
@@ -104,7 +108,9 @@ impl<S: Service> Inner<S> {
         let noted = self.noted_port(cookie);
         let wanted = noted.unwrap_or(DEFAULT_PORT);
         if state.namespaces.is_full(id) {
-            tracing::warn!(sandbox = %id, netns = %cookie, "the sandbox has as many network namespaces as it may");
+            if state.namespaces.is_newly_crowded(id) {
+                tracing::warn!(sandbox = %id, netns = %cookie, "the sandbox has as many network namespaces as it may: others get no listeners, said once");
+            }
             let refusal = NetnsEntry {
                 state: NetnsState::Refused,
                 port: wanted,
@@ -215,9 +221,6 @@ impl<S: Service> Inner<S> {
 
     /// The port to which connects in a namespace have been steered already.
     fn noted_port(&self, cookie: NetnsCookie) -> Option<u16> {
-        let mut known = self.programs.netns().into_iter();
-        known
-            .find(|(found, _, _)| *found == cookie)
-            .map(|(_, entry, _)| entry.port)
+        self.programs.netns_entry(cookie).map(|entry| entry.port)
     }
 }

@@ -67,53 +67,63 @@ impl Namespace {
 }
 
 #[derive(Default)]
-pub(super) struct Namespaces(BTreeMap<NetnsCookie, Namespace>);
+pub(super) struct Namespaces {
+    open: BTreeMap<NetnsCookie, Namespace>,
+    /// Sandboxes that have been refused one.
+    crowded: BTreeSet<SandboxId>,
+}
 
 impl Namespaces {
     pub(super) fn insert(&mut self, cookie: NetnsCookie, namespace: Namespace) {
-        self.0.insert(cookie, namespace);
+        self.open.insert(cookie, namespace);
     }
 
     pub(super) fn get_mut(&mut self, cookie: NetnsCookie) -> Option<&mut Namespace> {
-        self.0.get_mut(&cookie)
+        self.open.get_mut(&cookie)
     }
 
     /// Closes the listeners, and waits for it: the port is free when this returns.
     pub(super) async fn close(&mut self, cookie: NetnsCookie) {
-        if let Some(mut namespace) = self.0.remove(&cookie) {
+        if let Some(mut namespace) = self.open.remove(&cookie) {
             namespace.loops.shutdown().await;
         }
     }
 
     pub(super) async fn close_all(&mut self) {
-        let all: Vec<_> = self.0.keys().copied().collect();
+        let all: Vec<_> = self.open.keys().copied().collect();
         for cookie in all {
             self.close(cookie).await;
         }
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NetnsCookie, &mut Namespace)> {
-        self.0.iter_mut().map(|(cookie, found)| (*cookie, found))
+        self.open.iter_mut().map(|(cookie, found)| (*cookie, found))
     }
 
     pub(super) fn contains(&self, cookie: NetnsCookie) -> bool {
-        self.0.contains_key(&cookie)
+        self.open.contains_key(&cookie)
     }
 
     pub(super) fn knows(&self, inode: NetnsInode) -> bool {
-        self.0.values().any(|namespace| namespace.inode == inode)
+        self.open.values().any(|namespace| namespace.inode == inode)
     }
 
     /// Whether a sandbox has as many as it may.
     pub(super) fn is_full(&self, id: SandboxId) -> bool {
-        let used = self.0.values().filter(|found| found.users.contains(&id));
+        let used = self.open.values().filter(|found| found.users.contains(&id));
         used.count() >= LIMIT
+    }
+
+    /// Whether this is the first time that a sandbox wants more than it may have.
+    pub(super) fn is_newly_crowded(&mut self, id: SandboxId) -> bool {
+        self.crowded.insert(id)
     }
 
     /// Strikes a sandbox out. What nobody uses any more, by what is known and by a new look, is returned, to be closed.
     pub(super) fn leave(&mut self, id: SandboxId, survey: Option<&Survey>) -> Vec<NetnsCookie> {
+        self.crowded.remove(&id);
         let mut unused = Vec::new();
-        for (cookie, namespace) in &mut self.0 {
+        for (cookie, namespace) in &mut self.open {
             if !namespace.users.remove(&id) {
                 continue;
             }
@@ -128,7 +138,10 @@ impl Namespaces {
     }
 
     pub(super) fn of(&self, id: SandboxId) -> Vec<NetnsReport> {
-        let used = self.0.iter().filter(|(_, found)| found.users.contains(&id));
+        let used = self
+            .open
+            .iter()
+            .filter(|(_, found)| found.users.contains(&id));
         used.map(|(cookie, found)| NetnsReport {
             cookie: *cookie,
             port: found.port,

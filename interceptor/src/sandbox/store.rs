@@ -17,6 +17,9 @@ use crate::address::{CgroupId, SandboxId};
 /// and carry it.
 const LAST: &str = "last-id";
 
+/// Extension of what is not whole yet.
+const DRAFT: &str = "draft";
+
 /// One sandbox, as written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -59,9 +62,12 @@ impl Store {
         // The run directory is for all to enter: the CA's certificate lies in it.
         DirBuilder::new().recursive(true).create(run_dir)?;
         match DirBuilder::new().mode(0o700).create(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(Self(directory)),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
+        let store = Self(directory);
+        store.remove_drafts()?;
+        Ok(store)
     }
 
     /// All that can be read; of others the log tells.
@@ -111,13 +117,24 @@ impl Store {
         Ok(SandboxId(next))
     }
 
+    /// What a daemon was writing when it was killed.
+    fn remove_drafts(&self) -> io::Result<()> {
+        for entry in fs::read_dir(&self.0)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == DRAFT) {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     fn file(&self, id: SandboxId) -> PathBuf {
         self.0.join(format!("{id}.json"))
     }
 
     /// Whole or not at all, also over a crash.
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        let draft = path.with_extension("draft");
+        let draft = path.with_extension(DRAFT);
         let mut file = File::create(&draft)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -159,6 +176,18 @@ mod tests {
         store.save(&record(1)).unwrap();
         fs::write(directory.path().join("sandboxes/2.json"), "{").unwrap();
         assert_eq!(store.load().unwrap(), [record(1)]);
+    }
+
+    #[test]
+    fn a_draft_does_not_outlive_the_daemon_that_was_writing_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        store.save(&record(1)).unwrap();
+        let draft = directory.path().join("sandboxes/2.draft");
+        fs::write(&draft, "{").unwrap();
+        let again = Store::open(directory.path()).unwrap();
+        assert!(!draft.exists());
+        assert_eq!(again.load().unwrap(), [record(1)]);
     }
 
     #[test]

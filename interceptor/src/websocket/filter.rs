@@ -46,6 +46,8 @@ pub(crate) enum Stop {
     Refused(Refusal),
     /// A compressed message cannot be searched.
     Opaque(Fault),
+    /// The policy lets the client send no messages.
+    Forbidden,
     NoRandom,
 }
 

@@ -58,6 +58,7 @@ where
         release,
         stats,
         deflate,
+        listen_only,
         mut shutdown,
     } = session;
     let mut going_away = pin!(async move {
@@ -68,7 +69,10 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
-    let rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
+    let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
+    if listen_only {
+        rewriter.forbid_messages();
+    }
     let observer = Observer::new(from_server, deflate, stats.clone());
     let mut relay = Relay {
         client,
@@ -178,6 +182,7 @@ where
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
             Trouble::Stop(Stop::Opaque(fault)) => self.leave_for_fault(fault),
+            Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
             Trouble::Stop(Stop::Violation(violation)) => {
                 self.blame(WebSocketError::ClientProtocol(violation));
@@ -204,6 +209,7 @@ where
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
             Trouble::Stop(Stop::Opaque(fault)) => self.leave_for_fault(fault),
+            Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
         }
         true
@@ -217,6 +223,11 @@ where
     fn leave_for_fault(&mut self, fault: Fault) {
         self.blame(WebSocketError::Opaque(fault));
         self.leave(fault.close_code(), fault.code());
+    }
+
+    fn leave_for_policy(&mut self) {
+        self.blame(WebSocketError::Forbidden);
+        self.leave(close::POLICY_VIOLATION, "policy_denied");
     }
 
     fn leave_for_shutdown(&mut self) {

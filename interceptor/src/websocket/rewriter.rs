@@ -79,6 +79,8 @@ pub(crate) struct Rewriter {
     inflated: Vec<u8>,
     closed: Option<Option<u16>>,
     stopped: bool,
+    /// The client may send control frames only.
+    listen_only: bool,
 }
 
 /// What is done with the message that is coming.
@@ -134,7 +136,13 @@ impl Rewriter {
             inflated: Vec::new(),
             closed: None,
             stopped: false,
+            listen_only: false,
         }
+    }
+
+    /// Ends the stream at the client's first message.
+    pub(crate) fn forbid_messages(&mut self) {
+        self.listen_only = true;
     }
 
     /// [`on_rest`](Self::on_rest) wants to be called when nothing has come for [`REST`].
@@ -208,6 +216,9 @@ impl Rewriter {
         self.sequence.check(&header)?;
         if header.opcode.is_control() {
             return Ok(self.control(&header));
+        }
+        if self.listen_only {
+            return Err(Stop::Forbidden);
         }
         match self.message {
             Message::None if header.opcode == Opcode::Binary || self.rules.is_none() => {

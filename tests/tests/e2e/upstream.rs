@@ -268,6 +268,12 @@ fn a_port_that_no_endpoint_names_is_refused() -> Result<()> {
     let all = All::new()?;
     let more = ["--address=192.0.2.1:8443"];
     all.get("good.example.com", &more)?.event("failed")?;
+    // Not even as something else than TLS or HTTP.
+    let more = ["--plain", "--address=192.0.2.1:22", "--method=ssh"];
+    all.get("good.example.com", &more)?.event("failed")?;
+    all.scenario
+        .daemon
+        .wait_for_log(&["no rule names port 22 of any host"])?;
     assert_eq!(all.tokens(), []);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The cgroup and the network namespace of one command, as a sandbox.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use tokio::process::Command;
@@ -14,6 +14,10 @@ use crate::{
     kernel::{Cgroup, Confinement, Credentials, Hierarchy, Holder, Network},
 };
 
+/// The cgroup above those of all commands, which goes with the last of them.
+const PARENT: &str = "interceptor";
+/// What the names of commands' cgroups begin with.
+const PREFIX: &str = "exec-";
 /// Longest part of a cgroup's name that is taken from the sandbox's.
 const NAME: usize = 64;
 
@@ -32,7 +36,9 @@ impl<'c> Place<'c> {
         network: Network,
         credentials: &Credentials,
     ) -> anyhow::Result<Self> {
-        let cgroup = Hierarchy::find()?
+        let hierarchy = Hierarchy::find()?;
+        hierarchy.clear(Path::new(PARENT), PREFIX);
+        let cgroup = hierarchy
             .create(&cgroup_name(name))
             .context("cannot make a cgroup for the command (this needs root)")?;
         let mut place = Self {
@@ -82,7 +88,7 @@ impl<'c> Place<'c> {
             Some(id) => self.client.detach(&id.to_string()).map(drop),
             None => Ok(()),
         };
-        self.cgroup.remove()?;
+        self.cgroup.remove_with_parent()?;
         detached.context("cannot detach the sandbox")
     }
 }
@@ -105,7 +111,7 @@ fn cgroup_name(sandbox: &str) -> PathBuf {
         }
     };
     let name: String = sandbox.chars().take(NAME).map(plain).collect();
-    PathBuf::from(format!("interceptor/exec-{name}-{}", std::process::id()))
+    Path::new(PARENT).join(format!("{PREFIX}{name}-{}", std::process::id()))
 }
 
 #[cfg(test)]

@@ -118,8 +118,12 @@ where
     match http::relay(client, upstream, exchange).await {
         Ok(http::End::Refused(refusal)) => call.deny(refusal.code(), &chain(&refusal)),
         Ok(end) => call.end(&end.to_string()),
-        Err(HttpError::WebSocket(error @ WebSocketError::Refused(_))) => {
-            call.deny("websocket_credential", &chain(&error));
+        // Counted by what the client reads in the close.
+        Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
+            call.deny(refusal.code(), &chain(&refusal));
+        }
+        Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
+            call.deny("policy_denied", &chain(&error));
         }
         Err(error) => call.end(&chain(&error)),
     }
@@ -130,7 +134,36 @@ fn judge(endpoint: &Endpoint, method: &str) -> MethodDecision {
         return MethodDecision::Allow;
     }
     match endpoint.enforcement {
-        Enforcement::Enforce => MethodDecision::Deny(endpoint.rule.to_string()),
+        Enforcement::Enforce => MethodDecision::Deny(format!(
+            "rule {} has access {}, which does not allow this method",
+            endpoint.rule, endpoint.access
+        )),
         Enforcement::Audit => MethodDecision::Audit(endpoint.rule.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::{Access, Handling, Target};
+
+    #[test]
+    fn a_refused_method_is_told_its_rule_and_access() {
+        let endpoint = Endpoint {
+            rule: "docs/docs.example.com:443".into(),
+            target: Target::Named("docs.example.com".parse().unwrap()),
+            port: 443,
+            handling: Handling::Intercept,
+            access: Access::ReadOnly,
+            enforcement: Enforcement::Enforce,
+            allowed_ips: Vec::new(),
+        };
+        assert_eq!(judge(&endpoint, "GET"), MethodDecision::Allow);
+        let told =
+            "rule docs/docs.example.com:443 has access read-only, which does not allow this method";
+        assert_eq!(
+            judge(&endpoint, "POST"),
+            MethodDecision::Deny(told.to_owned())
+        );
     }
 }

@@ -23,7 +23,12 @@ impl Call {
         let first = match http::first_head(&mut client, self.origin.original.port()).await {
             Ok(first) => first,
             Err(FirstError::Refused { refusal, buffered }) => {
-                self.deny(refusal.code(), &chain(&refusal));
+                let port = self.origin.original.port();
+                if self.names_port(port) {
+                    self.deny(refusal.code(), &chain(&refusal));
+                } else {
+                    self.refuse(&Denial::Port(port));
+                }
                 self.answer(client, buffered, &refusal).await;
                 return None;
             }

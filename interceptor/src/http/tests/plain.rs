@@ -96,13 +96,19 @@ async fn a_refused_first_request_is_answered_at_once() {
         ("GET / HTTP/1.1\r\nHost: a@b\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nHost: example.com:81\r\n\r\n", "421"),
         ("GET / HTTP/1.1\n", "400"),
+        ("SSH-2.0-OpenSSH_9.9\r\n", "400"),
+        ("EHLO example.com\r\n", "400"),
         ("GET / HTTP/1.1\r\nHo", "408"),
     ] {
         let (mut client, mut end) = duplex(4096);
         client.write_all(request.as_bytes()).await.unwrap();
+        let asked = tokio::time::Instant::now();
         let Err(FirstError::Refused { refusal, buffered }) = first_head(&mut end, 80).await else {
             panic!("{request:?} is refused");
         };
+        if status != "408" {
+            assert_eq!(asked.elapsed(), std::time::Duration::ZERO, "{request:?}");
+        }
         let refused = tokio::time::Instant::now();
         let denied = tokio::spawn(async move { deny(end, buffered, &refusal).await });
         let response = rest(&mut client).await;

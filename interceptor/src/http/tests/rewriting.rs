@@ -1,6 +1,7 @@
 //! Secrets stand where they are bound, and nowhere else.
 
-use super::peer::{HOST, OTHER, Rig, SECRET, TOKEN};
+use super::peer::{HOST, OTHER, Rig, SECRET, TOKEN, rest};
+use crate::rewrite::RELEASES_MAX;
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -51,4 +52,32 @@ async fn unresolvable_placeholders_are_refused_by_name() {
         .await;
         assert_eq!(rig.refused().await, (status, error.to_owned()));
     }
+}
+
+#[tokio::test]
+async fn one_request_takes_a_bounded_number_of_secrets_over_all_its_fields() {
+    let field = format!("x-api-key: {}\r\n", TOKEN.repeat(RELEASES_MAX / 2));
+    let request = |fields| {
+        format!(
+            "GET / HTTP/1.1\r\nHost: {HOST}\r\n{}\r\n",
+            field.repeat(fields)
+        )
+    };
+    let mut rig = Rig::new();
+    rig.ask(request(2)).await;
+    rig.server_gets(request(2).replace(TOKEN, SECRET)).await;
+    let mut rig = Rig::new();
+    rig.ask(request(3)).await;
+    assert_eq!(rig.refused().await, (403, "credential_count".to_owned()));
+}
+
+#[tokio::test]
+async fn a_placeholder_beside_other_text_is_refused_as_what_it_is() {
+    let mut rig = Rig::new();
+    rig.ask(format!(
+        "GET / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Digest a=\"{TOKEN}\", b=\"c\"\r\n\r\n"
+    ))
+    .await;
+    let answer = rest(&mut rig.client).await;
+    assert!(answer.contains("beside other text"), "{answer}");
 }

@@ -1,15 +1,18 @@
 //! The cgroup2 hierarchy: where it is mounted, and how paths and processes lead into it.
 
 use std::{
-    fs,
+    fs, io,
     path::{Component, Path, PathBuf},
 };
 
 use super::{Cgroup, CgroupError, children, failed, processes_in};
-use crate::address::CgroupId;
+use crate::{address::CgroupId, error::chain};
 
 /// Inode number of the hierarchy's own root, which holds every process that is in no other cgroup.
 const TRUE_ROOT: u64 = 1;
+
+/// How often making a cgroup is tried again when the one above it goes meanwhile.
+const TRIES: usize = 16;
 
 /// A mounted cgroup2 file system.
 #[derive(Clone, Debug)]
@@ -71,7 +74,10 @@ impl Hierarchy {
     /// directory names the process.
     pub(crate) fn of_process(&self, pid: u32) -> Result<Cgroup, CgroupError> {
         let path = PathBuf::from(format!("/proc/{pid}/cgroup"));
-        let text = fs::read_to_string(&path).map_err(failed(&path))?;
+        let text = fs::read_to_string(&path).map_err(|error| match error.raw_os_error() {
+            Some(libc::ENOENT | libc::ESRCH) => CgroupError::NoProcess(pid),
+            _ => failed(&path)(error),
+        })?;
         text.lines()
             .find_map(|line| line.strip_prefix("0::"))
             .map(|found| self.mount.join(self.relative(Path::new(found))))
@@ -96,11 +102,39 @@ impl Hierarchy {
     /// Makes a cgroup, and those above it, at a path relative to the mount; it may not be there yet.
     pub(crate) fn create(&self, relative: &Path) -> Result<Cgroup, CgroupError> {
         let path = self.mount.join(relative);
-        if let Some(parent) = path.parent() {
+        let parent = path.parent().unwrap_or(&self.mount);
+        let mut tries = 0;
+        loop {
             fs::create_dir_all(parent).map_err(failed(parent))?;
+            match fs::create_dir(&path) {
+                Ok(()) => return Cgroup::at(path),
+                // Somebody else's was the last one there, and took the parent with it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => {
+                    tries += 1;
+                }
+                Err(error) => return Err(failed(&path)(error)),
+            }
         }
-        fs::create_dir(&path).map_err(failed(&path))?;
-        Cgroup::at(path)
+    }
+
+    /// Removes cgroups directly below `relative` that processes which were killed have left behind: their names begin
+    /// with `prefix`, and nobody has been in them for long.
+    pub(crate) fn clear(&self, relative: &Path, prefix: &str) {
+        for directory in children(&self.mount.join(relative)) {
+            let name = directory.file_name().and_then(|name| name.to_str());
+            let Ok(cgroup) = Cgroup::at(directory.clone()) else {
+                continue;
+            };
+            if name.is_some_and(|name| name.starts_with(prefix))
+                && cgroup.is_left_behind()
+                && let Err(error) = cgroup.remove()
+            {
+                tracing::debug!(
+                    error = chain(&error),
+                    "a cgroup that was left behind is in use"
+                );
+            }
+        }
     }
 
     /// Whether a cgroup is the top of what is mounted: it holds everything, the daemon too.
@@ -182,6 +216,8 @@ mod tests {
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
 
+        let gone = hierarchy.of_process(sleeper.id()).unwrap_err();
+        assert!(matches!(gone, CgroupError::NoProcess(_)), "{gone}");
         assert_eq!(by_proc_path, *cgroup);
         assert_eq!(by_directory, *cgroup);
         assert_eq!(by_process.unwrap(), *cgroup);

@@ -93,11 +93,11 @@ fn placeholder_that_cannot_be_resolved_is_refused() {
         ("openshell:resolve:env:CONTROL", Unresolvable::Unavailable),
         (
             "Digest username=\"u\", response=\"openshell:resolve:env:X\"",
-            Unresolvable::Unavailable,
+            Unresolvable::Misplaced,
         ),
         (
             "openshell:resolve:env:X openshell:resolve:env:X Z",
-            Unresolvable::Unavailable,
+            Unresolvable::Misplaced,
         ),
     ] {
         match outcome("authorization", value) {
@@ -157,4 +157,26 @@ fn secret_bound_to_another_header_is_refused() {
 fn debug_shows_no_secret() {
     let shown = format!("{:?}", outcome("authorization", "openshell:resolve:env:X"));
     assert_eq!(shown, "Rewritten(1 secrets)");
+}
+
+#[test]
+fn a_small_header_does_not_grow_without_bound() {
+    let largest = vec![b'x'; 64 * 1024];
+    let release = release().header("X", &largest, HEADERS).build();
+    let value = |count| "openshell:resolve:env:X".repeat(count);
+    let whole = value(RELEASES_MAX);
+    let HeaderOutcome::Rewritten { value: out, .. } =
+        rewrite("authorization", whole.as_bytes(), &release)
+    else {
+        panic!("as many as may be are put in");
+    };
+    assert_eq!(out.len(), RELEASES_MAX * largest.len());
+    assert!(matches!(
+        rewrite(
+            "authorization",
+            value(RELEASES_MAX + 1).as_bytes(),
+            &release
+        ),
+        HeaderOutcome::Refused(Unresolvable::TooMany)
+    ));
 }

@@ -200,3 +200,64 @@ async fn kernel_two_sandboxes_do_not_mix() {
     until(|| recorder.served.lock().unwrap().pop()).await;
     registry.detach("minnie").await.unwrap();
 }
+
+/// A segment routing header (RFC 8754 §2) by way of 2001:db8::9.
+const ROUTE: &[u8] = &[
+    0, 4, 4, 1, 1, 0, 0, 0, //
+    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, //
+    0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_flood_of_denials_is_counted_and_reported_in_part() {
+    let house = House::new("flood");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("flood"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let flood = Errand::Flood(2000);
+    let visitor = Visitor::start(Some(&cgroup), place.netns(), flood);
+    outcome(visitor).await.1.unwrap();
+    let denials = || {
+        let counters = registry.counters();
+        counters
+            .iter()
+            .any(|(name, count)| *name == "denials" && *count >= 2000)
+    };
+    until(|| denials().then_some(())).await;
+    until(|| (!recorder.denied.lock().unwrap().is_empty()).then_some(())).await;
+    registry.detach("micky").await.unwrap();
+    assert!(recorder.denied.lock().unwrap().len() < 1000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_options_that_lead_round_the_hooks_are_refused_and_reported() {
+    let house = House::new("options");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("options"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    for (level, option, value) in [
+        (libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &b"lo"[..]),
+        (libc::IPPROTO_IPV6, libc::IPV6_RTHDR, ROUTE),
+        (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS, &[0; 16]),
+        (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1, 1, 1, 0]),
+    ] {
+        let errand = Errand::SetOption {
+            level,
+            option,
+            value,
+        };
+        let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+        let (_visitor, refused) = outcome(visitor).await;
+        assert_eq!(refused, Err(libc::EPERM), "{level} {option}");
+        let denial = until(|| recorder.denied.lock().unwrap().pop()).await;
+        assert!(denial.reason.contains("source route"), "{}", denial.reason);
+    }
+    let errand = Errand::SetOption {
+        level: libc::IPPROTO_IPV6,
+        option: libc::IPV6_TCLASS,
+        value: &[0, 0, 0, 0],
+    };
+    let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+    assert!(outcome(visitor).await.1.is_ok());
+    registry.detach("micky").await.unwrap();
+}

@@ -147,12 +147,32 @@ async fn kernel_a_seventeenth_namespace_is_refused_until_there_is_room() {
     let denial = until(|| recorder.denied.lock().unwrap().pop()).await;
     assert_eq!(denial.netns, places[16].netns().cookie());
     assert_eq!(registry.list().await[0].netns.len(), 16);
+    // Refusals take room in a table that all sandboxes share.
+    registry.inner.sweep().await;
+    assert_eq!(registry.inner.programs.netns().len(), 16);
 
     drop(visitors.drain(..1));
     registry.inner.sweep().await;
     registry.inner.sweep().await;
     let (_visitor, seen) = outcome(visitor(&cgroup, &places[16])).await;
     assert!(seen.is_ok(), "{seen:?}");
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_namespace_whose_maker_has_gone_leaves_no_entry() {
+    let house = House::new("passing");
+    let (registry, _recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("passing"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let busy = registry.inner.state.lock().await;
+    let visitor = visitor(&cgroup, &place);
+    let known = || registry.inner.programs.netns().pop();
+    until(known).await;
+    drop(visitor);
+    drop(busy);
+    until(|| known().is_none().then_some(())).await;
+    assert!(registry.list().await[0].netns.is_empty());
     registry.detach("micky").await.unwrap();
 }
 

@@ -37,6 +37,26 @@ pub(crate) enum UpstreamError {
     Io(#[source] io::Error),
 }
 
+impl UpstreamError {
+    /// The upstream showed a certificate that does not make it the name's owner.
+    pub(crate) fn is_certificate(&self) -> bool {
+        match self {
+            Self::Expired(_)
+            | Self::NotYetValid(_)
+            | Self::UnknownIssuer(_)
+            | Self::WrongName(_)
+            | Self::Revoked(_)
+            | Self::Certificate(_) => true,
+            Self::Alert(_)
+            | Self::Protocol(_)
+            | Self::Name
+            | Self::Timeout
+            | Self::Closed
+            | Self::Io(_) => false,
+        }
+    }
+}
+
 impl From<io::Error> for UpstreamError {
     fn from(error: io::Error) -> Self {
         match tls_error(&error) {

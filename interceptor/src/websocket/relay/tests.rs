@@ -51,6 +51,7 @@ fn stage_with(from_client: &[u8], from_server: &[u8], pipe: usize) -> Stage {
         .elsewhere("OTHER")
         .build();
     let session = Session {
+        listen_only: false,
         release: Arc::new(release),
         stats: stats.clone(),
         deflate: true,
@@ -589,6 +590,7 @@ async fn client_that_does_not_read_stops_the_server() {
 fn future_of_a_connection_is_small() {
     let (client, upstream) = duplex(1);
     let session = Session {
+        listen_only: false,
         release: Arc::new(release().build()),
         stats: Arc::default(),
         deflate: true,
@@ -620,6 +622,7 @@ async fn other_peoples_client_and_server_understand_each_other_through_the_relay
     let (far, server) = Socket::pair().unwrap();
     let release = release().discord("T", SECRET.as_bytes()).build();
     let session = Session {
+        listen_only: false,
         release: Arc::new(release),
         stats: Arc::default(),
         deflate: true,

@@ -434,6 +434,19 @@ fn noise(length: usize) -> String {
     text.replace('\\', "_")
 }
 
+#[test]
+fn a_client_that_may_only_listen_still_answers_pings() {
+    let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, Arc::default());
+    rewriter.forbid_messages();
+    let pong = client_frame(true, Opcode::Pong, b"here");
+    rewriter.input().extend_from_slice(&pong);
+    rewriter.input().extend_from_slice(&text("hello"));
+    let mut out = Vec::new();
+    let result = drain(&mut rewriter, &mut out, usize::MAX);
+    assert_eq!(result, Err(Stop::Forbidden));
+    assert_eq!(out, pong);
+}
+
 fn sent() -> impl Strategy<Value = Sent> {
     let filler = prop_oneof![
         8 => "[a-z\"\\\\{}:,]{0,30}",
