@@ -22,7 +22,7 @@ pub fn matcher(data: &[u8]) {
     assert_eq!(collect(text.chunks(size)), expected, "in pieces of {size}");
 }
 
-/// Sends frames through the rewriter: any bytes, or a script, after the first byte.
+/// Sends frames through the rewriter: a script, any bytes, or a message of any compressed bytes.
 ///
 /// # Panics
 /// What comes out depends on how it was split, or differs from an oracle.
@@ -35,10 +35,10 @@ pub fn frames(data: &[u8]) {
         write: usize::from(*write) + 1,
         rests: (0..8).map(|bit| rests & (1 << bit) != 0).collect(),
     };
-    if kind % 2 == 0 {
-        check(&read_script(rest), &timing);
-    } else {
-        check_bytes(rest, timing);
+    match kind % 4 {
+        0 | 2 => check(&read_script(rest), &timing),
+        1 => check_bytes(rest, timing),
+        _ => check_bytes(&script::compressed(rest), timing),
     }
 }
 
@@ -75,6 +75,7 @@ fn read_script(bytes: &[u8]) -> Vec<Sent> {
                 .collect(),
             binary: kind == 1,
             guard_last: kind == 2,
+            window: (op & 0x80 != 0).then_some(8 + (op >> 3) % 8),
         },
     };
     chunks.iter().take(12).map(read).collect()
@@ -161,10 +162,14 @@ mod tests {
     /// Random bytes are soon a violation: these are frames with something wrong here and there.
     #[test]
     fn frames_stand_damaged_frames() {
-        use crate::websocket::script::{Opcode, PLACEHOLDER, client_frame, fragments};
+        use crate::websocket::script::{
+            self, Compressor, Opcode, PLACEHOLDER, client_frame, fragments,
+        };
 
         let payload = format!(r#"{{"op":2,"d":{{"token":"{PLACEHOLDER}"}}}}"#);
+        let compressed = Compressor::new(15).message(payload.as_bytes());
         let good = [
+            script::compressed(&compressed),
             client_frame(true, Opcode::Text, payload.as_bytes()),
             fragments(payload.as_bytes(), &[5, 20, 40]).concat(),
             client_frame(true, Opcode::Ping, b"ping"),

@@ -2,8 +2,9 @@
 //!
 //! | file | job |
 //! |---|---|
-//! | `handshake` | is this upgrade one, and is that answer its answer |
+//! | `handshake`, `extension` | is this upgrade one, and is that answer its answer |
 //! | `frame`, `mask`, `close` | the wire format |
+//! | `inflate` | looks into compressed messages |
 //! | `rewriter` | client to server: holds, rewrites, re-frames |
 //! | `observer` | server to client: passes on and looks |
 //! | `lane` | moves bytes from one socket through a filter to another |
@@ -18,7 +19,7 @@
 //!
 //! | seen | from the client | from the server |
 //! |---|---|---|
-//! | RSV bit (no extension is ever negotiated) | 1002 | 1002 |
+//! | RSV2, RSV3; RSV1 on a control frame, on a continuation, or without permessage-deflate | 1002 | 1002 |
 //! | reserved opcode 3–7, 11–15 | 1002 | 1002 |
 //! | control frame that is fragmented or longer than 125 bytes | 1002 | 1002 |
 //! | frame not masked / masked | 1002 | 1002 |
@@ -33,7 +34,26 @@
 //! | bytes behind a Close | passed on, never rewritten | passed on |
 //! | a message that never ends, of any length | passed on, streamed | passed on |
 //! | binary message | passed on, never rewritten | passed on |
+//! | compressed text message, in one frame or several | passed on, rewritten uncompressed | passed on |
+//! | compressed text message, if nothing can be rewritten; compressed binary message | passed on | passed on |
+//! | empty compressed message, with or without a block | passed on | passed on |
+//! | compressed text that ends with a last block (BFINAL), or that and one zero byte | as any other | passed on |
+//! | compressed text with more behind its last block, that ends inside a block, or that does not inflate by itself | 1007 | passed on |
+//! | compressed text that inflates to more than 128 times its size and 1 MiB, or to more than 4 GiB | 1009 | passed on |
 //! | end without a Close, TLS end without close_notify | passed on as an end | passed on as an end |
+//!
+//! # Compression
+//! permessage-deflate (RFC 7692) stays as the two sides negotiate it; other extensions are taken out of the offer.
+//! Where messages may be rewritten, the client sees `client_no_context_takeover` in the answer even if the server did not
+//! say it: that binds it (§7.1.1.2), each of its messages stands alone, and so nothing has to be deflated here. A
+//! compressed message without a placeholder goes on byte for byte, whatever went before it; a rewritten one, or one too
+//! long to hold, goes uncompressed, which leaves the server's window as it was. A client that goes on using its window all
+//! the same would corrupt what the server reads behind a rewritten message; its first message that does so does not
+//! inflate by itself, and ends the connection. The server's window is the server's business: its messages pass as they
+//! are.
+//!
+//! The parameter comes unasked. The clients ws, undici, websockets, aiohttp, tornado and faye take it, gorilla asks for it;
+//! a client that fails the connection over it has to offer no compression.
 //!
 //! What the policy ends is closed with 1008 towards the client and 1001 towards the server, what the daemon ends with
 //! 1001 towards both; always at a frame's end, or without a Close if there is none in time.
@@ -48,9 +68,11 @@ use crate::{
 };
 
 mod close;
+mod extension;
 mod filter;
 mod frame;
 pub(crate) mod handshake;
+mod inflate;
 mod lane;
 mod mask;
 mod observer;
@@ -58,6 +80,7 @@ mod relay;
 mod rewriter;
 
 pub(crate) use frame::Violation;
+pub(crate) use inflate::Fault;
 pub(crate) use relay::relay;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rewriter::script;
@@ -66,6 +89,8 @@ pub(crate) use rewriter::script;
 pub(crate) struct Session {
     pub(crate) release: Arc<Release>,
     pub(crate) stats: Arc<Connection>,
+    /// permessage-deflate was negotiated; if something may be rewritten, with `client_no_context_takeover`.
+    pub(crate) deflate: bool,
     /// The policy lets the client send no messages: its first one ends the connection with Close 1008.
     pub(crate) listen_only: bool,
     /// Becomes true when the daemon stops: both sides get Close 1001. A dropped sender means never.
@@ -103,6 +128,8 @@ pub(crate) enum WebSocketError {
     ServerProtocol(#[source] Violation),
     #[error("denied")]
     Refused(#[source] Refusal),
+    #[error("a compressed message from the client cannot be searched for placeholders")]
+    Opaque(#[source] Fault),
     #[error("the policy lets the client send no messages")]
     Forbidden,
     #[error("the system has no random bytes for a frame's mask")]

@@ -83,7 +83,7 @@ where
             Turn::Refused { refusal, tellable } => {
                 return refuse(ends, refusal, request.to_head, tellable).await;
             }
-            Turn::Switched => return switch(ends, exchange).await,
+            Turn::Switched { deflate } => return switch(ends, exchange, deflate).await,
         }
     }
 }
@@ -227,6 +227,7 @@ async fn switch<C, U>(
         tokio::io::WriteHalf<U>,
     >,
     exchange: Exchange,
+    deflate: bool,
 ) -> Result<End, HttpError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -244,6 +245,7 @@ where
     let session = Session {
         release: Arc::clone(&exchange.release),
         stats: Arc::clone(&exchange.stats),
+        deflate,
         listen_only: listen_only(&exchange),
         shutdown: exchange.shutdown,
     };

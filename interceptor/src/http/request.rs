@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     rewrite::Unresolvable,
-    websocket::handshake::{self, Offer, OfferError},
+    websocket::handshake::{self, Offer, OfferError, Offered},
 };
 
 /// A request that may go to the server.
@@ -56,9 +56,10 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
             None
         }
         Upgrade::WebSocket => {
-            drop_fields(&head.fields, &mut edits, handshake::is_dropped);
+            narrow_extensions(&head.fields, &mut edits);
             let minor = u8::from(head.version == Version::Http11);
-            Offer::read(head.method, minor, head.fields.iter())?
+            let rewriting = exchange.release.websocket_fields().next().is_some();
+            Offer::read(head.method, minor, head.fields.iter(), rewriting)?
         }
     };
     let tally = rewriting::resolve(&head.fields, &exchange.release, &mut edits)?;
@@ -105,6 +106,19 @@ fn decline_http2(fields: &Fields<'_>, edits: &mut [Edit]) {
     for ((name, value), edit) in fields.iter().zip(edits) {
         if name.eq_ignore_ascii_case("connection") {
             *edit = rewriting::without(value, &OFFER);
+        }
+    }
+}
+
+/// Leaves only the extensions that can be dealt with in the offer.
+fn narrow_extensions(fields: &Fields<'_>, edits: &mut [Edit]) {
+    for ((name, value), edit) in fields.iter().zip(edits) {
+        if name.eq_ignore_ascii_case(handshake::EXTENSIONS) {
+            *edit = match handshake::narrow(value) {
+                Offered::Keep => Edit::Keep,
+                Offered::Narrow(value) => Edit::Value(Zeroizing::new(value)),
+                Offered::Drop => Edit::Drop,
+            };
         }
     }
 }

@@ -50,7 +50,10 @@ pub(crate) enum Turn {
     /// The server closed before the first byte of its response.
     Unanswered,
     /// The server has switched to WebSocket, and the client was told.
-    Switched,
+    Switched {
+        /// With permessage-deflate.
+        deflate: bool,
+    },
     /// To be told to the client if nothing of a response has gone to it.
     Refused { refusal: Refusal, tellable: bool },
 }

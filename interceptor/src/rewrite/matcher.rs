@@ -77,7 +77,7 @@ impl Matcher {
     }
 
     /// Bytes that are held back, at most [`LONGEST`].
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn held(&self) -> usize {
         self.held.len()
     }

@@ -11,8 +11,14 @@ pub(crate) const GOING_AWAY: u16 = 1001;
 /// The other side broke the protocol.
 pub(crate) const PROTOCOL_ERROR: u16 = 1002;
 
+/// What was sent is not what it says it is.
+pub(crate) const INVALID_DATA: u16 = 1007;
+
 /// What was sent may not be.
 pub(crate) const POLICY_VIOLATION: u16 = 1008;
+
+/// What was sent is more than anybody should.
+pub(crate) const TOO_BIG: u16 = 1009;
 
 /// A Close frame; towards a server with a mask. `reason` is cut to what a control frame holds, and should be ASCII.
 pub(crate) fn frame(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {

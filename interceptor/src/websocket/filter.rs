@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::frame::Violation;
+use super::{frame::Violation, inflate::Fault};
 use crate::rewrite::document::Refusal;
 
 /// Takes a stream of frames in and gives a stream of frames out.
@@ -44,6 +44,8 @@ pub(crate) trait Filter {
 pub(crate) enum Stop {
     Violation(Violation),
     Refused(Refusal),
+    /// A compressed message cannot be searched.
+    Opaque(Fault),
     /// The policy lets the client send no messages.
     Forbidden,
     NoRandom,
@@ -58,6 +60,12 @@ impl From<Violation> for Stop {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Opaque(fault)
     }
 }
 

@@ -1,10 +1,13 @@
-//! Frame headers, RFC 6455 §5.2.
+//! Frame headers, RFC 6455 §5.2; with permessage-deflate, RFC 7692 §6.
 
 /// Longest header: two bytes, a 64-bit length, a mask.
 pub(crate) const HEADER_MAX: usize = 14;
 
 /// Longest payload of a control frame, RFC 6455 §5.5.
 pub(crate) const CONTROL_MAX: u64 = 125;
+
+/// In a message's first byte: it is compressed.
+pub(crate) const RSV1: u8 = 0b0100_0000;
 
 /// Who made a frame: a client masks, a server does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) enum Opcode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
     pub(crate) fin: bool,
+    /// RSV1: the message that begins here is compressed.
+    pub(crate) compressed: bool,
     pub(crate) opcode: Opcode,
     /// Zeroes for a server's frame, which is the same as none.
     pub(crate) mask: [u8; 4],
@@ -38,7 +43,7 @@ pub(crate) struct Header {
 /// A rule of RFC 6455 that a frame breaks. The receiver has to fail the connection with 1002.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Violation {
-    #[error("a reserved bit is set, but no extension was negotiated")]
+    #[error("a reserved bit is set where no negotiated extension gives it a meaning")]
     ReservedBit,
     #[error("a frame has the reserved opcode {0}")]
     ReservedOpcode(u8),
@@ -96,19 +101,29 @@ impl Opcode {
 }
 
 impl Header {
-    /// Reads the header that `bytes` begin with; `None` if it is not all there yet.
+    /// Reads the header that `bytes` begin with; `None` if it is not all there yet. `deflate`: permessage-deflate was
+    /// negotiated.
     ///
     /// # Errors
     /// A rule is broken; said as soon as the byte that breaks it is there.
-    pub(crate) fn parse(bytes: &[u8], sender: Sender) -> Result<Option<Self>, Violation> {
+    pub(crate) fn parse(
+        bytes: &[u8],
+        sender: Sender,
+        deflate: bool,
+    ) -> Result<Option<Self>, Violation> {
         let Some((&first, rest)) = bytes.split_first() else {
             return Ok(None);
         };
-        if first & 0b0111_0000 != 0 {
+        let compressed = first & RSV1 != 0;
+        if first & 0b0011_0000 != 0 || compressed && !deflate {
             return Err(Violation::ReservedBit);
         }
         let fin = first & 0b1000_0000 != 0;
         let opcode = Opcode::from_bits(first & 0b1111)?;
+        // It speaks for a whole message, and only data messages are compressed.
+        if compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Violation::ReservedBit);
+        }
         if opcode.is_control() && !fin {
             return Err(Violation::FragmentedControl);
         }
@@ -150,6 +165,7 @@ impl Header {
         };
         Ok(Some(Self {
             fin,
+            compressed,
             opcode,
             mask,
             length,
@@ -217,7 +233,7 @@ mod tests {
     use super::*;
 
     fn client(bytes: &[u8]) -> Result<Option<Header>, Violation> {
-        Header::parse(bytes, Sender::Client)
+        Header::parse(bytes, Sender::Client, false)
     }
 
     #[test]
@@ -247,14 +263,41 @@ mod tests {
             let before = bytes.split_last().unwrap().1;
             assert_eq!(client(before), Ok(None), "{bytes:x?} says it too early");
         }
-        let masked = Header::parse(&[0x81, 0x80], Sender::Server);
+        let masked = Header::parse(&[0x81, 0x80], Sender::Server, false);
         assert_eq!(masked, Err(Violation::Masked));
+    }
+
+    #[test]
+    fn compression_is_said_by_a_data_messages_first_frame_if_it_was_negotiated() {
+        for (first, good) in [
+            (0xc1, true),
+            (0x42, true),
+            (0xc0, false),
+            (0x40, false),
+            (0xc8, false),
+            (0xc9, false),
+            (0xca, false),
+            (0xe1, false),
+            (0xd2, false),
+        ] {
+            let bytes = [first, 0x00];
+            let header = Header::parse(&bytes, Sender::Server, true);
+            match header {
+                Ok(header) => assert!(good && header.is_some_and(|header| header.compressed)),
+                Err(violation) => assert!(!good && violation == Violation::ReservedBit),
+            }
+            let early = Header::parse(&bytes[..1], Sender::Server, true);
+            assert_eq!(early.is_err(), !good);
+            let unasked = Header::parse(&bytes[..1], Sender::Server, false);
+            assert_eq!(unasked, Err(Violation::ReservedBit));
+        }
     }
 
     #[test]
     fn sequence_keeps_messages_apart() {
         let header = |fin, opcode| Header {
             fin,
+            compressed: false,
             opcode,
             mask: [0; 4],
             length: 0,
@@ -296,12 +339,12 @@ mod tests {
             let mut bytes = Vec::new();
             put_header(&mut bytes, fin, opcode, mask, length);
             for end in 0..bytes.len() {
-                prop_assert_eq!(Header::parse(&bytes[..end], sender), Ok(None));
+                prop_assert_eq!(Header::parse(&bytes[..end], sender, true), Ok(None));
             }
             let size = bytes.len();
             bytes.push(7);
-            let header = Header { fin, opcode, mask: mask.unwrap_or_default(), length: length as u64, size };
-            prop_assert_eq!(Header::parse(&bytes, sender), Ok(Some(header)));
+            let header = Header { fin, compressed: false, opcode, mask: mask.unwrap_or_default(), length: length as u64, size };
+            prop_assert_eq!(Header::parse(&bytes, sender, true), Ok(Some(header)));
             prop_assert_eq!(header.total(), size + length);
         }
     }

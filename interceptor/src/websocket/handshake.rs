@@ -4,11 +4,13 @@
 //! follows would be HTTP that nobody looks at. A connection is WebSocket only when request and answer agree in every
 //! header of the handshake.
 //!
-//! Extensions change what frames mean, so none is negotiated: [`is_dropped`] names the header that is taken out of the
-//! offer, and an answer that accepts one all the same is refused.
+//! What of `Sec-WebSocket-Extensions` takes part in it is for `extension` to say.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use super::extension::{self, Deflate};
+pub(crate) use super::extension::{Offered, narrow};
 
 /// A client's proper offer.
 #[derive(Debug)]
@@ -17,6 +19,18 @@ pub(crate) struct Offer {
     accept: String,
     /// Subprotocols, as they are spelled.
     protocols: Vec<Box<[u8]>>,
+    deflate: Vec<Deflate>,
+    /// Messages of the client may be rewritten.
+    rewriting: bool,
+}
+
+/// What both sides agreed on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Agreement {
+    /// Messages may be compressed.
+    pub(crate) deflate: bool,
+    /// The client has to see this as the value of [`EXTENSIONS`].
+    pub(crate) extensions: Option<Vec<u8>>,
 }
 
 /// Why an upgrade to WebSocket is not one; to be answered with 400 (426 for the version).
@@ -45,19 +59,15 @@ pub(crate) enum AnswerError {
     Connection,
     #[error("the server's 101 has a wrong Sec-WebSocket-Accept")]
     Accept,
-    #[error("the server's 101 accepts an extension that was not offered")]
+    #[error("the server's 101 accepts an extension as it was not offered")]
     Extension,
     #[error("the server's 101 chooses a subprotocol that was not offered")]
     Protocol,
 }
 
-/// The header (in any case) is left out when an offer goes on.
-pub(crate) fn is_dropped(name: &str) -> bool {
-    name.eq_ignore_ascii_case(EXTENSIONS)
-}
-
 impl Offer {
     /// Reads a request's head; `None` if it asks for no upgrade to WebSocket. `minor`: of HTTP/1.
+    /// `rewriting`: secrets may stand in the client's messages.
     ///
     /// # Errors
     /// It asks for one, but not properly.
@@ -65,6 +75,7 @@ impl Offer {
         method: &str,
         minor: u8,
         headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+        rewriting: bool,
     ) -> Result<Option<Self>, OfferError> {
         let headers = Headers(headers);
         if !headers.has_token("upgrade", b"websocket") {
@@ -94,6 +105,11 @@ impl Offer {
         Ok(Some(Self {
             accept: derive_accept_key(key),
             protocols: headers.tokens(PROTOCOL).map(Box::from).collect(),
+            deflate: headers
+                .all(EXTENSIONS)
+                .flat_map(extension::offers)
+                .collect(),
+            rewriting,
         }))
     }
 
@@ -104,7 +120,7 @@ impl Offer {
     pub(crate) fn check_answer<'h>(
         &self,
         headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
-    ) -> Result<(), AnswerError> {
+    ) -> Result<Agreement, AnswerError> {
         let headers = Headers(headers);
         let upgrade = headers.only("upgrade");
         if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
@@ -116,9 +132,14 @@ impl Offer {
         if headers.only("sec-websocket-accept") != Some(self.accept.as_bytes()) {
             return Err(AnswerError::Accept);
         }
-        if headers.all(EXTENSIONS).next().is_some() {
-            return Err(AnswerError::Extension);
-        }
+        let deflate = match headers.only(EXTENSIONS) {
+            None if headers.all(EXTENSIONS).next().is_none() => None,
+            None => return Err(AnswerError::Extension),
+            Some(value) => {
+                let deflate = extension::answer(value, &self.deflate);
+                Some((value, deflate.ok_or(AnswerError::Extension)?))
+            }
+        };
         let chosen = headers.all(PROTOCOL).count();
         let offered = headers
             .only(PROTOCOL)
@@ -126,11 +147,17 @@ impl Offer {
         if chosen > 0 && !offered {
             return Err(AnswerError::Protocol);
         }
-        Ok(())
+        Ok(Agreement {
+            deflate: deflate.is_some(),
+            extensions: deflate
+                .filter(|(_, deflate)| self.rewriting && !deflate.stands_alone())
+                .map(|(value, _)| extension::with_stand_alone(value)),
+        })
     }
 }
 
-const EXTENSIONS: &str = "sec-websocket-extensions";
+/// In lower case.
+pub(crate) const EXTENSIONS: &str = "sec-websocket-extensions";
 const PROTOCOL: &str = "sec-websocket-protocol";
 
 /// Name and value of each header, in order.
@@ -179,7 +206,7 @@ mod tests {
     }
 
     fn read(head: &Head) -> Result<Option<Offer>, OfferError> {
-        Offer::read("GET", 1, headers(head))
+        Offer::read("GET", 1, headers(head), true)
     }
 
     fn proper_offer() -> Head {
@@ -213,9 +240,14 @@ mod tests {
     #[test]
     fn proper_handshake_is_taken() {
         let offer = read(&proper_offer()).unwrap().unwrap();
-        assert_eq!(offer.check_answer(headers(&proper_answer())), Ok(()));
+        let plain = Agreement {
+            deflate: false,
+            extensions: None,
+        };
+        let agreed = offer.check_answer(headers(&proper_answer()));
+        assert_eq!(agreed.as_ref(), Ok(&plain));
         let none_chosen = with(proper_answer(), "sec-websocket-protocol", &[]);
-        assert_eq!(offer.check_answer(headers(&none_chosen)), Ok(()));
+        assert_eq!(offer.check_answer(headers(&none_chosen)), Ok(plain));
     }
 
     #[test]
@@ -259,11 +291,11 @@ mod tests {
         }
         let head = proper_offer();
         assert_eq!(
-            Offer::read("POST", 1, headers(&head)).unwrap_err(),
+            Offer::read("POST", 1, headers(&head), true).unwrap_err(),
             OfferError::Method
         );
         assert_eq!(
-            Offer::read("GET", 0, headers(&head)).unwrap_err(),
+            Offer::read("GET", 0, headers(&head), true).unwrap_err(),
             OfferError::HttpVersion
         );
     }
@@ -289,7 +321,17 @@ mod tests {
             ),
             (
                 "sec-websocket-extensions",
-                &["permessage-deflate"],
+                &["permessage-deflate; client_max_window_bits=10"],
+                AnswerError::Extension,
+            ),
+            (
+                "sec-websocket-extensions",
+                &["permessage-deflate", "permessage-deflate"],
+                AnswerError::Extension,
+            ),
+            (
+                "sec-websocket-extensions",
+                &["permessage-deflate, x-other"],
                 AnswerError::Extension,
             ),
             ("sec-websocket-extensions", &[""], AnswerError::Extension),
@@ -323,8 +365,44 @@ mod tests {
     }
 
     #[test]
-    fn extensions_are_dropped_from_the_offer() {
-        assert!(is_dropped("Sec-WebSocket-Extensions"));
-        assert!(!is_dropped("Sec-WebSocket-Protocol"));
+    fn client_is_told_that_its_messages_stand_alone_only_if_they_may_be_rewritten() {
+        let told = "permessage-deflate; client_no_context_takeover";
+        for (answer, rewriting, seen) in [
+            ("permessage-deflate", true, Some(told)),
+            ("permessage-deflate", false, None),
+            (told, true, None),
+        ] {
+            let offer = Offer::read("GET", 1, headers(&proper_offer()), rewriting);
+            let answer = with(proper_answer(), "sec-websocket-extensions", &[answer]);
+            let agreed = offer.unwrap().unwrap().check_answer(headers(&answer));
+            let extensions = seen.map(|seen| seen.as_bytes().to_vec());
+            let deflate = true;
+            assert_eq!(
+                agreed,
+                Ok(Agreement {
+                    deflate,
+                    extensions
+                })
+            );
+        }
+    }
+
+    #[test]
+    fn answer_without_an_offer_is_refused() {
+        let head = with(
+            proper_offer(),
+            "sec-websocket-extensions",
+            &["x-other", "permessage-deflate; unknown"],
+        );
+        let offer = read(&head).unwrap().unwrap();
+        let answer = with(
+            proper_answer(),
+            "sec-websocket-extensions",
+            &["permessage-deflate"],
+        );
+        assert_eq!(
+            offer.check_answer(headers(&answer)),
+            Err(AnswerError::Extension)
+        );
     }
 }

@@ -13,6 +13,8 @@ use crate::stats::connection::{Connection, Direction};
 
 /// Counts messages and sees the Close. Holds back nothing but a header that is not all there.
 pub(super) struct Observer {
+    /// permessage-deflate was negotiated.
+    deflate: bool,
     stats: Arc<Connection>,
     input: BytesMut,
     /// Bytes at the front of `input` that are cleared.
@@ -34,8 +36,9 @@ struct Frame {
 
 impl Observer {
     /// `input`: what has come already.
-    pub(super) fn new(input: BytesMut, stats: Arc<Connection>) -> Self {
+    pub(super) fn new(input: BytesMut, deflate: bool, stats: Arc<Connection>) -> Self {
         Self {
+            deflate,
             stats,
             input,
             ready: 0,
@@ -78,7 +81,7 @@ impl Observer {
             self.ready = self.input.len();
             return Ok(false);
         }
-        let Some(header) = Header::parse(unread, Sender::Server)? else {
+        let Some(header) = Header::parse(unread, Sender::Server, self.deflate)? else {
             return Ok(false);
         };
         self.sequence.check(&header)?;
@@ -171,7 +174,7 @@ mod tests {
         let stream = stream();
         for size in 1..=stream.len() {
             let stats = Arc::new(Connection::default());
-            let mut observer = Observer::new(BytesMut::new(), stats.clone());
+            let mut observer = Observer::new(BytesMut::new(), true, stats.clone());
             let mut out = Vec::new();
             for chunk in stream.chunks(size) {
                 observer.input().extend_from_slice(chunk);
@@ -190,7 +193,7 @@ mod tests {
         let good = server_frame(true, Opcode::Text, b"good");
         let bad = server_frame(true, Opcode::Continuation, b"bad");
         let input = [good.as_slice(), &bad].concat();
-        let mut observer = Observer::new(input.as_slice().into(), Arc::default());
+        let mut observer = Observer::new(input.as_slice().into(), true, Arc::default());
         let stop = observer.process().unwrap_err();
         assert_eq!(stop, Stop::Violation(Violation::StrayContinuation));
         assert_eq!(observer.output()[0], good);
@@ -204,7 +207,7 @@ mod tests {
             server_frame(true, Opcode::Text, b"second"),
         ];
         let stream = frames.concat();
-        let mut observer = Observer::new(stream.get(..4).unwrap().into(), Arc::default());
+        let mut observer = Observer::new(stream.get(..4).unwrap().into(), true, Arc::default());
         observer.process().unwrap();
         assert!(!observer.at_boundary());
         observer.stop();

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     End, Session, Side, WebSocketError, close,
     filter::{Filter as _, Stop},
+    inflate::Fault,
     lane::{Lane, Trouble},
     mask,
     observer::Observer,
@@ -37,7 +38,8 @@ const GRACE: Duration = Duration::from_secs(2);
 ///
 /// There is no time-out for silence: a session may idle for hours. Memory: nothing while idle; while messages pass, two
 /// read buffers of at most 64 KiB, a scratch buffer of the same size, and for a message in fragments 64 KiB of hold or
-/// two fragments.
+/// two fragments. A compressed message that is looked into takes an inflater of some 45 KiB and its text, up to 80 KiB,
+/// while it is under way.
 ///
 /// # Errors
 /// A socket broke before a Close was seen, a side broke the protocol, or the client's message may not go on.
@@ -55,6 +57,7 @@ where
     let Session {
         release,
         stats,
+        deflate,
         listen_only,
         mut shutdown,
     } = session;
@@ -66,11 +69,11 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
-    let mut rewriter = Rewriter::new(from_client, rules, stats.clone());
+    let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
     if listen_only {
         rewriter.forbid_messages();
     }
-    let observer = Observer::new(from_server, stats.clone());
+    let observer = Observer::new(from_server, deflate, stats.clone());
     let mut relay = Relay {
         client,
         upstream,
@@ -178,6 +181,7 @@ where
                 self.phase = Phase::Leaving(Instant::now() + GRACE);
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
+            Trouble::Stop(Stop::Opaque(fault)) => self.leave_for_fault(fault),
             Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
             Trouble::Stop(Stop::Violation(violation)) => {
@@ -204,6 +208,7 @@ where
                 self.phase = Phase::Answering(Instant::now() + GRACE);
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
+            Trouble::Stop(Stop::Opaque(fault)) => self.leave_for_fault(fault),
             Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
         }
@@ -213,6 +218,11 @@ where
     fn leave_for_refusal(&mut self, refusal: Refusal) {
         self.blame(WebSocketError::Refused(refusal));
         self.leave(close::POLICY_VIOLATION, refusal.code());
+    }
+
+    fn leave_for_fault(&mut self, fault: Fault) {
+        self.blame(WebSocketError::Opaque(fault));
+        self.leave(fault.close_code(), fault.code());
     }
 
     fn leave_for_policy(&mut self) {

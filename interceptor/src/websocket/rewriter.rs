@@ -10,22 +10,34 @@
 //!    are there, so that no length is promised and control frames fit anywhere. So is a held message whose sender
 //!    rests for [`REST`] after a fragment, if nothing in it has to be decided yet.
 //!
+//! A compressed message is treated like 2 to 4 with the text that it inflates to: it goes on as it came if nothing is
+//! replaced, and uncompressed if something is. If it is all here but its text is longer than the hold, it is looked
+//! through to its end first, and inflated once more as it is streamed if there may be something to replace.
+//!
 //! What may be the beginning of a placeholder is carried from fragment to fragment by the matcher, never beyond the
 //! message. Which placeholders are replaced is for `rewrite::document` to say.
+
+mod outbox;
+mod stream;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf as _, BytesMut};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use self::{
+    outbox::Outbox,
+    stream::{Deflated, Stream},
+};
 use super::{
     close,
     filter::{Filter, Stop},
     frame::{self, Header, Opcode, Sender, Sequence},
+    inflate::{self, Survey},
     mask,
 };
 use crate::{
-    rewrite::document::{self, Document, Rules},
+    rewrite::document::{self, Rules},
     stats::connection::{Connection, Direction},
 };
 
@@ -45,6 +57,8 @@ const DISCORD_MAX: usize = 4096;
 pub(crate) struct Rewriter {
     /// `None`: nothing is to be looked at.
     rules: Option<Arc<Rules>>,
+    /// permessage-deflate was negotiated.
+    deflate: bool,
     stats: Arc<Connection>,
     input: BytesMut,
     /// Bytes at the front of `input` that are cleared.
@@ -61,6 +75,8 @@ pub(crate) struct Rewriter {
     must_hold: bool,
     /// Unmasked payload; never holds a secret.
     scratch: Vec<u8>,
+    /// The same, inflated.
+    inflated: Vec<u8>,
     closed: Option<Option<u16>>,
     stopped: bool,
     /// The client may send control frames only.
@@ -76,12 +92,13 @@ enum Message {
     Streamed(Box<Stream>),
 }
 
-struct Stream {
-    document: Document,
-    /// Rewritten text that is no frame yet.
-    staged: Zeroizing<Vec<u8>>,
-    /// Its first fragment has gone.
-    started: bool,
+/// What a whole message holds.
+enum Found {
+    Nothing,
+    /// Maybe a placeholder.
+    Something,
+    /// Maybe one, and more text than is held.
+    SomethingLong,
 }
 
 #[derive(Clone, Copy)]
@@ -94,18 +111,18 @@ struct Frame {
     left: u64,
 }
 
-#[derive(Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    written: usize,
-    secret: bool,
-}
-
 impl Rewriter {
-    /// `input`: what has come already. Without `rules` nothing is held or rewritten.
-    pub(crate) fn new(input: BytesMut, rules: Option<Arc<Rules>>, stats: Arc<Connection>) -> Self {
+    /// `input`: what has come already. Without `rules` nothing is held or rewritten. `deflate`: permessage-deflate was
+    /// negotiated, with rules so that each message of the client stands alone.
+    pub(crate) fn new(
+        input: BytesMut,
+        rules: Option<Arc<Rules>>,
+        deflate: bool,
+        stats: Arc<Connection>,
+    ) -> Self {
         Self {
             rules,
+            deflate,
             stats,
             input,
             ready: 0,
@@ -116,6 +133,7 @@ impl Rewriter {
             held: Vec::new(),
             must_hold: false,
             scratch: Vec::new(),
+            inflated: Vec::new(),
             closed: None,
             stopped: false,
             listen_only: false,
@@ -131,7 +149,9 @@ impl Rewriter {
     pub(crate) fn awaits_rest(&self) -> bool {
         match &self.message {
             Message::Held => !self.must_hold && self.input.is_empty(),
-            Message::Streamed(stream) => self.frame.is_none() && !stream.staged.is_empty(),
+            Message::Streamed(stream) => {
+                self.frame.is_none() && !stream.is_behind() && !stream.staged.is_empty()
+            }
             Message::None | Message::Passed => false,
         }
     }
@@ -147,7 +167,12 @@ impl Rewriter {
         if matches!(self.message, Message::Held) {
             self.gather_held();
             // The guard of a field may come yet.
-            self.must_hold = document::concerns(&self.scratch);
+            self.must_hold = if self.is_compressed() {
+                let found = inflate::survey(&self.scratch, false, HOLD, &mut self.inflated)?;
+                found.concerns && self.inflated.len() < HOLD
+            } else {
+                document::concerns(&self.scratch)
+            };
             if self.must_hold || !self.begin_stream()? {
                 return Ok(());
             }
@@ -159,14 +184,19 @@ impl Rewriter {
     #[cfg(test)]
     fn buffered(&self) -> usize {
         let staged = match &self.message {
-            Message::Streamed(stream) => stream.staged.capacity(),
+            Message::Streamed(stream) => stream.buffered(),
             Message::None | Message::Held | Message::Passed => 0,
         };
-        let kept = self.held.capacity() + self.scratch.capacity();
+        let kept = self.held.capacity() + self.scratch.capacity() + self.inflated.capacity();
         self.input.capacity() + self.out.bytes.capacity() + kept + staged
     }
 
     fn step(&mut self) -> Result<bool, Stop> {
+        if let Message::Streamed(stream) = &self.message
+            && stream.is_behind()
+        {
+            return self.inflate();
+        }
         if let Some(frame) = self.frame {
             return match self.message {
                 Message::Streamed(_) => self.stream(frame),
@@ -180,7 +210,7 @@ impl Rewriter {
             self.ready = self.input.len();
             return Ok(false);
         }
-        let Some(header) = Header::parse(self.unread(), Sender::Client)? else {
+        let Some(header) = Header::parse(self.unread(), Sender::Client, self.deflate)? else {
             return self.wait();
         };
         self.sequence.check(&header)?;
@@ -277,16 +307,25 @@ impl Rewriter {
             payload.unwrap_or_default(),
             &mut self.scratch,
         );
-        if document::concerns(&self.scratch) {
-            if self.ready > 0 {
-                // What comes before it goes first.
-                return Ok(false);
-            }
-            if let Some(text) = self.rewrite()? {
+        let found = self.search(header.compressed)?;
+        if self.ready > 0 && !matches!(found, Found::Nothing) {
+            // What comes before it goes first.
+            return Ok(false);
+        }
+        match found {
+            Found::SomethingLong => {
                 self.input.advance(total);
-                self.put_message(text)?;
+                self.stream_whole();
                 return Ok(true);
             }
+            Found::Something => {
+                if let Some(text) = self.rewrite(header.compressed)? {
+                    self.input.advance(total);
+                    self.put_message(text)?;
+                    return Ok(true);
+                }
+            }
+            Found::Nothing => {}
         }
         self.ready += total;
         self.end_message();
@@ -296,10 +335,15 @@ impl Rewriter {
     /// A message in fragments, all of them held.
     fn search_held(&mut self) -> Result<(), Stop> {
         self.gather_held();
-        let rewritten = if document::concerns(&self.scratch) {
-            self.rewrite()?
-        } else {
-            None
+        let compressed = self.is_compressed();
+        let rewritten = match self.search(compressed)? {
+            Found::SomethingLong => {
+                self.held = Vec::new();
+                self.stream_whole();
+                return Ok(());
+            }
+            Found::Something => self.rewrite(compressed)?,
+            Found::Nothing => None,
         };
         let held = std::mem::take(&mut self.held);
         match rewritten {
@@ -312,15 +356,37 @@ impl Rewriter {
         }
     }
 
-    /// The message in `scratch` with its secrets; `None` if it goes on as it is.
-    fn rewrite(&self) -> Result<Option<Zeroizing<Vec<u8>>>, Stop> {
+    /// Searches the whole message in `scratch`; its text is left in `inflated` if it is `compressed`.
+    fn search(&mut self, compressed: bool) -> Result<Found, Stop> {
+        let Survey { concerns, whole } = if compressed {
+            inflate::survey(&self.scratch, true, HOLD, &mut self.inflated)?
+        } else {
+            Survey {
+                concerns: document::concerns(&self.scratch),
+                whole: true,
+            }
+        };
+        Ok(match (concerns, whole) {
+            (false, _) => Found::Nothing,
+            (true, true) => Found::Something,
+            (true, false) => Found::SomethingLong,
+        })
+    }
+
+    /// The message that was searched, with its secrets; `None` if it goes on as it is.
+    fn rewrite(&self, compressed: bool) -> Result<Option<Zeroizing<Vec<u8>>>, Stop> {
         let Some(rules) = &self.rules else {
             return Ok(None);
         };
-        let text = document::rewrite(rules, &self.scratch, &self.stats)?;
+        let plain = if compressed {
+            &self.inflated
+        } else {
+            &self.scratch
+        };
+        let text = document::rewrite(rules, plain, &self.stats)?;
         if let Some(text) = &text
             && text.len() > DISCORD_MAX
-            && self.scratch.len() <= DISCORD_MAX
+            && plain.len() <= DISCORD_MAX
         {
             // By how much would tell the secret's length.
             tracing::warn!(
@@ -341,7 +407,7 @@ impl Rewriter {
     fn gather_held(&mut self) {
         self.scratch.clear();
         let mut rest = self.held.as_slice();
-        while let Ok(Some(header)) = Header::parse(rest, Sender::Client) {
+        while let Ok(Some(header)) = Header::parse(rest, Sender::Client, self.deflate) {
             let (frame, after) = rest.split_at(header.total().min(rest.len()));
             let payload = frame.get(header.size..).unwrap_or_default();
             mask::copy(header.mask, 0, payload, &mut self.scratch);
@@ -352,7 +418,7 @@ impl Rewriter {
     /// Unmasks what has come of the next frame behind that, to look ahead.
     fn gather_unread(&mut self) {
         let unread = self.input.get(self.ready..).unwrap_or_default();
-        if let Ok(Some(header)) = Header::parse(unread, Sender::Client)
+        if let Ok(Some(header)) = Header::parse(unread, Sender::Client, self.deflate)
             && !header.opcode.is_control()
         {
             let frame = unread.split_at(header.total().min(unread.len())).0;
@@ -371,17 +437,64 @@ impl Rewriter {
         }
         self.gather_held();
         let held = self.scratch.len();
+        let compressed = self.is_compressed();
         self.gather_unread();
-        let mut stream = Box::new(Stream {
-            document: Document::begin(&rules, &self.scratch, false, &self.stats),
-            staged: Zeroizing::new(Vec::with_capacity(HOLD + FRAGMENT_MIN)),
-            started: false,
-        });
-        let text = self.scratch.split_at(held).0;
-        stream.document.push(text, &mut stream.staged)?;
+        let stream = if compressed {
+            inflate::survey(&self.scratch, false, HOLD, &mut self.inflated)?;
+            self.scratch.truncate(held);
+            let backlog = std::mem::take(&mut self.scratch);
+            let mut stream = Stream::begin(&rules, &self.inflated, &self.stats);
+            stream.deflated = Some(Deflated::new(backlog, false));
+            stream
+        } else {
+            let mut stream = Stream::begin(&rules, &self.scratch, &self.stats);
+            let text = self.scratch.split_at(held).0;
+            stream.document.push(text, &mut stream.staged)?;
+            stream
+        };
         self.held = Vec::new();
         self.message = Message::Streamed(stream);
         Ok(true)
+    }
+
+    /// Streams the message that was searched: compressed, all here, and with too much text to hold.
+    fn stream_whole(&mut self) {
+        let Some(rules) = &self.rules else {
+            return;
+        };
+        let backlog = std::mem::take(&mut self.scratch);
+        let mut stream = Stream::begin(rules, &self.inflated, &self.stats);
+        stream.deflated = Some(Deflated::new(backlog, true));
+        self.message = Message::Streamed(stream);
+    }
+
+    /// Takes the next piece of text out of a compressed, streamed message.
+    fn inflate(&mut self) -> Result<bool, Stop> {
+        let Message::Streamed(stream) = &mut self.message else {
+            return Ok(false);
+        };
+        let Some(deflated) = &mut stream.deflated else {
+            return Ok(false);
+        };
+        self.inflated.clear();
+        let last = deflated.step(&mut self.inflated)?;
+        stream.document.push(&self.inflated, &mut stream.staged)?;
+        self.take_staged(last)?;
+        Ok(true)
+    }
+
+    /// Makes a fragment of what is staged, if that is enough for one, or of the message's end.
+    fn take_staged(&mut self, last: bool) -> Result<(), Stop> {
+        let Message::Streamed(stream) = &mut self.message else {
+            return Ok(());
+        };
+        if last {
+            stream.document.finish(&mut stream.staged)?;
+        }
+        if last || stream.staged.len() >= FRAGMENT_MIN {
+            self.emit(last)?;
+        }
+        Ok(())
     }
 
     /// Takes what has come of a streamed message's frame.
@@ -399,12 +512,11 @@ impl Rewriter {
         frame.take(taken);
         self.frame = (frame.left > 0).then_some(frame);
         let last = frame.left == 0 && frame.fin;
-        stream.document.push(&self.scratch, &mut stream.staged)?;
-        if last {
-            stream.document.finish(&mut stream.staged)?;
-        }
-        if last || stream.staged.len() >= FRAGMENT_MIN {
-            self.emit(last)?;
+        if let Some(deflated) = &mut stream.deflated {
+            deflated.refill(&mut self.scratch, last);
+        } else {
+            stream.document.push(&self.scratch, &mut stream.staged)?;
+            self.take_staged(last)?;
         }
         Ok(true)
     }
@@ -463,6 +575,12 @@ impl Rewriter {
         self.stats.count_message(Direction::ClientToServer);
     }
 
+    /// Is the message that is held, or that comes next, compressed?
+    fn is_compressed(&self) -> bool {
+        let first = self.held.first().or_else(|| self.unread().first());
+        first.is_some_and(|first| first & frame::RSV1 != 0)
+    }
+
     fn unread(&self) -> &[u8] {
         self.input.get(self.ready..).unwrap_or_default()
     }
@@ -508,6 +626,7 @@ impl Filter for Rewriter {
             self.input = BytesMut::new();
         }
         self.scratch = Vec::new();
+        self.inflated = Vec::new();
     }
 
     fn closed(&self) -> Option<Option<u16>> {
@@ -526,37 +645,6 @@ impl Frame {
     fn take(&mut self, taken: usize) {
         self.offset = (self.offset + taken) % 4;
         self.left -= taken as u64;
-    }
-}
-
-impl Outbox {
-    /// Appends a frame with a fresh mask.
-    fn put(&mut self, fin: bool, opcode: Opcode, text: &[u8], secret: bool) -> Result<(), Stop> {
-        let mask = mask::fresh()?;
-        self.bytes.reserve(frame::HEADER_MAX + text.len());
-        frame::put_header(&mut self.bytes, fin, opcode, Some(mask), text.len());
-        mask::copy(mask, 0, text, &mut self.bytes);
-        self.secret |= secret;
-        Ok(())
-    }
-
-    fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
-    }
-
-    fn left(&self) -> &[u8] {
-        self.bytes.get(self.written..).unwrap_or_default()
-    }
-
-    fn took(&mut self, bytes: usize) {
-        self.written += bytes;
-        if self.written >= self.bytes.len() {
-            if self.secret {
-                // Masked, but with the mask beside it.
-                self.bytes.zeroize();
-            }
-            *self = Self::default();
-        }
     }
 }
 

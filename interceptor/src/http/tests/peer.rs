@@ -14,7 +14,7 @@ use crate::{
     address::{Authority, VerifiedName},
     http::{End, Exchange, HttpError, MethodDecision, MethodRule, Scheme, relay},
     policy::binding::Surface,
-    rewrite::release::{BoundSecret, Release},
+    rewrite::release::{BoundSecret, Release, builder},
     secrets::Secret,
     stats::connection::Connection,
 };
@@ -80,10 +80,22 @@ impl Rig {
 
     /// `room`: bytes that each direction of each stream holds before a writer has to wait.
     pub(super) fn with(room: usize, method: MethodRule, early: &[u8]) -> Self {
-        let (client, client_end) = duplex(room);
-        let (server_end, server) = duplex(room);
         let (mut exchange, shutdown) = exchange(method);
         exchange.early = BytesMut::from(early);
+        Self::of(room, exchange, shutdown)
+    }
+
+    /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.
+    pub(super) fn rewriting_messages() -> Self {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| MethodDecision::Allow));
+        let release = builder::release().discord("TOKEN", SECRET.as_bytes());
+        exchange.release = Arc::new(release.build());
+        Self::of(64 * 1024, exchange, shutdown)
+    }
+
+    fn of(room: usize, exchange: Exchange, shutdown: watch::Sender<bool>) -> Self {
+        let (client, client_end) = duplex(room);
+        let (server_end, server) = duplex(room);
         let stats = Arc::clone(&exchange.stats);
         let relay = tokio::spawn(relay(client_end, server_end, exchange));
         Self {

@@ -1,5 +1,6 @@
 //! Switching protocols: to WebSocket when both sides properly agree, to nothing else.
 
+use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::peer::{HOST, Rig, SECRET, TOKEN};
@@ -64,7 +65,7 @@ async fn frames_that_come_with_the_handshake_go_first() {
 }
 
 #[tokio::test]
-async fn the_handshake_loses_its_extensions_and_carries_its_secret() {
+async fn the_handshake_loses_what_is_not_understood_and_carries_its_secret() {
     let offer = |token: &str, extensions: &str| {
         request(&format!(
             "{extensions}Authorization: Bot {token}\r\nSec-WebSocket-Protocol: {TOKEN}\r\n"
@@ -73,10 +74,67 @@ async fn the_handshake_loses_its_extensions_and_carries_its_secret() {
     let mut rig = Rig::new();
     rig.ask(offer(
         TOKEN,
-        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+        "Sec-WebSocket-Extensions: x-webkit-deflate-frame\r\n\
+         sec-websocket-extensions: x-other; y=1, permessage-deflate; client_max_window_bits\r\n",
     ))
     .await;
-    rig.server_gets(offer(SECRET, "")).await;
+    rig.server_gets(offer(
+        SECRET,
+        "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n",
+    ))
+    .await;
+}
+
+/// `{"op":2,"d":{"token":"openshell:resolve:env:TOKEN"}}`, or another token, compressed into one block.
+fn compressed_frame(token: &str) -> Vec<u8> {
+    let text = format!(r#"{{"op":2,"d":{{"token":"{token}"}}}}"#);
+    let length = u8::try_from(text.len()).unwrap();
+    // A stored block, which the empty one follows whose end is taken off (RFC 7692 §7.2.3.3).
+    let block = [&[0, length, 0, !length, 0xff], text.as_bytes(), &[0]].concat();
+    let mut frame = vec![0xc1, 0x80 | u8::try_from(block.len()).unwrap(), 0, 0, 0, 0];
+    frame.extend(block);
+    frame
+}
+
+#[tokio::test]
+async fn compression_that_both_sides_agree_on_passes_unchanged_if_nothing_is_rewritten() {
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let mut rig = Rig::new();
+    rig.pass(request(deflate), switching(deflate)).await;
+    let compressed = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    rig.pass(compressed_frame(TOKEN), compressed).await;
+}
+
+#[tokio::test]
+async fn client_is_told_that_its_messages_stand_alone_where_they_may_be_rewritten() {
+    let header = |parameters: &str| {
+        format!("Sec-WebSocket-Extensions:permessage-deflate{parameters}\r\nX-Other: 1\r\n")
+    };
+    for (answered, seen) in [
+        ("", "; client_no_context_takeover"),
+        (
+            "; client_max_window_bits=9 ",
+            "; client_max_window_bits=9; client_no_context_takeover",
+        ),
+        (
+            "; client_no_context_takeover",
+            "; client_no_context_takeover",
+        ),
+    ] {
+        let mut rig = Rig::rewriting_messages();
+        let asked = request(&header("; client_max_window_bits"));
+        rig.ask(&asked).await;
+        rig.server_gets(&asked).await;
+        rig.answer(switching(&header(answered))).await;
+        rig.client_gets(switching(&header(seen))).await;
+        rig.pass(compressed_frame("plain"), server_frame("hi"))
+            .await;
+        rig.ask(compressed_frame(TOKEN)).await;
+        let plain = client_frame(&format!(r#"{{"op":2,"d":{{"token":"{SECRET}"}}}}"#));
+        let mut sent = vec![0; plain.len()];
+        rig.server.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent[..2], plain[..2], "not compressed");
+    }
 }
 
 #[tokio::test]

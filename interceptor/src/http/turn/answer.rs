@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
+use zeroize::Zeroizing;
 
 use super::{After, Progress, Turn};
 use crate::{
@@ -11,12 +11,14 @@ use crate::{
         HttpError,
         body::Body,
         framing::Framing,
-        head::{HeadError, ResponseHead, Scanner},
+        head::{Fields, HeadError, ResponseHead, Scanner},
         refusal::Refusal,
         request::Request,
+        rewriting::{self, Edit},
         wire::{Inbound, Outbound},
     },
     stats::connection::{Connection, Direction::ServerToClient},
+    websocket::handshake::{Agreement, EXTENSIONS},
 };
 
 /// Most interim (1xx) responses to one request.
@@ -59,11 +61,12 @@ where
                 progress.answering.store(false, Relaxed);
                 continue;
             }
-            Ok(Judged::Switch) => {
+            Ok(Judged::Switch { deflate, changed }) => {
                 let head = upstream.buffer.split_to(length);
-                pass_on(client, &head, progress, stats).await?;
+                let head = changed.as_ref().map_or(&*head, |changed| changed);
+                pass_on(client, head, progress, stats).await?;
                 stats.count_message(ServerToClient);
-                return Ok(Turn::Switched);
+                return Ok(Turn::Switched { deflate });
             }
             Ok(Judged::Final(framing, after)) => (framing, after),
             Err(refusal) => return refused(refusal),
@@ -104,7 +107,7 @@ where
 
 async fn pass_on<W: AsyncWrite + Unpin>(
     client: &mut Outbound<W>,
-    bytes: &BytesMut,
+    bytes: &[u8],
     progress: &Progress,
     stats: &Connection,
 ) -> Result<(), HttpError> {
@@ -145,7 +148,12 @@ enum Judged {
     /// 1xx other than 101: another head follows.
     Interim,
     /// 101, properly asked for and properly answered.
-    Switch,
+    Switch {
+        /// permessage-deflate was agreed on.
+        deflate: bool,
+        /// The head that the client has to see instead.
+        changed: Option<Zeroizing<Vec<u8>>>,
+    },
     Final(Framing, After),
 }
 
@@ -155,14 +163,37 @@ fn judge(raw: &[u8], request: &Request) -> Result<Judged, Refusal> {
         .map_err(Refusal::Response)?;
     match (head.status, &request.offer) {
         (101, Some(offer)) => {
-            offer
+            let Agreement {
+                deflate,
+                extensions,
+            } = offer
                 .check_answer(head.fields.iter())
                 .map_err(Refusal::WebSocketAnswer)?;
-            Ok(Judged::Switch)
+            let changed =
+                extensions.and_then(|value| with_value(raw, &head.fields, EXTENSIONS, value));
+            Ok(Judged::Switch { deflate, changed })
         }
         (101, None) => Err(Refusal::UnaskedSwitch),
         (100..=199, _) => Ok(Judged::Interim),
         _ if head.fields.persistent(head.version) => Ok(Judged::Final(framing, After::Reuse)),
         _ => Ok(Judged::Final(framing, After::Close)),
     }
+}
+
+/// The head with another value for the field `name`, which stands in it once.
+fn with_value(
+    raw: &[u8],
+    fields: &Fields<'_>,
+    name: &str,
+    value: Vec<u8>,
+) -> Option<Zeroizing<Vec<u8>>> {
+    let mut value = Some(Zeroizing::new(value));
+    let edits: Vec<_> = fields
+        .iter()
+        .map(|(other, _)| {
+            let value = value.take_if(|_| other.eq_ignore_ascii_case(name));
+            value.map_or(Edit::Keep, Edit::Value)
+        })
+        .collect();
+    rewriting::write(raw, &edits)
 }

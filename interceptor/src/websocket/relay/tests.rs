@@ -13,7 +13,8 @@ use crate::{
     stats::connection::Connection,
     websocket::{
         Violation,
-        frame::{Header, Opcode, Sender, put_header},
+        frame::{Header, Opcode, RSV1, Sender, put_header},
+        inflate::{Fault, peers::Compressor},
     },
 };
 
@@ -53,6 +54,7 @@ fn stage_with(from_client: &[u8], from_server: &[u8], pipe: usize) -> Stage {
         listen_only: false,
         release: Arc::new(release),
         stats: stats.clone(),
+        deflate: true,
         shutdown: going,
     };
     let relay = tokio::spawn(relay(
@@ -93,7 +95,7 @@ fn identify_with(token: &str) -> Vec<u8> {
 async fn receive(stream: &mut DuplexStream, sender: Sender) -> Option<Frame> {
     let mut bytes = Vec::new();
     loop {
-        if let Some(header) = Header::parse(&bytes, sender).unwrap() {
+        if let Some(header) = Header::parse(&bytes, sender, true).unwrap() {
             let mut payload = vec![0; usize::try_from(header.length).unwrap()];
             stream.read_exact(&mut payload).await.unwrap();
             mask::apply(header.mask, 0, &mut payload);
@@ -480,6 +482,41 @@ async fn servers_violation_becomes_1002_and_the_clients_answer_passes() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn compressed_message_that_cannot_be_searched_is_closed_with_its_code() {
+    let bomb = Compressor::new(15).message(&vec![b'x'; 3_000_000]);
+    for (payload, code, reason, fault) in [
+        (
+            &[0x06][..],
+            1007,
+            "compressed_message_malformed",
+            Fault::Corrupt,
+        ),
+        (&bomb, 1009, "compressed_message_too_large", Fault::Bomb),
+    ] {
+        let mut stage = stage_with(b"", b"", 64 * 1024);
+        let mut message = client_frame(true, Opcode::Text, payload);
+        message[0] |= RSV1;
+        stage.client_sends(&message).await;
+        assert_eq!(stage.server_sees().await, close_of(1001, ""));
+        assert_eq!(stage.client_sees().await, close_of(code, reason));
+        let error = stage.end().await.unwrap_err();
+        assert!(matches!(error, WebSocketError::Opaque(cause) if cause == fault));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn compressed_message_of_the_server_passes_as_it_is() {
+    let mut stage = stage();
+    // Not even deflate.
+    let mut message = server_frame(true, Opcode::Text, b"anything");
+    message[0] |= RSV1;
+    stage.server_sends(&message).await;
+    let mut seen = vec![0; message.len()];
+    stage.client.read_exact(&mut seen).await.unwrap();
+    assert_eq!(seen, message);
+}
+
+#[tokio::test(start_paused = true)]
 async fn socket_that_breaks_is_named() {
     let Stage {
         client,
@@ -556,6 +593,7 @@ fn future_of_a_connection_is_small() {
         listen_only: false,
         release: Arc::new(release().build()),
         stats: Arc::default(),
+        deflate: true,
         shutdown: watch::channel(false).1,
     };
     let streams = size_of_val(&client) + size_of_val(&upstream);
@@ -587,6 +625,7 @@ async fn other_peoples_client_and_server_understand_each_other_through_the_relay
         listen_only: false,
         release: Arc::new(release),
         stats: Arc::default(),
+        deflate: true,
         shutdown: watch::channel(false).1,
     };
     let relay = tokio::spawn(relay(

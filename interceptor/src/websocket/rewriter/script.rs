@@ -19,11 +19,12 @@ use crate::{
     websocket::{
         filter::{Filter as _, Stop},
         frame::{self, Header, Sender},
+        inflate::peers::Decompressor,
         mask,
     },
 };
 
-pub(crate) use crate::websocket::frame::Opcode;
+pub(crate) use crate::websocket::{frame::Opcode, inflate::peers::Compressor};
 
 pub(crate) const PLACEHOLDER: &str = "openshell:resolve:env:T";
 pub(crate) const SECRET: &str = "MTIz.real\"token";
@@ -42,6 +43,8 @@ pub(crate) enum Sent {
         binary: bool,
         /// `op` comes after `d`.
         guard_last: bool,
+        /// Compressed, with a window of so many bits.
+        window: Option<u8>,
     },
     Ping(Vec<u8>),
 }
@@ -84,7 +87,7 @@ pub(crate) fn rules() -> Option<Arc<Rules>> {
 }
 
 pub(crate) fn rewriter() -> Rewriter {
-    Rewriter::new(BytesMut::new(), rules(), Arc::default())
+    Rewriter::new(BytesMut::new(), rules(), true, Arc::default())
 }
 
 /// Sends `script` through a rewriter and compares what comes out with what should.
@@ -175,7 +178,10 @@ pub(crate) fn drain(rewriter: &mut Rewriter, out: &mut Vec<u8>, size: usize) -> 
 pub(crate) fn receive(mut stream: &[u8]) -> Received {
     let mut received = Received::default();
     let mut open: Option<Seen> = None;
-    while let Some(header) = Header::parse(stream, Sender::Client).unwrap() {
+    let mut compressed = false;
+    // Nobody told the server that messages stand alone.
+    let mut inflate = Decompressor::new();
+    while let Some(header) = Header::parse(stream, Sender::Client, true).unwrap() {
         if header.total() > stream.len() {
             break;
         }
@@ -197,10 +203,17 @@ pub(crate) fn receive(mut stream: &[u8]) -> Received {
         received.lengths.push(header.length);
         match (&mut open, opcode) {
             (Some(message), Opcode::Continuation) => message.payload.extend(payload),
-            (None, Opcode::Text | Opcode::Binary) => open = Some(Seen { opcode, payload }),
+            (None, Opcode::Text | Opcode::Binary) => {
+                compressed = header.compressed;
+                open = Some(Seen { opcode, payload });
+            }
             other => panic!("{other:?}"),
         }
         if header.fin {
+            if compressed && let Some(message) = &mut open {
+                // What no server could read is still what was sent.
+                message.payload = inflate.message(&message.payload).unwrap_or_default();
+            }
             received.messages.extend(open.take());
         }
     }
@@ -215,6 +228,15 @@ pub(crate) fn client_frame(fin: bool, opcode: Opcode, payload: &[u8]) -> Vec<u8>
     frame::put_header(&mut out, fin, opcode, Some(mask), payload.len());
     mask::copy(mask, 0, payload, &mut out);
     out
+}
+
+/// A compressed text message in one frame.
+pub(crate) fn compressed(payload: &[u8]) -> Vec<u8> {
+    let mut frame = client_frame(true, Opcode::Text, payload);
+    if let Some(first) = frame.first_mut() {
+        *first |= frame::RSV1;
+    }
+    frame
 }
 
 /// `payload` as a message in fragments that end at `cuts`.
@@ -241,13 +263,26 @@ impl Sent {
     fn frames(&self) -> Vec<u8> {
         match self {
             Self::Ping(payload) => client_frame(true, Opcode::Ping, payload),
-            Self::Message { cuts, binary, .. } => {
-                let payload = self.payload();
+            Self::Message {
+                cuts,
+                binary,
+                window,
+                ..
+            } => {
+                let mut payload = self.payload().into_bytes();
+                if let Some(bits) = window {
+                    payload = Compressor::new(*bits).message(&payload);
+                }
                 let mut cuts: Vec<_> = cuts.iter().map(|cut| cut * payload.len() / 100).collect();
                 cuts.sort_unstable();
-                let mut frames = fragments(payload.as_bytes(), &cuts).concat();
-                if *binary && let Some(first) = frames.first_mut() {
-                    *first = *first & 0xf0 | 2;
+                let mut frames = fragments(&payload, &cuts).concat();
+                if let Some(first) = frames.first_mut() {
+                    if *binary {
+                        *first = *first & 0xf0 | 2;
+                    }
+                    if window.is_some() {
+                        *first |= frame::RSV1;
+                    }
                 }
                 frames
             }

@@ -12,6 +12,8 @@ use crate::{
     websocket::frame::Violation,
 };
 
+mod compressed;
+
 fn identify(token: &str) -> String {
     format!(r#"{{"op":2,"d":{{"token":"{token}","intents":513}}}}"#)
 }
@@ -54,7 +56,7 @@ fn stream_without_a_placeholder_goes_on_byte_for_byte() {
     stream.extend(b"late, and no frame at all");
     for size in (1..90).chain([4096, stream.len()]) {
         let stats = Arc::new(Connection::default());
-        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), stats.clone());
+        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, stats.clone());
         let (out, result) = run(&mut rewriter, &stream, size);
         result.unwrap();
         assert_eq!(out, stream, "{size}");
@@ -271,7 +273,7 @@ fn one_endless_frame_passes_at_flat_memory() {
         drain(&mut rewriter, &mut out, usize::MAX).unwrap();
         assert!(rewriter.buffered() < 600 * 1024, "{}", rewriter.buffered());
         let mut rest = out.as_slice();
-        while let Some(header) = Header::parse(rest, Sender::Client).unwrap() {
+        while let Some(header) = Header::parse(rest, Sender::Client, true).unwrap() {
             let payload = &rest[header.size..header.total()];
             payload_seen += payload.len();
             fragments_seen += 1;
@@ -335,7 +337,13 @@ fn violation_stops_the_stream_behind_what_was_good() {
             [open.as_slice(), &text("x")].concat(),
             Violation::NestedMessage,
         ),
-        (vec![0xc1, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (vec![0xa1, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (vec![0x91, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (vec![0xc9, 0x80, 0, 0, 0, 0], Violation::ReservedBit),
+        (
+            [open.as_slice(), &[0xc0, 0x80, 0, 0, 0, 0]].concat(),
+            Violation::ReservedBit,
+        ),
         (vec![0x81, 0x01, b'x'], Violation::Unmasked),
         (vec![0x89, 0xfe, 0, 126], Violation::LongControl),
     ] {
@@ -397,7 +405,7 @@ fn rest_does_not_stream_what_its_guard_may_decide_yet() {
 #[test]
 fn without_rules_everything_passes_in_pieces() {
     let stats = Arc::new(Connection::default());
-    let mut rewriter = Rewriter::new(BytesMut::new(), None, stats.clone());
+    let mut rewriter = Rewriter::new(BytesMut::new(), None, true, stats.clone());
     let stream = [
         text(&identify(PLACEHOLDER)),
         fragments(b"abcdef", &[3]).concat(),
@@ -413,9 +421,22 @@ fn without_rules_everything_passes_in_pieces() {
     assert_eq!(stats.messages(Direction::ClientToServer), 2);
 }
 
+/// Text of which deflate makes three quarters: xorshift64 (Marsaglia 2003).
+fn noise(length: usize) -> String {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'0' + (state >> 32) as u8 % 64)
+    };
+    let text: String = (0..length).map(|_| next()).collect();
+    text.replace('\\', "_")
+}
+
 #[test]
 fn a_client_that_may_only_listen_still_answers_pings() {
-    let mut rewriter = Rewriter::new(BytesMut::new(), rules(), Arc::default());
+    let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, Arc::default());
     rewriter.forbid_messages();
     let pong = client_frame(true, Opcode::Pong, b"here");
     rewriter.input().extend_from_slice(&pong);
@@ -431,6 +452,7 @@ fn sent() -> impl Strategy<Value = Sent> {
         8 => "[a-z\"\\\\{}:,]{0,30}",
         1 => (0_usize..3, 0_usize..40_000).prop_map(|(kind, size)| ["x", PLACEHOLDER, "openshell:"][kind].repeat(size / 8)),
         1 => Just("y".repeat(70_000)),
+        1 => (60_000_usize..160_000).prop_map(noise),
     ];
     let tokens = select(vec![PLACEHOLDER, "openshell:resolve:env", "plain", ""]);
     let message = (
@@ -440,15 +462,17 @@ fn sent() -> impl Strategy<Value = Sent> {
         vec(0_usize..100, 0..6),
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.2),
+        prop::option::of(8_u8..16),
     );
     prop_oneof![
-        6 => message.prop_map(|(op, token, filler, cuts, binary, guard_last)| Sent::Message {
+        6 => message.prop_map(|(op, token, filler, cuts, binary, guard_last, window)| Sent::Message {
             op,
             token: token.to_owned(),
             filler,
             cuts,
             binary,
             guard_last,
+            window,
         }),
         1 => vec(any::<u8>(), 0..20).prop_map(Sent::Ping),
     ]

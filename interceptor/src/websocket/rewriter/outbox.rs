@@ -1,0 +1,54 @@
+//! Frames of ours on their way out.
+
+use zeroize::Zeroize as _;
+
+use crate::websocket::{
+    filter::Stop,
+    frame::{self, Opcode},
+    mask,
+};
+
+/// Frames that we made and that have not all gone.
+#[derive(Default)]
+pub(super) struct Outbox {
+    pub(super) bytes: Vec<u8>,
+    written: usize,
+    secret: bool,
+}
+
+impl Outbox {
+    /// Appends a frame with a fresh mask.
+    pub(super) fn put(
+        &mut self,
+        fin: bool,
+        opcode: Opcode,
+        text: &[u8],
+        secret: bool,
+    ) -> Result<(), Stop> {
+        let mask = mask::fresh()?;
+        self.bytes.reserve(frame::HEADER_MAX + text.len());
+        frame::put_header(&mut self.bytes, fin, opcode, Some(mask), text.len());
+        mask::copy(mask, 0, text, &mut self.bytes);
+        self.secret |= secret;
+        Ok(())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    pub(super) fn left(&self) -> &[u8] {
+        self.bytes.get(self.written..).unwrap_or_default()
+    }
+
+    pub(super) fn took(&mut self, bytes: usize) {
+        self.written += bytes;
+        if self.written >= self.bytes.len() {
+            if self.secret {
+                // Masked, but with the mask beside it.
+                self.bytes.zeroize();
+            }
+            *self = Self::default();
+        }
+    }
+}
