@@ -102,7 +102,7 @@ enum Escape {
     None,
     /// After the backslash.
     Kind,
-    /// So many hex digits of `\uXXXX` are to come.
+    /// So many hex digits of `\uHHHH` are to come.
     Digits(u8),
 }
 
