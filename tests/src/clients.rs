@@ -80,6 +80,13 @@ impl Clients {
         Ok(vec![program, name.into()])
     }
 
+    /// The npm library `ws` with compression, as `server` or `client`.
+    pub fn deflating(&self, role: &[&str]) -> Vec<String> {
+        let mut all = vec!["node".into(), self.path("deflating.mjs")];
+        all.extend(role.iter().map(|argument| (*argument).to_owned()));
+        all
+    }
+
     /// Opens sockets of every other kind, and tries to leave by a device.
     pub fn sockets(&self, device: &str) -> Vec<String> {
         let script = self.path("sockets.py");

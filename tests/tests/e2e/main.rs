@@ -2,6 +2,7 @@
 
 mod addresses;
 mod clients;
+mod compression;
 mod configuration;
 mod containment;
 mod dns;

@@ -1,0 +1,56 @@
+// The npm library `ws` with permessage-deflate on both sides, as JSON lines.
+//
+//   node deflating.mjs server CERTIFICATE KEY    tells of each message; EXPECTED is what a token should read
+//   node deflating.mjs client                    sends DISCORD_BOT_TOKEN where it belongs and where it does not
+import fs from "node:fs";
+import https from "node:https";
+import WebSocket, { WebSocketServer } from "ws";
+
+const print = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
+// Every message compressed, however short, with the window going on from message to message where that is agreed.
+const perMessageDeflate = { threshold: 0 };
+
+function serve(certificate, key) {
+  const server = https.createServer({ cert: fs.readFileSync(certificate), key: fs.readFileSync(key) });
+  new WebSocketServer({ server, perMessageDeflate }).on("connection", (socket) => {
+    print("connected", { extensions: socket.extensions });
+    socket.on("message", (data) => {
+      const text = data.toString();
+      print("message", {
+        length: text.length,
+        real: text.includes(process.env.EXPECTED),
+        placeholder: text.includes("openshell:"),
+      });
+      socket.send(text.slice(0, 100) + "x".repeat(5000));
+    });
+  });
+  server.listen(0, "127.0.0.1", () => print("listening", { port: server.address().port }));
+}
+
+function connect() {
+  const token = process.env.DISCORD_BOT_TOKEN;
+  const numbers = Array.from({ length: 60000 }, (_, index) => (index * 7919) % 10007).join(",");
+  const messages = [
+    { op: 1, d: null },
+    { op: 2, d: { token, pad: "y".repeat(3000) } },
+    ...Array.from({ length: 50 }, (_, number) => ({ op: 3, d: { text: `${token} is how it is written, ${number}` } })),
+    { op: 2, d: { numbers, token } },
+    { op: 1, d: 1 },
+  ];
+  const socket = new WebSocket("wss://gateway.discord.gg/", { perMessageDeflate });
+  let answers = 0;
+  socket.on("open", () => {
+    print("open", { extensions: socket.extensions });
+    messages.forEach((message) => socket.send(JSON.stringify(message)));
+  });
+  socket.on("message", () => {
+    answers += 1;
+    if (answers === messages.length) socket.close(1000);
+  });
+  socket.on("error", (error) => print("error", { message: error.message }));
+  socket.on("close", (code) => print("close", { code, answers }));
+}
+
+const [role, ...files] = process.argv.slice(2);
+if (role === "server") serve(...files);
+else connect();

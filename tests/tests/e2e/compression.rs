@@ -1,0 +1,85 @@
+//! permessage-deflate is kept, and looked into.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context as _, Result};
+use rcgen::generate_simple_self_signed;
+use tests::{
+    clients::Clients,
+    configuration::{Configuration, DISCORD_POLICY},
+    daemon::Daemon,
+    netns::Netns,
+    process::Running,
+    sandbox::Sandbox,
+    scenario::{TOKEN, directory},
+};
+
+const GATEWAY: &str = "gateway.discord.gg";
+
+#[test]
+fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result<()> {
+    let place = directory()?;
+    let clients = Clients::install(place.path())?;
+    let certified = generate_simple_self_signed([GATEWAY.to_owned()])?;
+    let certificate = place.path().join("server.pem");
+    let key = place.path().join("server.key");
+    fs::write(&certificate, certified.cert.pem())?;
+    fs::write(&key, certified.signing_key.serialize_pem())?;
+
+    let role = [
+        "server",
+        certificate.to_str().context("a path")?,
+        key.to_str().context("a path")?,
+    ];
+    let mut server = Command::new("node");
+    server
+        .args(&clients.deflating(&role)[1..])
+        .env("EXPECTED", TOKEN);
+    let mut server = Running::spawn(server)?;
+    let port = &server.wait_for_event("listening")?["port"];
+
+    let configuration = Configuration::default()
+        .secret("DISCORD_BOT_TOKEN", TOKEN, "discord")
+        .sandbox("demo", DISCORD_POLICY, &["DISCORD_BOT_TOKEN"])
+        .resolve(GATEWAY, format!("127.0.0.1:{port}"))
+        .root(certified.cert.pem());
+    let daemon = Daemon::start(&configuration.write(place.path())?, place.path())?;
+    let netns = Netns::new()?;
+    let sandbox = Sandbox::attach(&daemon, "demo", &[&netns])?;
+    let finished = sandbox
+        .run(&netns, &clients.deflating(&["client"]))?
+        .success()?;
+    assert_eq!(finished.event("open")?["extensions"], "permessage-deflate");
+    let close = finished.event("close")?;
+    assert_eq!(
+        (&close["code"], &close["answers"]),
+        (&1000.into(), &54.into())
+    );
+
+    server.kill()?;
+    let served = server.finish()?;
+    assert_eq!(
+        served.event("connected")?["extensions"],
+        "permessage-deflate"
+    );
+    let seen: Vec<_> = served
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] == "message")
+        .map(|event| (event["real"] == true, event["placeholder"] == true))
+        .collect();
+    let mut expected = vec![(false, false), (true, false)];
+    expected.extend([(false, true); 50]);
+    expected.extend([(true, false), (false, false)]);
+    assert_eq!(seen, expected);
+
+    let connection = &daemon.connections()?[0];
+    assert_eq!(
+        connection["rewrites"]["DISCORD_BOT_TOKEN"], 2,
+        "{connection}"
+    );
+    // Compressed on the wire: as text the numbers alone have more.
+    let sent = connection["sent"]["bytes"].as_u64().context("no count")?;
+    assert!(sent < 200_000, "{connection}");
+    Ok(())
+}
