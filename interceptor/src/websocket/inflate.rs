@@ -88,7 +88,7 @@ pub(super) struct Survey {
 
 impl Fault {
     /// For a client to read.
-    pub(super) fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::Corrupt | Self::CutOff | Self::Trailing => "compressed_message_malformed",
             Self::Bomb => "compressed_message_too_large",

@@ -122,6 +122,9 @@ where
         Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
             call.deny(refusal.code(), &chain(&refusal));
         }
+        Err(HttpError::WebSocket(error @ WebSocketError::Opaque(fault))) => {
+            call.deny(fault.code(), &chain(&error));
+        }
         Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
             call.deny("policy_denied", &chain(&error));
         }
