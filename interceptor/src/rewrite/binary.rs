@@ -221,5 +221,7 @@ const UNAVAILABLE: Refusal = Refusal::Unresolvable(Unresolvable::Unavailable);
 /// A tag and a length of 32 bits.
 const HEADER_MAX: usize = 5;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;
