@@ -8,6 +8,7 @@ mod containment;
 mod dns;
 mod exec;
 mod gateway;
+mod hostile;
 mod isolation;
 mod lifecycle;
 mod messages;
