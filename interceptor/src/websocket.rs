@@ -79,6 +79,7 @@ mod observer;
 mod relay;
 mod rewriter;
 
+pub(crate) use extension::Compression;
 pub(crate) use frame::Violation;
 pub(crate) use inflate::Fault;
 pub(crate) use relay::relay;
@@ -89,8 +90,8 @@ pub(crate) use rewriter::script;
 pub(crate) struct Session {
     pub(crate) release: Arc<Release>,
     pub(crate) stats: Arc<Connection>,
-    /// permessage-deflate was negotiated; if something may be rewritten, with `client_no_context_takeover`.
-    pub(crate) deflate: bool,
+    /// `None`: permessage-deflate was not negotiated.
+    pub(crate) deflate: Option<Compression>,
     /// The policy lets the client send no messages: its first one ends the connection with Close 1008.
     pub(crate) listen_only: bool,
     /// Becomes true when the daemon stops: both sides get Close 1001. A dropped sender means never.

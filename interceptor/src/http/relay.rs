@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     stats::connection::Direction::ClientToServer,
-    websocket::{self, Session},
+    websocket::{self, Compression, Session},
 };
 
 /// Longest time from a head's first byte to its last.
@@ -227,7 +227,7 @@ async fn switch<C, U>(
         tokio::io::WriteHalf<U>,
     >,
     exchange: Exchange,
-    deflate: bool,
+    deflate: Option<Compression>,
 ) -> Result<End, HttpError>
 where
     C: AsyncRead + AsyncWrite + Unpin,

@@ -69,11 +69,11 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
-    let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
+    let mut rewriter = Rewriter::new(from_client, rules, deflate.is_some(), stats.clone());
     if listen_only {
         rewriter.forbid_messages();
     }
-    let observer = Observer::new(from_server, deflate, stats.clone());
+    let observer = Observer::new(from_server, deflate.is_some(), stats.clone());
     let mut relay = Relay {
         client,
         upstream,

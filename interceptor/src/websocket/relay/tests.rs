@@ -12,7 +12,7 @@ use crate::{
     rewrite::{Unresolvable, release::builder::release},
     stats::connection::Connection,
     websocket::{
-        Violation,
+        Compression, Violation,
         frame::{Header, Opcode, RSV1, Sender, put_header},
         inflate::{Fault, peers::Compressor},
     },
@@ -36,6 +36,11 @@ struct Frame {
     payload: Vec<u8>,
 }
 
+const DEFLATE: Option<Compression> = Some(Compression {
+    client_alone: true,
+    server_alone: false,
+});
+
 fn stage() -> Stage {
     stage_with(b"", b"", 4096)
 }
@@ -54,7 +59,7 @@ fn stage_with(from_client: &[u8], from_server: &[u8], pipe: usize) -> Stage {
         listen_only: false,
         release: Arc::new(release),
         stats: stats.clone(),
-        deflate: true,
+        deflate: DEFLATE,
         shutdown: going,
     };
     let relay = tokio::spawn(relay(
@@ -593,7 +598,7 @@ fn future_of_a_connection_is_small() {
         listen_only: false,
         release: Arc::new(release().build()),
         stats: Arc::default(),
-        deflate: true,
+        deflate: DEFLATE,
         shutdown: watch::channel(false).1,
     };
     let streams = size_of_val(&client) + size_of_val(&upstream);
@@ -625,7 +630,7 @@ async fn other_peoples_client_and_server_understand_each_other_through_the_relay
         listen_only: false,
         release: Arc::new(release),
         stats: Arc::default(),
-        deflate: true,
+        deflate: DEFLATE,
         shutdown: watch::channel(false).1,
     };
     let relay = tokio::spawn(relay(
