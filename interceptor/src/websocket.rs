@@ -63,7 +63,11 @@ use std::{fmt, io, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    rewrite::{document::Refusal, release::Release},
+    rewrite::{
+        document::Refusal,
+        release::Release,
+        standing::{Revoked, Standing},
+    },
     stats::connection::Connection,
 };
 
@@ -92,8 +96,11 @@ pub(crate) struct Session {
     pub(crate) stats: Arc<Connection>,
     /// `None`: permessage-deflate was not negotiated.
     pub(crate) deflate: Option<Compression>,
-    /// The policy lets the client send no messages: its first one ends the connection with Close 1008.
-    pub(crate) listen_only: bool,
+    /// The policy lets the client send no messages: its first one ends the connection with Close 1008. Asked again after
+    /// a reload.
+    pub(crate) listen_only: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Asked for `release`, and whether to go on at all, after every reload.
+    pub(crate) standing: Standing,
     /// Becomes true when the daemon stops: both sides get Close 1001. A dropped sender means never.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -133,6 +140,8 @@ pub(crate) enum WebSocketError {
     Opaque(#[source] Fault),
     #[error("the policy lets the client send no messages")]
     Forbidden,
+    #[error("the configuration no longer allows the connection")]
+    Revoked(#[source] Revoked),
     #[error("the system has no random bytes for a frame's mask")]
     Random,
 }
