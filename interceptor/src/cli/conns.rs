@@ -157,11 +157,14 @@ fn setup(connection: &ConnectionView) -> Option<String> {
 }
 
 fn end(connection: &ConnectionView) -> String {
-    match (&connection.end, connection.live) {
-        (Some(end), _) => end.clone(),
-        (None, true) => "live".into(),
-        (None, false) => "ended".into(),
-    }
+    let end = match (&connection.end, connection.live) {
+        (Some(end), _) => end.as_str(),
+        (None, true) => "live",
+        (None, false) => "ended",
+    };
+    let remarks = connection.remarks.iter().map(String::as_str);
+    let parts: Vec<_> = std::iter::once(end).chain(remarks).collect();
+    parts.join("; ")
 }
 
 #[cfg(test)]
@@ -191,6 +194,7 @@ mod tests {
             },
             rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 1)].into(),
             placeholders_passed: 2,
+            remarks: vec!["a message outgrew".into()],
             dial_us: Some(1_000),
             upstream_handshake_us: Some(3_500),
             client_handshake_us: Some(900),
@@ -214,6 +218,7 @@ mod tests {
             received: DirectionView::default(),
             rewrites: Default::default(),
             placeholders_passed: 0,
+            remarks: Vec::new(),
             dial_us: None,
             upstream_handshake_us: None,
             client_handshake_us: None,
@@ -253,7 +258,7 @@ mod tests {
                 "5 ms",
                 "2026-01-31T23:59:59.123Z",
                 "5m 07s",
-                "live",
+                "live; a message outgrew",
             ]
         );
         assert_eq!(

@@ -57,7 +57,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         }
         Upgrade::WebSocket => {
             let demands = Demands {
-                client_alone: exchange.release.websocket_fields().next().is_some(),
+                client_alone: exchange.release.reads_messages(),
                 // A secret in any place of this connection may come back in a message.
                 server_alone: !exchange.release.is_empty(),
             };

@@ -50,9 +50,6 @@ pub(crate) const FRAGMENT_MIN: usize = 16 * 1024;
 /// How long a sender may rest between fragments before what is held is streamed.
 pub(crate) const REST: Duration = Duration::from_millis(5);
 
-/// Payload that Discord's gateway takes in a message from a client (it closes with 4002 beyond).
-const DISCORD_MAX: usize = 4096;
-
 /// Rewrites what one client sends.
 pub(crate) struct Rewriter {
     /// `None`: nothing is to be looked at.
@@ -400,18 +397,7 @@ impl Rewriter {
         } else {
             &self.scratch
         };
-        let text = document::rewrite(rules, plain, &self.stats)?;
-        if let Some(text) = &text
-            && text.len() > DISCORD_MAX
-            && plain.len() <= DISCORD_MAX
-        {
-            // By how much would tell the secret's length.
-            tracing::warn!(
-                limit = DISCORD_MAX,
-                "a message outgrew the limit of Discord's gateway when its secret went in: expect close code 4002"
-            );
-        }
-        Ok(text)
+        Ok(document::rewrite(rules, plain, &self.stats)?)
     }
 
     fn put_message(&mut self, text: Zeroizing<Vec<u8>>) -> Result<(), Stop> {

@@ -8,7 +8,7 @@ use super::Call;
 use crate::{
     address::{Host, VerifiedName},
     http::{MethodDecision, MethodRule},
-    policy::{Endpoint, Enforcement, Verdict},
+    policy::{Endpoint, Enforcement, Verdict, binding::Unbound},
     rewrite::{
         release::Release,
         standing::{Reviewed, Revoked, Standing},
@@ -34,7 +34,10 @@ pub(super) enum Passage {
 
 impl Call {
     /// What the connection may do: with which secrets, by which methods, and how it hears that this has changed.
-    pub(super) fn stand(self: &Arc<Self>, footing: Footing) -> (Arc<Release>, MethodRule, Standing) {
+    pub(super) fn stand(
+        self: &Arc<Self>,
+        footing: Footing,
+    ) -> (Arc<Release>, MethodRule, Standing) {
         let Footing {
             host,
             verified,
@@ -107,7 +110,10 @@ impl Call {
             Passage::Name(host) => match self.decide(host) {
                 Verdict::Tcp(endpoint) => endpoint,
                 Verdict::Tunnel(endpoint) | Verdict::Intercept(endpoint) => {
-                    return gone(format!("rule {} is not for raw TCP any more", endpoint.rule));
+                    return gone(format!(
+                        "rule {} is not for raw TCP any more",
+                        endpoint.rule
+                    ));
                 }
                 Verdict::Deny(denial) => return gone(denial.to_string()),
             },
@@ -132,14 +138,16 @@ impl Call {
 
     /// The secrets that may go to the verified owner of a name, by this connection.
     fn release(&self, verified: Option<&VerifiedName>) -> Release {
-        let Some(verified) = verified else {
-            return Release::nothing();
-        };
         let configuration = self.configuration.load();
         let snapshot = &configuration.snapshot;
+        let rules = snapshot.sandbox(&self.sandbox.name);
+        let unbound = rules.map_or_else(Unbound::default, |rules| rules.unbound);
+        let Some(verified) = verified else {
+            return Release::nothing().with_unbound(unbound);
+        };
         let names = self.sandbox.secrets(snapshot);
         let (bound, elsewhere) = snapshot.bound(names.into_iter(), verified.host());
-        Release::new(verified, bound, elsewhere)
+        Release::new(verified, bound, elsewhere).with_unbound(unbound)
     }
 }
 
