@@ -21,7 +21,7 @@ use crate::{
     address::Host,
     rewrite::standing::{Reviewed, Revoked},
     stats::connection::Direction::ClientToServer,
-    websocket::{self, Compression, Session},
+    websocket::{self, Compression, Session, takeover::Trial},
 };
 
 /// Longest time from a head's first byte to its last.
@@ -113,7 +113,13 @@ where
             Turn::Refused { refusal, tellable } => {
                 return refuse(ends, refusal, request.to_head, tellable).await;
             }
-            Turn::Switched { deflate } => return switch(ends, exchange, deflate).await,
+            Turn::Switched { deflate, unasked } => {
+                let trial = unasked.then(|| {
+                    let memory = Arc::clone(&exchange.takeover);
+                    Trial::new(memory, exchange.authority.host.clone())
+                });
+                return switch(ends, exchange, deflate, trial).await;
+            }
         }
     }
 }
@@ -279,6 +285,7 @@ async fn switch<C, U>(
     >,
     exchange: Exchange,
     deflate: Option<Compression>,
+    trial: Option<Trial>,
 ) -> Result<End, HttpError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -297,6 +304,7 @@ where
         release: Arc::clone(&exchange.release),
         stats: Arc::clone(&exchange.stats),
         deflate,
+        trial,
         listen_only: Box::new(move || listen_only(&exchange.method, &exchange.authority.host)),
         standing: exchange.standing,
         shutdown: exchange.shutdown,

@@ -57,7 +57,8 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         }
         Upgrade::WebSocket => {
             let demands = Demands {
-                client_alone: exchange.release.reads_messages(),
+                client_alone: exchange.release.reads_messages()
+                    && !exchange.takeover.holds(&exchange.authority.host),
                 // A secret in any place of this connection may come back in a message.
                 server_alone: !exchange.release.is_empty(),
             };

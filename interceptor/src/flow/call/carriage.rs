@@ -96,6 +96,7 @@ impl Carriage {
                     stats: Arc::clone(call.stats()),
                     early,
                     method,
+                    takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
                     shutdown: call.stop.clone(),
                 };

@@ -70,6 +70,7 @@ pub(super) fn exchange(method: MethodRule) -> (Exchange, watch::Sender<bool>) {
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
         method,
+        takeover: Arc::default(),
         standing: Standing::for_ever(),
         shutdown: stopping,
     };

@@ -74,6 +74,7 @@ fn stage_of(
     let (reloads, standing) = reloads();
     let session = Session {
         listen_only: Box::new(|| false),
+        trial: None,
         standing,
         release: Arc::new(release),
         stats: stats.clone(),
@@ -646,6 +647,7 @@ fn future_of_a_connection_is_small() {
     let (client, upstream) = duplex(1);
     let session = Session {
         listen_only: Box::new(|| false),
+        trial: None,
         standing: Standing::for_ever(),
         release: Arc::new(release().build()),
         stats: Arc::default(),
@@ -679,6 +681,7 @@ async fn other_peoples_client_and_server_understand_each_other_through_the_relay
     let release = release().discord("T", SECRET.as_bytes()).build();
     let session = Session {
         listen_only: Box::new(|| false),
+        trial: None,
         standing: Standing::for_ever(),
         release: Arc::new(release),
         stats: Arc::default(),
