@@ -3,7 +3,10 @@
 #![allow(clippy::panic, reason = "only tests and fuzzers are built with it")]
 
 use crate::{
-    rewrite::matcher::oracle::{collect, oracle},
+    rewrite::{
+        binary,
+        matcher::oracle::{collect, oracle},
+    },
     websocket::script::{self, Form, PLACEHOLDER, Sent, Takeover, Timing, check},
 };
 
@@ -20,6 +23,14 @@ pub fn matcher(data: &[u8]) {
     assert_eq!(collect([text.as_slice()]), expected, "whole");
     let size = usize::from(size % 64) + 1;
     assert_eq!(collect(text.chunks(size)), expected, "in pieces of {size}");
+}
+
+/// Puts secrets into a binary message: one of values that the bytes choose, or any bytes.
+///
+/// # Panics
+/// What comes out differs from an oracle.
+pub fn binary(data: &[u8]) {
+    binary::oracle::check(data);
 }
 
 /// Sends frames through the rewriter: a script, any bytes, or a message of any compressed bytes.
@@ -161,6 +172,11 @@ mod tests {
     #[test]
     fn matcher_stands_random_input() {
         corpus(0x1234_5678_9abc_def1, 20_000, 40).for_each(|data| super::matcher(&data));
+    }
+
+    #[test]
+    fn binary_stands_random_input() {
+        corpus(0x0dd_ba11_feed_f00d, 20_000, 120).for_each(|data| super::binary(&data));
     }
 
     #[test]

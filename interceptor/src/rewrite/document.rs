@@ -16,12 +16,14 @@ use zeroize::Zeroizing;
 
 use super::{
     RELEASES_MAX, Unresolvable, encode, grammar,
-    json::{Cursor, GuardState},
+    json::Cursor,
     matcher::{Matcher, Piece},
     release::{NotBound, Release},
+    trail::GuardState,
 };
 use crate::{
     policy::binding::JsonField,
+    secrets::SecretName,
     stats::connection::{Connection, Remark},
 };
 
@@ -43,7 +45,7 @@ pub(crate) enum Refusal {
     GuardUnseen,
     #[error("a message contradicts itself about the member that guards a bound field")]
     GuardContradicted,
-    #[error("a message that took a secret turned out to be malformed JSON")]
+    #[error("a message that took a secret turned out to be malformed")]
     Malformed,
     #[error("a message asks for more than {RELEASES_MAX} secrets")]
     TooMany,
@@ -51,6 +53,19 @@ pub(crate) enum Refusal {
         "a placeholder stands in a message where its secret is not bound, which `unbound: refuse` does not let pass"
     )]
     Unbound,
+}
+
+/// What a placeholder is worth where it stands.
+pub(super) enum Worth<'r> {
+    /// It is text.
+    Text,
+    /// That depends on a guard that was not seen yet.
+    Undecided,
+    Secret {
+        field: usize,
+        name: &'r SecretName,
+        secret: &'r [u8],
+    },
 }
 
 /// The rewriting of one document, from its first byte to its last.
@@ -124,6 +139,78 @@ impl Rules {
                 "a message outgrew its server's limit when its secret went in: expect the server to close"
             );
         }
+    }
+
+    /// A placeholder goes on as text.
+    ///
+    /// # Errors
+    /// The policy does not let it.
+    pub(super) fn pass_unbound(&self, stats: &Connection) -> Result<(), Refusal> {
+        let passed = self.release.pass_unbound(stats);
+        passed.map_err(|NotBound| Refusal::Unbound)
+    }
+
+    /// A message that mentions a placeholder goes on as it is, since nobody knows where in it that stands.
+    ///
+    /// # Errors
+    /// The policy does not let it.
+    pub(crate) fn pass_opaque(&self, stats: &Connection) -> Result<(), Refusal> {
+        let passed = self.release.pass_opaque(stats);
+        passed.map_err(|NotBound| Refusal::Unbound)
+    }
+
+    /// Every field that takes a secret.
+    pub(super) fn fields(&self) -> &Arc<[JsonField]> {
+        &self.fields
+    }
+
+    /// The sandbox has a secret of this name.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.release.knows(key)
+    }
+
+    /// What the placeholder of `key` is worth at `fields`, with the states of their guards.
+    ///
+    /// # Errors
+    /// A field takes a secret, but not this one.
+    pub(super) fn worth(
+        &self,
+        fields: impl Iterator<Item = (usize, GuardState)>,
+        key: &str,
+    ) -> Result<Worth<'_>, Refusal> {
+        let mut bound = false;
+        let mut undecided = false;
+        for (index, guard) in fields {
+            match guard {
+                GuardState::Violated => {}
+                GuardState::Unseen => undecided = true,
+                GuardState::Holds => {
+                    bound = true;
+                    let field = self.fields.get(index);
+                    let found = field.and_then(|field| self.release.websocket_json(field, key));
+                    if let Some((name, secret)) = found {
+                        return Ok(Worth::Secret {
+                            field: index,
+                            name,
+                            secret,
+                        });
+                    }
+                }
+            }
+        }
+        if bound {
+            let why = if self.release.is_bound_elsewhere(key) {
+                Unresolvable::BoundElsewhere
+            } else {
+                Unresolvable::Unavailable
+            };
+            return Err(Refusal::Unresolvable(why));
+        }
+        Ok(if undecided {
+            Worth::Undecided
+        } else {
+            Worth::Text
+        })
     }
 }
 
@@ -207,7 +294,7 @@ impl Document {
             taken,
             given,
         } = self;
-        let known = |key: &str| rules.release.knows(key);
+        let known = |key: &str| rules.knows(key);
         let before = out.len();
         matcher.push(text, &known, &mut |piece| {
             placement.take(piece, rules, stats, out)
@@ -230,7 +317,7 @@ impl Document {
             taken,
             given,
         } = self;
-        let known = |key: &str| rules.release.knows(key);
+        let known = |key: &str| rules.knows(key);
         let before = out.len();
         matcher.finish(&known, &mut |piece| {
             placement.take(piece, rules, stats, out)
@@ -266,8 +353,7 @@ impl Placement {
                     self.cursor.push(raw);
                     return Ok(());
                 }
-                let passed = rules.release.pass_unbound(stats);
-                passed.map_err(|NotBound| Refusal::Unbound)?;
+                rules.pass_unbound(stats)?;
                 raw
             }
         };
@@ -284,44 +370,27 @@ impl Placement {
         stats: &Connection,
         out: &mut Vec<u8>,
     ) -> Result<bool, Refusal> {
-        let mut bound = false;
-        let mut undecided = false;
-        for index in self.cursor.fields_here() {
-            match self.guard(index) {
-                GuardState::Violated => {}
-                GuardState::Unseen => undecided = true,
-                GuardState::Holds => {
-                    bound = true;
-                    let field = rules.fields.get(index);
-                    let Some((name, secret)) =
-                        field.and_then(|field| rules.release.websocket_json(field, key))
-                    else {
-                        continue;
-                    };
-                    if self.released.len() == RELEASES_MAX {
-                        return Err(Refusal::TooMany);
-                    }
-                    encode::json_string(secret, out).map_err(|encode::NotUtf8| {
-                        Refusal::Unresolvable(Unresolvable::Unavailable)
-                    })?;
-                    stats.count_rewrite(name);
-                    self.released.push(index);
-                    return Ok(true);
+        let fields = self.cursor.fields_here();
+        let fields = fields.map(|field| (field, self.guard(field)));
+        match rules.worth(fields, key)? {
+            Worth::Text => Ok(false),
+            Worth::Undecided if self.whole => Ok(false),
+            Worth::Undecided => Err(Refusal::GuardUnseen),
+            Worth::Secret {
+                field,
+                name,
+                secret,
+            } => {
+                if self.released.len() == RELEASES_MAX {
+                    return Err(Refusal::TooMany);
                 }
+                encode::json_string(secret, out)
+                    .map_err(|encode::NotUtf8| Refusal::Unresolvable(Unresolvable::Unavailable))?;
+                stats.count_rewrite(name);
+                self.released.push(field);
+                Ok(true)
             }
         }
-        if bound {
-            let why = if rules.release.is_bound_elsewhere(key) {
-                Unresolvable::BoundElsewhere
-            } else {
-                Unresolvable::Unavailable
-            };
-            return Err(Refusal::Unresolvable(why));
-        }
-        if undecided && !self.whole {
-            return Err(Refusal::GuardUnseen);
-        }
-        Ok(false)
     }
 
     /// What went out under a guard must not lose it.

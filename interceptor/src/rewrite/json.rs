@@ -5,66 +5,21 @@
 //! - what is not JSON, as far as its structure goes (numbers, literals, what strings hold beside escapes of names are
 //!   not checked: they cannot shift the structure);
 //! - a document whose root is not an object: no field has a place in it;
-//! - nesting deeper than [`DEPTH_MAX`].
-//!
-//! Readers disagree about a member that is there twice, so all its occurrences count: a guard holds if it is there and
-//! each of its values is one of those allowed, whatever other spelling a reader that ignores case might take for it.
-//! A field that is there twice is the field both times.
+//! - nesting deeper than `trail::DEPTH_MAX`.
 
 use std::sync::Arc;
 
-use crate::policy::binding::{Guard, JsonField};
-
-/// Containers that may be open at once.
-pub(crate) const DEPTH_MAX: u32 = 64;
-
-/// What is known of a field's guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GuardState {
-    /// The guard's member was not seen yet.
-    Unseen,
-    Holds,
-    Violated,
-}
-
-impl GuardState {
-    /// The verdict of two looks at parts of the same document.
-    pub(crate) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Violated, _) | (_, Self::Violated) => Self::Violated,
-            (Self::Holds, _) | (_, Self::Holds) => Self::Holds,
-            (Self::Unseen, Self::Unseen) => Self::Unseen,
-        }
-    }
-}
+use super::trail::{GuardState, TooDeep, Trail};
+use crate::policy::binding::JsonField;
 
 /// Follows one document.
 pub(crate) struct Cursor {
-    fields: Arc<[JsonField]>,
-    /// One for each field.
-    tracks: Vec<Track>,
-    /// Containers that are open.
-    depth: u32,
-    /// Bit `depth - 1` is set for an object.
-    objects: u64,
+    trail: Trail,
     state: State,
     /// The member name that is being read, as it is written, without quotes; at most `name_max + 1` bytes.
     name: Vec<u8>,
     /// A longer name, escapes and all, is none of ours.
     name_max: usize,
-}
-
-/// How far the open containers lie on a field's path.
-struct Track {
-    /// Names of the path that the open containers stand for.
-    matched: usize,
-    /// The current member's name is the path's next one.
-    on_path: bool,
-    /// The current member is the guard, or what a reader that ignores case takes for it.
-    on_guard: bool,
-    /// Spelled as the guard.
-    exact: bool,
-    guard: GuardState,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,12 +76,8 @@ impl Cursor {
         });
         // A byte is written with at most six, `\u0041`.
         let name_max = names.map(|name| name.len()).max().unwrap_or(0) * 6;
-        let tracks = fields.iter().map(Track::new).collect();
         Self {
-            fields,
-            tracks,
-            depth: 0,
-            objects: 0,
+            trail: Trail::new(fields),
             state: State::Root,
             name: Vec::new(),
             name_max,
@@ -195,18 +146,12 @@ impl Cursor {
             == State::InString {
                 escaped: Escape::None,
             };
-        let depth = self.depth as usize;
-        let fields = self.tracks.iter().zip(self.fields.iter()).enumerate();
-        fields
-            .filter(move |(_, (track, field))| here && track.on_path && field.path.len() == depth)
-            .map(|(index, _)| index)
+        self.trail.fields_here().filter(move |_| here)
     }
 
-    /// What is known so far of the guard of a field; a field without one is never in doubt.
+    /// What is known so far of the guard of a field.
     pub(crate) fn guard(&self, field: usize) -> GuardState {
-        self.tracks
-            .get(field)
-            .map_or(GuardState::Violated, |track| track.guard)
+        self.trail.guard(field)
     }
 
     /// The document cannot be followed any more.
@@ -266,7 +211,7 @@ impl Cursor {
             }
             (State::Literal, _) => {}
             (State::Separator, b',') => {
-                self.state = if self.in_object() {
+                self.state = if self.trail.in_object() {
                     State::Name
                 } else {
                     State::Value
@@ -289,72 +234,35 @@ impl Cursor {
             _ => State::Fault,
         };
         if !matches!(self.state, State::Number(_)) {
-            self.judge(None);
+            self.trail.judge(None);
         }
     }
 
     fn number_end(&mut self, number: Option<Integer>) {
-        self.judge(number.map(|number| number.value));
+        self.trail.judge(number.map(|number| number.value));
         self.value_end();
     }
 
-    /// A member's value is an integer, or anything else.
-    fn judge(&mut self, value: Option<u64>) {
-        for (track, field) in self.tracks.iter_mut().zip(self.fields.iter()) {
-            let (true, Some(guard)) = (track.on_guard, &field.guard) else {
-                continue;
-            };
-            let holds = value.is_some_and(|value| guard.values.contains(&value));
-            track.guard = match (holds, track.guard) {
-                (false, _) => GuardState::Violated,
-                (true, GuardState::Unseen) if track.exact => GuardState::Holds,
-                (true, state) => state,
-            };
-        }
-    }
-
     fn open(&mut self, object: bool) {
-        self.judge(None);
-        if self.depth == DEPTH_MAX {
-            self.state = State::Fault;
-            return;
-        }
-        let parent = self.depth as usize;
-        for track in &mut self.tracks {
-            if object && track.on_path {
-                track.matched = parent;
-            }
-            track.leave_member();
-        }
-        let bit = 1 << self.depth;
-        self.depth += 1;
-        if object {
-            self.objects |= bit;
-            self.state = State::NameOrEnd;
-        } else {
-            self.objects &= !bit;
-            self.state = State::ValueOrEnd;
-        }
+        self.state = match (self.trail.open(object), object) {
+            (Err(TooDeep), _) => State::Fault,
+            (Ok(()), true) => State::NameOrEnd,
+            (Ok(()), false) => State::ValueOrEnd,
+        };
     }
 
     fn close(&mut self, object: bool) {
-        if self.in_object() != object {
+        if self.trail.in_object() != object {
             self.state = State::Fault;
             return;
         }
-        self.depth -= 1;
-        let parents = (self.depth as usize).saturating_sub(1);
-        for track in &mut self.tracks {
-            track.matched = track.matched.min(parents);
-        }
+        self.trail.close();
         self.value_end();
     }
 
     fn value_end(&mut self) {
-        for track in &mut self.tracks {
-            track.leave_member();
-        }
-        self.state = if self.depth == 0 {
+        self.trail.value_end();
+        self.state = if self.trail.is_outside() {
             State::End
         } else {
             State::Separator
@@ -382,53 +290,13 @@ impl Cursor {
         } else {
             &self.name
         };
-        let parents = (self.depth as usize).saturating_sub(1);
-        for (track, field) in self.tracks.iter_mut().zip(self.fields.iter()) {
-            track.enter_member(field, parents, name);
-        }
+        self.trail.member(name);
     }
 
     fn keep_name(&mut self, bytes: &[u8]) {
         let room = (self.name_max + 1).saturating_sub(self.name.len());
         self.name
             .extend_from_slice(bytes.split_at(room.min(bytes.len())).0);
-    }
-
-    fn in_object(&self) -> bool {
-        self.depth
-            .checked_sub(1)
-            .is_some_and(|top| self.objects & (1 << top) != 0)
-    }
-}
-
-impl Track {
-    fn new(field: &JsonField) -> Self {
-        let guard = match field.guard {
-            None => GuardState::Holds,
-            Some(_) => GuardState::Unseen,
-        };
-        Self {
-            matched: 0,
-            on_path: false,
-            on_guard: false,
-            exact: false,
-            guard,
-        }
-    }
-
-    /// `parents`: containers round the object that the member stands in.
-    fn enter_member(&mut self, field: &JsonField, parents: usize, name: &[u8]) {
-        let next = field.path.get(parents);
-        self.on_path = self.matched == parents && next.is_some_and(|next| next.as_bytes() == name);
-        let guard = field.guard.as_ref().filter(|_| parents == 0);
-        let spelled = |guard: &Guard| guard.member.as_bytes().eq_ignore_ascii_case(name);
-        self.on_guard = guard.is_some_and(spelled);
-        self.exact = guard.is_some_and(|guard| guard.member.as_bytes() == name);
-    }
-
-    fn leave_member(&mut self) {
-        self.on_path = false;
-        self.on_guard = false;
     }
 }
 

@@ -101,6 +101,22 @@ impl Release {
     /// # Errors
     /// What it stands in may not go on.
     pub(crate) fn pass_unbound(&self, stats: &Connection) -> Result<(), NotBound> {
+        self.tolerate(stats)?;
+        stats.count_placeholder_passed();
+        Ok(())
+    }
+
+    /// Deals with a message that mentions a placeholder, in a format that is not known or too long to be read.
+    ///
+    /// # Errors
+    /// It may not go on.
+    pub(crate) fn pass_opaque(&self, stats: &Connection) -> Result<(), NotBound> {
+        self.tolerate(stats)?;
+        stats.count_opaque_message();
+        Ok(())
+    }
+
+    fn tolerate(&self, stats: &Connection) -> Result<(), NotBound> {
         match self.unbound {
             Unbound::Pass => {}
             Unbound::Record => {
@@ -112,7 +128,6 @@ impl Release {
             }
             Unbound::Refuse => return Err(NotBound),
         }
-        stats.count_placeholder_passed();
         Ok(())
     }
 

@@ -25,6 +25,7 @@ pub(crate) struct Connection {
     sent: Flow,
     received: Flow,
     placeholders_passed: AtomicU64,
+    opaque_messages: AtomicU64,
     facts: Mutex<Facts>,
 }
 
@@ -87,6 +88,11 @@ impl Connection {
         self.placeholders_passed.fetch_add(1, Relaxed);
     }
 
+    /// A message that mentions a placeholder went on as it was, since its format is not known.
+    pub(crate) fn count_opaque_message(&self) {
+        self.opaque_messages.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn count_rewrite(&self, name: &SecretName) {
         self.note(|facts| *facts.rewrites.entry(name.clone()).or_default() += 1);
     }
@@ -120,6 +126,10 @@ impl Connection {
 
     pub(crate) fn placeholders_passed(&self) -> u64 {
         self.placeholders_passed.load(Relaxed)
+    }
+
+    pub(crate) fn opaque_messages(&self) -> u64 {
+        self.opaque_messages.load(Relaxed)
     }
 
     fn flow(&self, direction: Direction) -> &Flow {

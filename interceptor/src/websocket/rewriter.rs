@@ -48,7 +48,11 @@ use super::{
     mask,
 };
 use crate::{
-    rewrite::document::{self, Document, Rules},
+    rewrite::{
+        binary::{self, Outcome},
+        document::{self, Document, Rules},
+        grammar,
+    },
     stats::connection::{Connection, Direction},
 };
 
@@ -434,11 +438,17 @@ impl Rewriter {
             return Ok(Settled::AsItCame);
         }
         if !look.whole {
-            if kind.is_json(&self.inflated) || self.window.is_out_of_step() {
+            let json = kind.is_json(&self.inflated);
+            if let Some(rules) = &self.rules
+                && look.concerns
+                && !json
+            {
+                rules.pass_opaque(&self.stats)?;
+            }
+            if json || self.window.is_out_of_step() {
                 self.stream_whole(kind);
                 return Ok(Settled::Streamed);
             }
-            self.note_opaque()?;
             self.window.replace(look.behind);
             return Ok(Settled::AsItCame);
         }
@@ -475,14 +485,10 @@ impl Rewriter {
         if kind.is_json(plain) {
             return Ok(document::rewrite(rules, plain, &self.stats)?);
         }
-        self.note_opaque()?;
-        Ok(None)
-    }
-
-    /// A message that mentions a placeholder is not searched.
-    fn note_opaque(&self) -> Result<(), Stop> {
-        self.stats.count_placeholder_passed();
-        Ok(())
+        Ok(match binary::rewrite(rules, plain, &self.stats)? {
+            Outcome::Rewritten(message) => Some(message),
+            Outcome::Unchanged | Outcome::Opaque => None,
+        })
     }
 
     fn put_message(&mut self, kind: Kind, text: &[u8]) -> Result<(), Stop> {
@@ -515,14 +521,19 @@ impl Rewriter {
             Some(rules) if kind.is_json(ahead) => {
                 Body::Json(Document::begin(rules, ahead, false, &self.stats))
             }
-            Some(_) | None if kind.compressed && self.window.is_kept() => Body::Opaque,
-            Some(_) | None => {
-                if document::concerns(ahead) {
-                    self.note_opaque()?;
+            rules => {
+                // Only of its beginning is anything known.
+                if let Some(rules) = rules
+                    && grammar::mentions(ahead)
+                {
+                    rules.pass_opaque(&self.stats)?;
                 }
-                self.out.bytes = self.held.take();
-                self.message = Message::Passed;
-                return Ok(true);
+                if !kind.compressed || !self.window.is_kept() {
+                    self.out.bytes = self.held.take();
+                    self.message = Message::Passed;
+                    return Ok(true);
+                }
+                Body::Opaque
             }
         };
         self.scratch.truncate(held);

@@ -47,8 +47,8 @@ fn stream_without_a_placeholder_goes_on_byte_for_byte() {
         Opcode::Binary,
         format!("\u{8}{}", identify(PLACEHOLDER)).as_bytes(),
     ));
-    stream.extend(client_frame(true, Opcode::Ping, b""));
     stream.extend(client_frame(true, Opcode::Continuation, &[0xff; 200]));
+    stream.extend(client_frame(true, Opcode::Ping, b""));
     stream.extend(text(&format!("openshell:resolve:env {PLACEHOLDER}")));
     stream.extend(client_frame(true, Opcode::Text, b"not \xff utf-8"));
     stream.extend(text(&"x".repeat(5000)));
@@ -63,6 +63,7 @@ fn stream_without_a_placeholder_goes_on_byte_for_byte() {
         assert_eq!(rewriter.closed(), Some(Some(4000)));
         assert_eq!(stats.messages(Direction::ClientToServer), 7);
         assert_eq!(stats.placeholders_passed(), 1);
+        assert_eq!(stats.opaque_messages(), 1);
     }
 }
 

@@ -64,6 +64,7 @@ fn clean_stream_goes_on_byte_for_byte() {
             16 + 1 + 1 + 3 + 3 + 2
         );
         assert_eq!(stats.placeholders_passed(), 1);
+        assert_eq!(stats.opaque_messages(), 1);
     }
 }
 
