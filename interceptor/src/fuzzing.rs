@@ -7,7 +7,7 @@ use crate::{
         binary,
         matcher::oracle::{collect, oracle},
     },
-    websocket::script::{self, PLACEHOLDER, Sent, Timing, check},
+    websocket::script::{self, Form, PLACEHOLDER, Sent, Takeover, Timing, check},
 };
 
 /// Cuts a text into placeholders, whole and in pieces, and compares with an oracle.
@@ -47,7 +47,12 @@ pub fn frames(data: &[u8]) {
         rests: (0..8).map(|bit| rests & (1 << bit) != 0).collect(),
     };
     match kind % 4 {
-        0 | 2 => check(&read_script(rest), &timing),
+        0 => check(&read_script(rest), &timing, Takeover::None),
+        2 => check(
+            &read_script(rest),
+            &timing,
+            Takeover::Kept(8 + (kind >> 2) % 8),
+        ),
         1 => check_bytes(rest, timing),
         _ => check_bytes(&script::compressed(rest), timing),
     }
@@ -84,7 +89,11 @@ fn read_script(bytes: &[u8]) -> Vec<Sent> {
             cuts: (0..cut % 8)
                 .map(|n| usize::from(cut.wrapping_mul(n) % 100))
                 .collect(),
-            binary: kind == 1,
+            form: match kind {
+                1 => Form::Binary,
+                3 => Form::Opaque,
+                _ => Form::Text,
+            },
             guard_last: kind == 2,
             window: (op & 0x80 != 0).then_some(8 + (op >> 3) % 8),
         },

@@ -11,6 +11,7 @@
 //! | `header` | puts secrets into a header's value |
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
+//! | `standing` | whether it still may, after a reload |
 
 use zeroize::Zeroizing;
 
@@ -22,6 +23,7 @@ pub(crate) mod header;
 pub(crate) mod json;
 pub(crate) mod matcher;
 pub(crate) mod release;
+pub(crate) mod standing;
 pub(crate) mod trail;
 
 /// A placeholder stands at a bound place, but no secret can be put there.

@@ -160,11 +160,14 @@ fn setup(connection: &ConnectionView) -> Option<String> {
 }
 
 fn end(connection: &ConnectionView) -> String {
-    match (&connection.end, connection.live) {
-        (Some(end), _) => end.clone(),
-        (None, true) => "live".into(),
-        (None, false) => "ended".into(),
-    }
+    let end = match (&connection.end, connection.live) {
+        (Some(end), _) => end.as_str(),
+        (None, true) => "live",
+        (None, false) => "ended",
+    };
+    let remarks = connection.remarks.iter().map(String::as_str);
+    let parts: Vec<_> = std::iter::once(end).chain(remarks).collect();
+    parts.join("; ")
 }
 
 #[cfg(test)]
@@ -194,6 +197,7 @@ mod tests {
             },
             rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 1)].into(),
             placeholders_passed: 2,
+            remarks: vec!["a message outgrew".into()],
             opaque_messages: 1,
             dial_us: Some(1_000),
             upstream_handshake_us: Some(3_500),
@@ -218,6 +222,7 @@ mod tests {
             received: DirectionView::default(),
             rewrites: Default::default(),
             placeholders_passed: 0,
+            remarks: Vec::new(),
             opaque_messages: 0,
             dial_us: None,
             upstream_handshake_us: None,
@@ -258,7 +263,7 @@ mod tests {
                 "5 ms",
                 "2026-01-31T23:59:59.123Z",
                 "5m 07s",
-                "live",
+                "live; a message outgrew",
             ]
         );
         assert_eq!(

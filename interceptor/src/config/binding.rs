@@ -15,6 +15,9 @@ const MAX_PATH: usize = 16;
 /// Values of a guard.
 const MAX_GUARD: usize = 32;
 
+/// Most bytes that `websocket.limit` can mean: servers count them in 32 bits.
+const LIMIT_MAX: u64 = u32::MAX as u64;
+
 /// Headers that frame a message or name its recipient: a secret in one of them changes what the message is.
 const FRAMING_HEADERS: &[&str] = &[
     "connection",
@@ -59,6 +62,7 @@ fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
     let hosts = fields.require("hosts", findings);
     let header = fields.take("header");
     let websocket = fields.take("websocket.json");
+    let limit = fields.take("websocket.limit");
     fields.finish(findings);
 
     let hosts: Vec<HostPattern> = hosts
@@ -67,9 +71,19 @@ fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
         .iter()
         .filter_map(|host| host.parse(findings))
         .collect();
+    if let (Some(limit), None) = (limit, websocket) {
+        findings.fault(
+            &limit.at,
+            "a limit of messages belongs to a binding with `websocket.json`",
+        );
+    }
+    let limit = limit.and_then(|limit| limit.integer(1..=LIMIT_MAX, findings));
     let surface = match (header, websocket) {
         (Some(header), None) => Surface::Header(read_header(header, findings)?),
-        (None, Some(field)) => Surface::WebSocketJson(read_field(field, findings)?),
+        (None, Some(field)) => Surface::WebSocketJson(JsonField {
+            limit,
+            ..read_field(field, findings)?
+        }),
         (None, None) => {
             findings.fault(
                 &node.at,
@@ -131,7 +145,11 @@ fn read_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
             values: read_guard_values(&entry.value, findings)?,
         }),
     };
-    Some(JsonField { path: path?, guard })
+    Some(JsonField {
+        path: path?,
+        guard,
+        limit: None,
+    })
 }
 
 /// One integer or a list of them.

@@ -61,6 +61,7 @@ mod tests {
                 member: "op".into(),
                 values: vec![2, 6],
             }),
+            limit: Some(4096),
         });
         let authorization = Surface::Header("authorization".into());
         assert_eq!(

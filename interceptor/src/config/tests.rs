@@ -14,7 +14,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     address::Host,
-    policy::{Handling, Verdict, binding::Surface},
+    policy::{
+        Handling, Verdict,
+        binding::{Surface, Unbound},
+    },
     secrets::SecretName,
     yaml::Level,
 };
@@ -369,4 +372,46 @@ fn shipped_example_loads_without_a_warning() {
         let (here, _) = snapshot.bound(rules.secrets.iter(), &host(name));
         assert_eq!(here.len(), 1, "{name}");
     }
+}
+
+#[test]
+fn placeholders_outside_their_binding_pass_unless_the_sandbox_says_otherwise() {
+    let folder = Folder::new();
+    let unbound = |line: &str| {
+        let text = GOOD.replace("  - name: empty\n", &format!("{line}  - name: empty\n"));
+        folder.load(&text).map(|snapshot| {
+            let [micky, empty] =
+                ["micky", "empty"].map(|name| snapshot.sandbox(name).unwrap().unbound);
+            assert_eq!(empty, Unbound::Pass);
+            micky
+        })
+    };
+    for (line, meant) in [
+        ("", Unbound::Pass),
+        ("    unbound: pass\n", Unbound::Pass),
+        ("    unbound: record\n", Unbound::Record),
+        ("    unbound: refuse\n", Unbound::Refuse),
+    ] {
+        assert_eq!(unbound(line).unwrap(), meant, "{line}");
+    }
+    let fault = unbound("    unbound: deny\n").unwrap_err().to_string();
+    assert!(
+        fault.contains("expected one of pass, record, refuse"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn limit_of_a_binding_goes_with_its_field() {
+    let folder = Folder::new();
+    let text = GOOD.replace(
+        "path: /d/a~1b }\n",
+        "path: /d/a~1b }\n        websocket.limit: 4096\n",
+    );
+    let snapshot = folder.load(&text).unwrap();
+    let (here, _) = snapshot.bound([&secret("OTHER")].into_iter(), &host("gw.example.com"));
+    let [Surface::WebSocketJson(field)] = here[0].surfaces.as_slice() else {
+        panic!("{:?}", here[0].surfaces);
+    };
+    assert_eq!(field.limit, Some(4096));
 }

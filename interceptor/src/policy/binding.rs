@@ -1,4 +1,16 @@
-//! Bindings: the hosts and the one place at which a secret may stand.
+//! Bindings: the hosts and the one place at which a secret may stand; what happens to a placeholder anywhere else.
+
+/// What happens to a placeholder that stands where nothing is bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unbound {
+    /// It goes on as the harmless text that it is, and is counted.
+    #[default]
+    Pass,
+    /// That, and its connection is remarked upon.
+    Record,
+    /// What it stands in does not go on.
+    Refuse,
+}
 
 /// A place in the traffic to a bound host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +28,8 @@ pub(crate) struct JsonField {
     pub(crate) path: Vec<Box<str>>,
     /// `None`: any document.
     pub(crate) guard: Option<Guard>,
+    /// Payload, in bytes, that the other side takes in a message. `None`: not known.
+    pub(crate) limit: Option<u64>,
 }
 
 /// A top-level member that must be one of some integers: `op: [2, 6]`.

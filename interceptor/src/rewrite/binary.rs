@@ -61,8 +61,8 @@ struct Rewriting<'r> {
     /// Bytes of `message` that are dealt with.
     done: usize,
     out: Zeroizing<Vec<u8>>,
-    /// Names of the secrets that went in, once for each time.
-    released: Vec<&'r SecretName>,
+    /// Fields and names of the secrets that went in, once for each time.
+    released: Vec<(usize, &'r SecretName)>,
     /// Placeholders that stay the text that they are.
     passed: u64,
 }
@@ -80,7 +80,7 @@ pub(crate) fn rewrite(
         return Ok(Outcome::Unchanged);
     }
     let opaque = || {
-        stats.count_opaque_message();
+        rules.pass_opaque(stats)?;
         Ok(Outcome::Opaque)
     };
     let Some(format) = Format::of(message) else {
@@ -107,12 +107,18 @@ pub(crate) fn rewrite(
         Ok(()) => {}
     }
     for _ in 0..rewriting.passed {
-        stats.count_placeholder_passed();
+        rules.pass_unbound(stats)?;
     }
-    for name in &rewriting.released {
+    for (_, name) in &rewriting.released {
         stats.count_rewrite(name);
     }
-    Ok(rewriting.finish())
+    let fields: Vec<_> = rewriting.released.iter().map(|(field, _)| *field).collect();
+    let outcome = rewriting.finish();
+    if let Outcome::Rewritten(out) = &outcome {
+        let [without, with] = [message.len(), out.len()].map(|length| length as u64);
+        rules.watch_limit(fields.into_iter(), without, with, stats);
+    }
+    Ok(outcome)
 }
 
 fn is_message_pack(rules: &Rules, message: &[u8]) -> bool {
@@ -165,14 +171,18 @@ impl<'r> Rewriting<'r> {
                             self.passed += 1;
                             raw
                         }
-                        Worth::Secret { name, secret, .. } => {
+                        Worth::Secret {
+                            field,
+                            name,
+                            secret,
+                        } => {
                             if self.released.len() == RELEASES_MAX {
                                 return Err(Refusal::TooMany);
                             }
                             if str::from_utf8(secret).is_err() {
                                 return Err(UNAVAILABLE);
                             }
-                            self.released.push(name);
+                            self.released.push((field, name));
                             secret
                         }
                     }

@@ -18,10 +18,14 @@ use super::{
     RELEASES_MAX, Unresolvable, encode, grammar,
     json::Cursor,
     matcher::{Matcher, Piece},
-    release::Release,
+    release::{NotBound, Release},
     trail::GuardState,
 };
-use crate::{policy::binding::JsonField, secrets::SecretName, stats::connection::Connection};
+use crate::{
+    policy::binding::JsonField,
+    secrets::SecretName,
+    stats::connection::{Connection, Remark},
+};
 
 /// What may be written where, for every document of a connection.
 pub(crate) struct Rules {
@@ -45,6 +49,10 @@ pub(crate) enum Refusal {
     Malformed,
     #[error("a message asks for more than {RELEASES_MAX} secrets")]
     TooMany,
+    #[error(
+        "a placeholder stands in a message where its secret is not bound, which `unbound: refuse` does not let pass"
+    )]
+    Unbound,
 }
 
 /// What a placeholder is worth where it stands.
@@ -66,6 +74,10 @@ pub(crate) struct Document {
     stats: Arc<Connection>,
     matcher: Matcher,
     placement: Placement,
+    /// Bytes that were pushed.
+    taken: u64,
+    /// Bytes that were appended.
+    given: u64,
 }
 
 /// Where the document stands, and so what a placeholder is worth there.
@@ -88,12 +100,13 @@ impl Refusal {
             Self::GuardContradicted => "credential_guard_contradicted",
             Self::Malformed => "credential_message_malformed",
             Self::TooMany => "credential_count",
+            Self::Unbound => "credential_unbound",
         }
     }
 }
 
 impl Rules {
-    /// `None` if no secret may stand in a WebSocket message: nothing has to be looked at.
+    /// `None`: nothing in a WebSocket message has to be looked at.
     pub(crate) fn for_messages(release: Arc<Release>) -> Option<Arc<Self>> {
         let mut fields: Vec<JsonField> = Vec::new();
         for field in release.websocket_fields() {
@@ -102,8 +115,48 @@ impl Rules {
             }
         }
         let fields = Arc::from(fields);
-        (!release.is_empty() && !<[JsonField]>::is_empty(&fields))
+        release
+            .reads_messages()
             .then(|| Arc::new(Self { release, fields }))
+    }
+
+    /// A message with secrets at `fields` took so many bytes, and so many without them.
+    pub(super) fn watch_limit(
+        &self,
+        fields: impl Iterator<Item = usize>,
+        without: u64,
+        with: u64,
+        stats: &Connection,
+    ) {
+        let limits = fields.filter_map(|field| self.fields.get(field)?.limit);
+        let Some(limit) = limits.min() else {
+            return;
+        };
+        if without <= limit && with > limit && stats.remark(Remark::OutgrewLimit) {
+            // By how much would tell the secret's length.
+            tracing::warn!(
+                limit,
+                "a message outgrew its server's limit when its secret went in: expect the server to close"
+            );
+        }
+    }
+
+    /// A placeholder goes on as text.
+    ///
+    /// # Errors
+    /// The policy does not let it.
+    pub(super) fn pass_unbound(&self, stats: &Connection) -> Result<(), Refusal> {
+        let passed = self.release.pass_unbound(stats);
+        passed.map_err(|NotBound| Refusal::Unbound)
+    }
+
+    /// A message that mentions a placeholder goes on as it is, since nobody knows where in it that stands.
+    ///
+    /// # Errors
+    /// The policy does not let it.
+    pub(crate) fn pass_opaque(&self, stats: &Connection) -> Result<(), Refusal> {
+        let passed = self.release.pass_opaque(stats);
+        passed.map_err(|NotBound| Refusal::Unbound)
     }
 
     /// Every field that takes a secret.
@@ -223,6 +276,8 @@ impl Document {
                 whole,
                 released: Vec::new(),
             },
+            taken: 0,
+            given: 0,
         }
     }
 
@@ -236,11 +291,16 @@ impl Document {
             stats,
             matcher,
             placement,
+            taken,
+            given,
         } = self;
         let known = |key: &str| rules.knows(key);
+        let before = out.len();
         matcher.push(text, &known, &mut |piece| {
             placement.take(piece, rules, stats, out)
         })?;
+        *taken += text.len() as u64;
+        *given += (out.len() - before) as u64;
         placement.check()
     }
 
@@ -254,15 +314,20 @@ impl Document {
             stats,
             matcher,
             placement,
+            taken,
+            given,
         } = self;
         let known = |key: &str| rules.knows(key);
+        let before = out.len();
         matcher.finish(&known, &mut |piece| {
             placement.take(piece, rules, stats, out)
         })?;
+        *given += (out.len() - before) as u64;
         placement.check()?;
         if !placement.released.is_empty() && !placement.cursor.is_complete() {
             return Err(Refusal::Malformed);
         }
+        rules.watch_limit(placement.released.iter().copied(), *taken, *given, stats);
         Ok(())
     }
 
@@ -288,7 +353,7 @@ impl Placement {
                     self.cursor.push(raw);
                     return Ok(());
                 }
-                stats.count_placeholder_passed();
+                rules.pass_unbound(stats)?;
                 raw
             }
         };

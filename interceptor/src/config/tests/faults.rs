@@ -136,6 +136,16 @@ fn every_kind_of_fault_is_told_at_its_place() {
             ],
         ),
         (
+            binding("websocket.json: { path: /a }\n        websocket.limit: 0"),
+            &["interceptor.yaml:7:26: expected a whole number from 1 to 4294967295"],
+        ),
+        (
+            binding("header: x\n        websocket.limit: 5"),
+            &[
+                "interceptor.yaml:7:26: a limit of messages belongs to a binding with `websocket.json`",
+            ],
+        ),
+        (
             binding("websocket.json: { op: [] }"),
             &[
                 "interceptor.yaml:6:25: the key `path` is missing",

@@ -10,6 +10,7 @@ fn token() -> JsonField {
 
 fn field(path: &[&str], guard: Option<(&str, &[u64])>) -> JsonField {
     JsonField {
+        limit: None,
         path: path.iter().map(|name| (*name).into()).collect(),
         guard: guard.map(|(member, values)| Guard {
             member: member.into(),

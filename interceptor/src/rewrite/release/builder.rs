@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{BoundSecret, Release};
 use crate::{
     address::VerifiedName,
-    policy::binding::{Guard, JsonField, Surface},
+    policy::binding::{Guard, JsonField, Surface, Unbound},
     secrets::{Secret, SecretName},
 };
 
@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct Builder {
     bound: Vec<BoundSecret>,
     elsewhere: Vec<SecretName>,
+    unbound: Unbound,
 }
 
 pub(crate) fn release() -> Builder {
@@ -33,6 +34,7 @@ pub(crate) fn discord_field() -> JsonField {
             member: "op".into(),
             values: vec![2, 6],
         }),
+        limit: Some(4096),
     }
 }
 
@@ -57,9 +59,14 @@ impl Builder {
         self
     }
 
+    pub(crate) fn unbound(mut self, unbound: Unbound) -> Self {
+        self.unbound = unbound;
+        self
+    }
+
     pub(crate) fn build(self) -> Release {
         let upstream = VerifiedName::after_handshake("gateway.example".parse().unwrap());
-        Release::new(&upstream, self.bound, self.elsewhere)
+        Release::new(&upstream, self.bound, self.elsewhere).with_unbound(self.unbound)
     }
 
     fn bind(mut self, name: &str, secret: &[u8], surfaces: Vec<Surface>) -> Self {
