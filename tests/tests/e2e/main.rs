@@ -6,6 +6,7 @@ mod compression;
 mod configuration;
 mod containment;
 mod dns;
+mod encodings;
 mod exec;
 mod gateway;
 mod hostile;
