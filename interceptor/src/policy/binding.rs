@@ -32,9 +32,21 @@ pub(crate) struct JsonField {
     pub(crate) limit: Option<u64>,
 }
 
-/// A top-level member that must be one of some integers: `op: [2, 6]`.
+/// A top-level member that must be one of some integers or strings: `op: [2, 6]`, `type: auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guard {
     pub(crate) member: Box<str>,
-    pub(crate) values: Vec<u64>,
+    pub(crate) values: Vec<GuardValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GuardValue {
+    Integer(u64),
+    Text(Box<str>),
+}
+
+impl From<u64> for GuardValue {
+    fn from(value: u64) -> Self {
+        Self::Integer(value)
+    }
 }

@@ -122,11 +122,11 @@ fn every_kind_of_fault_is_told_at_its_place() {
             &["interceptor.yaml:6:17: a secret cannot stand in a header that frames the message"],
         ),
         (
-            binding("websocket.json: { op: [2, x], to: 1, path: d }"),
+            binding("websocket.json: { op: [2, false], to: 1, path: d }"),
             &[
-                "interceptor.yaml:6:35: expected a whole number, found text",
-                "interceptor.yaml:6:39: one guard is allowed: one key beside `path`",
-                "interceptor.yaml:6:52: a JSON pointer begins with `/`, such as /d/token",
+                "interceptor.yaml:6:35: expected a whole number, found true or false",
+                "interceptor.yaml:6:43: one guard is allowed: one key beside `path`",
+                "interceptor.yaml:6:56: a JSON pointer begins with `/`, such as /d/token",
             ],
         ),
         (
