@@ -9,6 +9,8 @@
 //! | `document` | puts secrets into the bound fields of one JSON text, whole or streamed |
 //! | `binary` | puts secrets into the same fields of binary messages |
 //! | `header` | puts secrets into a header's value |
+//! | `target` | puts secrets into a request's path and query |
+//! | `outcome` | what becomes of either |
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
 //! | `standing` | whether it still may, after a reload |
@@ -22,8 +24,10 @@ pub(crate) mod grammar;
 pub(crate) mod header;
 pub(crate) mod json;
 pub(crate) mod matcher;
+pub(crate) mod outcome;
 pub(crate) mod release;
 pub(crate) mod standing;
+pub(crate) mod target;
 pub(crate) mod trail;
 
 /// A placeholder stands at a bound place, but no secret can be put there.

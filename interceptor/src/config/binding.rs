@@ -4,16 +4,22 @@ use crate::{
     address::Host,
     policy::{
         HostPattern,
-        binding::{Guard, JsonField, Surface},
+        binding::{Guard, GuardValue, JsonField, PathPlace, Surface},
     },
     yaml::{Findings, Node},
 };
+
+/// Stands for the secret in a path.
+const SECRET: &str = "{secret}";
 
 /// Members on the way to a JSON string.
 const MAX_PATH: usize = 16;
 
 /// Values of a guard.
 const MAX_GUARD: usize = 32;
+
+/// Bytes of a guard's value that is text.
+const MAX_GUARD_TEXT: usize = 128;
 
 /// Most bytes that `websocket.limit` can mean: servers count them in 32 bits.
 const LIMIT_MAX: u64 = u32::MAX as u64;
@@ -60,8 +66,12 @@ pub(super) fn read(list: &Node, findings: &mut Findings) -> Vec<Binding> {
 fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
     let mut fields = node.fields(findings)?.unquoted();
     let hosts = fields.require("hosts", findings);
-    let header = fields.take("header");
-    let websocket = fields.take("websocket.json");
+    let places = [
+        ("header", fields.take("header")),
+        ("path", fields.take("path")),
+        ("query", fields.take("query")),
+        ("websocket.json", fields.take("websocket.json")),
+    ];
     let limit = fields.take("websocket.limit");
     fields.finish(findings);
 
@@ -71,33 +81,40 @@ fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
         .iter()
         .filter_map(|host| host.parse(findings))
         .collect();
-    if let (Some(limit), None) = (limit, websocket) {
+    let mut named = places
+        .into_iter()
+        .filter_map(|(kind, place)| Some((kind, place?)));
+    let Some((kind, place)) = named.next() else {
+        findings.fault(
+            &node.at,
+            "the binding names no place: add `header`, `path`, `query` or `websocket.json`",
+        );
+        return None;
+    };
+    if let Some((_, second)) = named.next() {
+        findings.fault(
+            &second.at,
+            "one binding names one place: write a second binding for this one",
+        );
+        return None;
+    }
+    if let Some(limit) = limit
+        && kind != "websocket.json"
+    {
         findings.fault(
             &limit.at,
             "a limit of messages belongs to a binding with `websocket.json`",
         );
     }
     let limit = limit.and_then(|limit| limit.integer(1..=LIMIT_MAX, findings));
-    let surface = match (header, websocket) {
-        (Some(header), None) => Surface::Header(read_header(header, findings)?),
-        (None, Some(field)) => Surface::WebSocketJson(JsonField {
+    let surface = match kind {
+        "header" => Surface::Header(read_header(place, findings)?),
+        "path" => Surface::Path(read_path(place, findings)?),
+        "query" => Surface::Query(read_parameter(place, findings)?),
+        _ => Surface::WebSocketJson(JsonField {
             limit,
-            ..read_field(field, findings)?
+            ..read_field(place, findings)?
         }),
-        (None, None) => {
-            findings.fault(
-                &node.at,
-                "the binding names no place: add `header` or `websocket.json`",
-            );
-            return None;
-        }
-        (Some(_), Some(second)) => {
-            findings.fault(
-                &second.at,
-                "one binding names one place: write a second binding for this one",
-            );
-            return None;
-        }
     };
     Some(Binding { hosts, surface })
 }
@@ -125,7 +142,41 @@ fn read_header(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
     Some(name.into())
 }
 
-/// `{op: [2, 6], path: /d/token}`: the key beside `path` is the guard's member.
+/// A path with `{secret}` in it.
+fn read_path(node: &Node, findings: &mut Findings) -> Option<PathPlace> {
+    let text = node.text(findings)?;
+    let sane = text.starts_with('/')
+        && text.len() <= 256
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"?#%\\".contains(&byte));
+    let mut parts = text.split(SECRET);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(before), Some(after), None) if sane => Some(PathPlace {
+            before: before.into(),
+            after: after.into(),
+        }),
+        _ => {
+            findings.fault(
+                &node.at,
+                "expected a path with one `{secret}` in it, such as /bot{secret}/",
+            );
+            None
+        }
+    }
+}
+
+/// The name of a parameter, as it is before it is encoded.
+fn read_parameter(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
+    let name = node.text(findings)?;
+    if !(1..=128).contains(&name.len()) {
+        findings.fault(&node.at, "the name of a parameter has 1 to 128 bytes");
+        return None;
+    }
+    Some(name.into())
+}
+
+/// `{op: [2, 6], path: /d/token}` or `{type: auth, path: /token}`: the key beside `path` is the guard's member.
 fn read_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
     let mut fields = node.fields(findings)?;
     let path = fields.require("path", findings);
@@ -152,8 +203,8 @@ fn read_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
     })
 }
 
-/// One integer or a list of them.
-fn read_guard_values(node: &Node, findings: &mut Findings) -> Option<Vec<u64>> {
+/// An integer, a text, or a list of such.
+fn read_guard_values(node: &Node, findings: &mut Findings) -> Option<Vec<GuardValue>> {
     let single = std::slice::from_ref(node);
     let items = if node.is_list() {
         node.filled_list(findings)?
@@ -164,11 +215,25 @@ fn read_guard_values(node: &Node, findings: &mut Findings) -> Option<Vec<u64>> {
         findings.fault(&node.at, format!("more than {MAX_GUARD} values"));
         return None;
     }
-    let values: Vec<u64> = items
+    let values: Vec<_> = items
         .iter()
-        .filter_map(|item| item.integer(0..=u64::MAX, findings))
+        .filter_map(|item| read_guard_value(item, findings))
         .collect();
     (values.len() == items.len()).then_some(values)
+}
+
+fn read_guard_value(node: &Node, findings: &mut Findings) -> Option<GuardValue> {
+    if !node.is_text() {
+        return node
+            .integer(0..=u64::MAX, findings)
+            .map(GuardValue::Integer);
+    }
+    let text = node.text(findings)?;
+    if text.len() > MAX_GUARD_TEXT {
+        findings.fault(&node.at, format!("longer than {MAX_GUARD_TEXT} bytes"));
+        return None;
+    }
+    Some(GuardValue::Text(text.into()))
 }
 
 /// A JSON pointer (RFC 6901) of member names; array indices have no meaning of their own.

@@ -17,8 +17,22 @@ pub(crate) enum Unbound {
 pub(crate) enum Surface {
     /// A header by its lower-case name: whole value, `<scheme> <placeholder>`, or inside Basic's base64.
     Header(Box<str>),
+    /// A segment of a request's path.
+    Path(PathPlace),
+    /// The value of the parameter of that name in a request's query.
+    Query(Box<str>),
     /// A string in a JSON text message from the client.
     WebSocketJson(JsonField),
+}
+
+/// Where in a path a secret stands: between two texts that are compared byte by byte. `/bot{secret}/` has `/bot` before
+/// and `/` after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathPlace {
+    /// Begins with a slash.
+    pub(crate) before: Box<str>,
+    /// Empty, where the secret ends the path. If it ends with a slash, any path may follow.
+    pub(crate) after: Box<str>,
 }
 
 /// A JSON string at `path`, in a document whose top-level members satisfy `guard`.
@@ -32,9 +46,21 @@ pub(crate) struct JsonField {
     pub(crate) limit: Option<u64>,
 }
 
-/// A top-level member that must be one of some integers: `op: [2, 6]`.
+/// A top-level member that must be one of some integers or strings: `op: [2, 6]`, `type: auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guard {
     pub(crate) member: Box<str>,
-    pub(crate) values: Vec<u64>,
+    pub(crate) values: Vec<GuardValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GuardValue {
+    Integer(u64),
+    Text(Box<str>),
+}
+
+impl From<u64> for GuardValue {
+    fn from(value: u64) -> Self {
+        Self::Integer(value)
+    }
 }

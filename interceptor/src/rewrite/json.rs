@@ -2,24 +2,27 @@
 //!
 //! A document is read only as far as a secret depends on it. What cannot be followed without doubt is a *fault*, and
 //! from a fault on no byte stands at any field:
-//! - what is not JSON, as far as its structure goes (numbers, literals, what strings hold beside escapes of names are
-//!   not checked: they cannot shift the structure);
+//! - what is not JSON, as far as its structure goes (numbers, literals, what strings hold beside escapes of names and
+//!   of a guard's values are not checked: they cannot shift the structure);
 //! - a document whose root is not an object: no field has a place in it;
 //! - nesting deeper than `trail::DEPTH_MAX`.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use super::trail::{GuardState, TooDeep, Trail};
-use crate::policy::binding::JsonField;
+use super::trail::{GuardState, Scalar, TooDeep, Trail};
+use crate::policy::binding::{GuardValue, JsonField};
 
 /// Follows one document.
 pub(crate) struct Cursor {
     trail: Trail,
     state: State,
-    /// The member name that is being read, as it is written, without quotes; at most `name_max + 1` bytes.
-    name: Vec<u8>,
-    /// A longer name, escapes and all, is none of ours.
-    name_max: usize,
+    /// The member name that is being read, or the string that a guard asks for, as it is written, without quotes; at
+    /// most `word_max + 1` bytes.
+    word: Vec<u8>,
+    /// A longer one, escapes and all, is none of ours.
+    word_max: usize,
+    /// The string that is being read is one that a guard asks for.
+    keeps_text: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,13 +77,22 @@ impl Cursor {
             let guard = field.guard.iter().map(|guard| &guard.member);
             field.path.iter().chain(guard)
         });
+        let guards = fields.iter().filter_map(|field| field.guard.as_ref());
+        let values = guards
+            .flat_map(|guard| &guard.values)
+            .filter_map(|value| match value {
+                GuardValue::Text(text) => Some(text),
+                GuardValue::Integer(_) => None,
+            });
         // A byte is written with at most six, `\u0041`.
-        let name_max = names.map(|name| name.len()).max().unwrap_or(0) * 6;
+        let word_max = names.chain(values).map(|word| word.len()).max();
+        let word_max = word_max.unwrap_or(0) * 6;
         Self {
             trail: Trail::new(fields),
             state: State::Root,
-            name: Vec::new(),
-            name_max,
+            word: Vec::new(),
+            word_max,
+            keeps_text: false,
         }
     }
 
@@ -92,24 +104,29 @@ impl Cursor {
                 State::Fault => return,
                 State::InString {
                     escaped: Escape::None,
-                } => match memchr::memchr2(b'"', b'\\', rest) {
-                    None => return,
-                    Some(at) => {
-                        let (special, after) = rest.split_at(at).1.split_at(1);
-                        if special == b"\"" {
-                            self.value_end();
-                        } else {
+                } => {
+                    let at = memchr::memchr2(b'"', b'\\', rest);
+                    let (plain, special) = rest.split_at(at.unwrap_or(rest.len()));
+                    self.keep_text(plain);
+                    match special.split_first() {
+                        None => return,
+                        Some((b'"', after)) => {
+                            self.string_end();
+                            after
+                        }
+                        Some((backslash, after)) => {
+                            self.keep_text(&[*backslash]);
                             self.state = State::InString {
                                 escaped: Escape::Kind,
                             };
+                            after
                         }
-                        after
                     }
-                },
+                }
                 State::InName { escaped: false } => {
                     let at = memchr::memchr2(b'"', b'\\', rest);
                     let (plain, special) = rest.split_at(at.unwrap_or(rest.len()));
-                    self.keep_name(plain);
+                    self.keep_word(plain);
                     match special.split_first() {
                         None => return,
                         Some((b'"', after)) => {
@@ -117,7 +134,7 @@ impl Cursor {
                             after
                         }
                         Some((backslash, after)) => {
-                            self.keep_name(&[*backslash]);
+                            self.keep_word(&[*backslash]);
                             self.state = State::InName { escaped: true };
                             after
                         }
@@ -184,16 +201,17 @@ impl Cursor {
             (State::Value | State::ValueOrEnd, _) => self.scalar(byte),
             (State::NameOrEnd, b'}') => self.close(true),
             (State::Name | State::NameOrEnd, b'"') => {
-                self.name.clear();
+                self.word.clear();
                 self.state = State::InName { escaped: false };
             }
             // The byte after a backslash; of `\u0022` the digits are plain bytes.
             (State::InName { .. }, _) => {
-                self.keep_name(&[byte]);
+                self.keep_word(&[byte]);
                 self.state = State::InName { escaped: false };
             }
             (State::Colon, b':') => self.state = State::Value,
             (State::InString { escaped }, _) => {
+                self.keep_text(&[byte]);
                 let escaped = match escaped {
                     Escape::Kind if byte == b'u' => Escape::Digits(4),
                     Escape::None | Escape::Kind => Escape::None,
@@ -233,13 +251,31 @@ impl Cursor {
             b't' | b'f' | b'n' => State::Literal,
             _ => State::Fault,
         };
-        if !matches!(self.state, State::Number(_)) {
-            self.trail.judge(None);
+        self.keeps_text = byte == b'"' && self.trail.asks_for_text();
+        if self.keeps_text {
+            self.word.clear();
+        } else if !matches!(self.state, State::Number(_)) {
+            self.trail.judge(Scalar::Other);
         }
     }
 
+    fn string_end(&mut self) {
+        if std::mem::take(&mut self.keeps_text) {
+            if self.word.len() > self.word_max {
+                self.trail.judge(Scalar::Other);
+            } else if let Some(text) = decode(&self.word) {
+                self.trail.judge(Scalar::Text(&text));
+            } else {
+                self.state = State::Fault;
+                return;
+            }
+        }
+        self.value_end();
+    }
+
     fn number_end(&mut self, number: Option<Integer>) {
-        self.trail.judge(number.map(|number| number.value));
+        let number = number.map(|number| Scalar::Integer(number.value));
+        self.trail.judge(number.unwrap_or(Scalar::Other));
         self.value_end();
     }
 
@@ -271,31 +307,25 @@ impl Cursor {
 
     fn name_end(&mut self) {
         self.state = State::Colon;
-        if self.name.len() > self.name_max {
+        if self.word.len() > self.word_max {
             return;
         }
-        let decoded;
-        let name = if self.name.contains(&b'\\') {
-            let quoted = [b"\"", self.name.as_slice(), b"\""].concat();
-            match serde_json::from_slice::<String>(&quoted) {
-                Ok(name) => {
-                    decoded = name;
-                    decoded.as_bytes()
-                }
-                Err(_) => {
-                    self.state = State::Fault;
-                    return;
-                }
-            }
-        } else {
-            &self.name
-        };
-        self.trail.member(name);
+        match decode(&self.word) {
+            Some(name) => self.trail.member(&name),
+            None => self.state = State::Fault,
+        }
     }
 
-    fn keep_name(&mut self, bytes: &[u8]) {
-        let room = (self.name_max + 1).saturating_sub(self.name.len());
-        self.name
+    /// More of a string that is no name.
+    fn keep_text(&mut self, bytes: &[u8]) {
+        if self.keeps_text {
+            self.keep_word(bytes);
+        }
+    }
+
+    fn keep_word(&mut self, bytes: &[u8]) {
+        let room = (self.word_max + 1).saturating_sub(self.word.len());
+        self.word
             .extend_from_slice(bytes.split_at(room.min(bytes.len())).0);
     }
 }
@@ -321,6 +351,16 @@ impl Integer {
         let digits = self.digits + 1;
         Some(Self { value, digits })
     }
+}
+
+/// What is between the quotes of a string; `None` if it has an escape that is none.
+fn decode(word: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !word.contains(&b'\\') {
+        return Some(Cow::Borrowed(word));
+    }
+    let quoted = [b"\"", word, b"\""].concat();
+    let decoded = serde_json::from_slice::<String>(&quoted).ok()?;
+    Some(Cow::Owned(decoded.into_bytes()))
 }
 
 fn is_number_byte(byte: u8) -> bool {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::policy::binding::{Guard, JsonField};
+use crate::policy::binding::{Guard, GuardValue, JsonField};
 
 /// Containers that may be open at once.
 pub(crate) const DEPTH_MAX: u32 = 64;
@@ -33,6 +33,14 @@ impl GuardState {
             (Self::Unseen, Self::Unseen) => Self::Unseen,
         }
     }
+}
+
+/// A value that a guard may ask for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Scalar<'v> {
+    Integer(u64),
+    Text(&'v [u8]),
+    Other,
 }
 
 /// Where a reader of one document stands.
@@ -72,7 +80,7 @@ impl Trail {
 
     /// A container begins: an object, or a list.
     pub(crate) fn open(&mut self, object: bool) -> Result<(), TooDeep> {
-        self.judge(None);
+        self.judge(Scalar::Other);
         if self.depth == DEPTH_MAX {
             return Err(TooDeep);
         }
@@ -110,13 +118,27 @@ impl Trail {
         }
     }
 
-    /// The current member's value is an integer, or anything else.
-    pub(crate) fn judge(&mut self, value: Option<u64>) {
+    /// A guard depends on the text of the current member's value.
+    pub(crate) fn asks_for_text(&self) -> bool {
+        let mut tracks = self.tracks.iter().zip(self.fields.iter());
+        tracks.any(|(track, field)| {
+            let values = field.guard.iter().flat_map(|guard| &guard.values);
+            let mut texts = values.filter(|value| matches!(value, GuardValue::Text(_)));
+            track.on_guard && texts.next().is_some()
+        })
+    }
+
+    /// The current member's value.
+    pub(crate) fn judge(&mut self, value: Scalar<'_>) {
         for (track, field) in self.tracks.iter_mut().zip(self.fields.iter()) {
             let (true, Some(guard)) = (track.on_guard, &field.guard) else {
                 continue;
             };
-            let holds = value.is_some_and(|value| guard.values.contains(&value));
+            let holds = guard.values.iter().any(|allowed| match (allowed, value) {
+                (GuardValue::Integer(allowed), Scalar::Integer(value)) => *allowed == value,
+                (GuardValue::Text(allowed), Scalar::Text(value)) => allowed.as_bytes() == value,
+                (GuardValue::Integer(_) | GuardValue::Text(_), _) => false,
+            });
             track.guard = match (holds, track.guard) {
                 (false, _) => GuardState::Violated,
                 (true, GuardState::Unseen) if track.exact => GuardState::Holds,

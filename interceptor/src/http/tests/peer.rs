@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     address::{Authority, VerifiedName},
     http::{End, Exchange, HttpError, MethodDecision, MethodRule, Scheme, relay},
-    policy::binding::Surface,
+    policy::binding::{PathPlace, Surface},
     rewrite::{
         release::{BoundSecret, Release, builder},
         standing::{
@@ -23,6 +23,7 @@ use crate::{
     },
     secrets::Secret,
     stats::connection::Connection,
+    websocket::takeover,
 };
 
 pub(super) const HOST: &str = "api.example.com";
@@ -49,6 +50,15 @@ pub(super) fn release_of(value: &str) -> Release {
     ]
     .map(|name| Surface::Header(name.into()))
     .to_vec();
+    let place = PathPlace {
+        before: "/bot".into(),
+        after: "/".into(),
+    };
+    let surfaces = [
+        surfaces,
+        vec![Surface::Path(place), Surface::Query("key".into())],
+    ]
+    .concat();
     let bound = BoundSecret {
         name: "TOKEN".parse().unwrap(),
         secret: Secret::new(Zeroizing::new(value.into())).unwrap(),
@@ -108,9 +118,15 @@ impl Rig {
 
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.
     pub(super) fn rewriting_messages() -> Self {
+        Self::remembering(&Arc::default())
+    }
+
+    /// The same with what other connections of its sandbox noted.
+    pub(super) fn remembering(takeover: &Arc<takeover::Memory>) -> Self {
         let (mut exchange, shutdown) = exchange(Box::new(|_| MethodDecision::Allow));
         let release = builder::release().discord("TOKEN", SECRET.as_bytes());
         exchange.release = Arc::new(release.build());
+        exchange.takeover = Arc::clone(takeover);
         Self::of(64 * 1024, exchange, shutdown)
     }
 

@@ -6,7 +6,7 @@ use crate::{
     policy::binding::JsonField,
     rewrite::{
         grammar,
-        trail::{GuardState, TooDeep, Trail},
+        trail::{GuardState, Scalar, TooDeep, Trail},
     },
 };
 
@@ -85,7 +85,8 @@ impl<'m> Reader<'m> {
 
     /// The value that was read is an integer, or something else without text.
     pub(super) fn scalar(&mut self, value: Option<u64>) {
-        self.trail.judge(value);
+        self.trail
+            .judge(value.map_or(Scalar::Other, Scalar::Integer));
         self.trail.value_end();
     }
 
@@ -94,7 +95,8 @@ impl<'m> Reader<'m> {
         let content = self.take(length)?;
         let fields = self.trail.fields_here().collect();
         self.keep(start, content, fields);
-        self.scalar(None);
+        self.trail.judge(Scalar::Text(content));
+        self.trail.value_end();
         Ok(())
     }
 

@@ -213,9 +213,9 @@ fn streamed_document_without_a_bound_placeholder_is_not_changed() {
 #[test]
 fn secrets_of_one_field_can_have_different_guards() {
     let mut resume = discord_field();
-    resume.guard.as_mut().unwrap().values = vec![6];
+    resume.guard.as_mut().unwrap().values = vec![6.into()];
     let mut identify = discord_field();
-    identify.guard.as_mut().unwrap().values = vec![2];
+    identify.guard.as_mut().unwrap().values = vec![2.into()];
     let release = release()
         .field("I", b"first", identify)
         .field("R", b"second", resume)

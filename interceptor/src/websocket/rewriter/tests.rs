@@ -12,7 +12,9 @@ use crate::{
     websocket::frame::{self, Violation},
 };
 
+mod binary;
 mod compressed;
+mod following;
 
 fn identify(token: &str) -> String {
     format!(r#"{{"op":2,"d":{{"token":"{token}","intents":513}}}}"#)
