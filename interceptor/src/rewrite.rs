@@ -11,6 +11,7 @@
 //! | `outcome` | what becomes of either |
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
+//! | `standing` | whether it still may, after a reload |
 
 use zeroize::Zeroizing;
 
@@ -22,6 +23,7 @@ pub(crate) mod json;
 pub(crate) mod matcher;
 pub(crate) mod outcome;
 pub(crate) mod release;
+pub(crate) mod standing;
 pub(crate) mod target;
 
 /// A placeholder stands at a bound place, but no secret can be put there.

@@ -106,7 +106,11 @@ mod tests {
             (&["/tmp/usr/bin/node"], false),
             (&[], false),
         ] {
-            assert_eq!(binaries.admit(&caller(executables)), expected, "{executables:?}");
+            assert_eq!(
+                binaries.admit(&caller(executables)),
+                expected,
+                "{executables:?}"
+            );
         }
     }
 

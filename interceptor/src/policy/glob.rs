@@ -165,10 +165,7 @@ fn class(
     out: &mut String,
 ) -> Result<(), GlobError> {
     out.push('[');
-    if bytes
-        .next_if(|byte| matches!(byte, b'!' | b'^'))
-        .is_some()
-    {
+    if bytes.next_if(|byte| matches!(byte, b'!' | b'^')).is_some() {
         out.push('^');
         if segments {
             literal(b'/', out);

@@ -7,7 +7,7 @@ use percent_encoding::percent_decode;
 /// A request as rules see it.
 #[derive(Debug)]
 pub(crate) struct RequestView<'r> {
-    pub(super) method: &'r str,
+    pub(crate) method: &'r str,
     pub(super) path: Result<Path, Ambiguity>,
     /// Names and values, decoded (`+` is a space), in their order.
     pub(super) query: Vec<(Vec<u8>, Vec<u8>)>,
@@ -76,14 +76,13 @@ impl Path {
             out.text.push(b'*');
             return Ok(out);
         }
-        let ends_open = path.ends_with('/') || path.is_empty();
         for segment in path.split('/') {
             let segment = segment.split(';').next().unwrap_or_default();
             if !segment.is_empty() {
                 out.push(segment)?;
             }
         }
-        if ends_open && !out.text.ends_with(b"/") {
+        if out.text.is_empty() || path.ends_with('/') {
             out.text.push(b'/');
         }
         Ok(out)
@@ -166,6 +165,7 @@ mod tests {
             ("/...", "/..."),
             ("/a.b/.c", "/a.b/.c"),
             ("/100%25", "/100%"),
+            ("/;a", "/"),
             ("*", "*"),
             ("/a?b=/c", "/a"),
             ("https://h.example/a?b", "/a"),

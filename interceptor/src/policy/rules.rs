@@ -51,6 +51,7 @@ pub(super) enum Says {
 
 impl Requests {
     /// Everything that `access` covers.
+    #[cfg(test)]
     pub(crate) fn by_access(access: Access) -> Self {
         Self {
             scope: None,
@@ -90,8 +91,8 @@ impl Requests {
             Allow::Rules(rules) => rules,
         };
         let all = || rules.iter().chain(deny);
-        let paths_matter = scope.as_ref().is_some_and(|scope| !scope.is_everything())
-            || all().any(by_path);
+        let paths_matter =
+            scope.as_ref().is_some_and(|scope| !scope.is_everything()) || all().any(by_path);
         if request.has_semicolons && all().any(|rule| !rule.query.is_empty()) {
             return Says::Ambiguous(Ambiguity::Semicolon);
         }
@@ -107,7 +108,10 @@ impl Requests {
                 has_encoded_slash: false,
             },
         };
-        if scope.as_ref().is_some_and(|scope| !scope.matches(&path.text)) {
+        if scope
+            .as_ref()
+            .is_some_and(|scope| !scope.matches(&path.text))
+        {
             return Says::Nothing;
         }
         if let Some(index) = deny.iter().position(|rule| rule.denies(request, path)) {
@@ -140,9 +144,10 @@ impl Rule {
     fn denies(&self, request: &RequestView<'_>, path: &Path) -> bool {
         self.has_method(request.method)
             && self.path.matches(&path.text)
-            && self.query.iter().all(|(name, globs)| {
-                values(request, name).any(|value| one_of(globs, value))
-            })
+            && self
+                .query
+                .iter()
+                .all(|(name, globs)| values(request, name).any(|value| one_of(globs, value)))
     }
 
     /// GET covers HEAD (RFC 9110 §9.3.2). Case does not matter here, as in OpenShell; a server that tells `get` from

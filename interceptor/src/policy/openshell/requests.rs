@@ -75,9 +75,7 @@ impl Written<'_> {
             findings.fault(&rules.key_at, "`access` and `rules` exclude each other");
         }
         match protocol {
-            Some(Protocol::Tcp)
-                if access.is_some() || rules.is_some() || deny_rules.is_some() =>
-            {
+            Some(Protocol::Tcp) if access.is_some() || rules.is_some() || deny_rules.is_some() => {
                 findings.fault(
                     at,
                     "protocol tcp is not read, so it takes no `access`, `rules` or `deny_rules`",
@@ -210,10 +208,7 @@ fn read_rule(node: &Node, side: Side, findings: &mut Findings) -> Result<Option<
 }
 
 /// `query: { name: glob }`, `{ name: { glob: … } }` or `{ name: { any: [glob, …] } }`.
-fn read_query(
-    node: &Node,
-    findings: &mut Findings,
-) -> Option<Vec<(Box<str>, Vec<TextGlob>)>> {
+fn read_query(node: &Node, findings: &mut Findings) -> Option<Vec<(Box<str>, Vec<TextGlob>)>> {
     let mut query = Vec::new();
     for Entry { key, value, .. } in node.entries(findings)? {
         let globs = if value.is_mapping() {

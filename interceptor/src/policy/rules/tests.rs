@@ -43,9 +43,17 @@ fn a_rule_allows_its_method_and_path() {
         ("GET", "//api//a", Says::Allowed),
         ("GET", "/%61pi/a", Says::Allowed),
         ("GET", "/api/../etc", Says::Ambiguous(Ambiguity::Dots)),
-        ("GET", "/api/a%2Fb", Says::Ambiguous(Ambiguity::EncodedSlash)),
+        (
+            "GET",
+            "/api/a%2Fb",
+            Says::Ambiguous(Ambiguity::EncodedSlash),
+        ),
     ] {
-        assert_eq!(say(&requests, method, target), expected, "{method} {target}");
+        assert_eq!(
+            say(&requests, method, target),
+            expected,
+            "{method} {target}"
+        );
     }
 }
 
