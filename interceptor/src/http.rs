@@ -35,7 +35,7 @@ use crate::{
     policy::{Judgement, RequestView},
     rewrite::{release::Release, standing::Standing},
     stats::connection::Connection,
-    websocket::WebSocketError,
+    websocket::{WebSocketError, takeover},
 };
 
 /// What holds for all requests of one connection.
@@ -51,6 +51,8 @@ pub(crate) struct Exchange {
     pub(crate) early: BytesMut,
     /// Asked for each request.
     pub(crate) judge: Judge,
+    /// Hosts whose clients do not take what a handshake tells them.
+    pub(crate) takeover: Arc<takeover::Memory>,
     /// Asked for `release`, and whether to go on at all, after every reload.
     pub(crate) standing: Standing,
     /// Once true, the connection ends after the request that is under way, a WebSocket with Close 1001. A dropped sender

@@ -22,7 +22,7 @@ use crate::{
     policy::{Judgement, RequestView},
     rewrite::standing::{Reviewed, Revoked},
     stats::connection::Direction::ClientToServer,
-    websocket::{self, Session},
+    websocket::{self, Compression, Session, takeover::Trial},
 };
 
 /// Longest time from a head's first byte to its last.
@@ -114,8 +114,12 @@ where
             Turn::Refused { refusal, tellable } => {
                 return refuse(ends, refusal, request.to_head, tellable).await;
             }
-            Turn::Switched { deflate } => {
-                return switch(ends, exchange, deflate, request.target).await;
+            Turn::Switched { deflate, unasked } => {
+                let trial = unasked.then(|| {
+                    let memory = Arc::clone(&exchange.takeover);
+                    Trial::new(memory, exchange.authority.host.clone())
+                });
+                return switch(ends, exchange, deflate, trial, request.target).await;
             }
         }
     }
@@ -281,7 +285,8 @@ async fn switch<C, U>(
         tokio::io::WriteHalf<U>,
     >,
     exchange: Exchange,
-    deflate: bool,
+    deflate: Option<Compression>,
+    trial: Option<Trial>,
     target: Option<Box<str>>,
 ) -> Result<End, HttpError>
 where
@@ -301,6 +306,7 @@ where
         release: Arc::clone(&exchange.release),
         stats: Arc::clone(&exchange.stats),
         deflate,
+        trial,
         listen_only: Box::new(move || {
             let message = RequestView::new(MESSAGE, target.as_deref().unwrap_or("/"));
             listen_only(&exchange.judge, &message, &exchange.authority.host)

@@ -22,6 +22,7 @@ use super::{
     mask,
     observer::Observer,
     rewriter::{REST, Rewriter},
+    takeover::Trial,
 };
 use crate::{
     rewrite::{
@@ -61,6 +62,7 @@ where
         release,
         stats,
         deflate,
+        trial,
         listen_only,
         standing,
         mut shutdown,
@@ -73,15 +75,16 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
-    let may_rewrite = rules.is_some() || !deflate;
+    let may_rewrite = rules.is_some() || deflate.is_none_or(|deflate| deflate.client_alone);
     let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
     rewriter.forbid_messages(listen_only());
-    let observer = Observer::new(from_server, deflate, stats.clone());
+    let observer = Observer::new(from_server, deflate.is_some(), stats.clone());
     let mut relay = Relay {
         client,
         upstream,
         up: Lane::new(rewriter, Direction::ClientToServer, stats.clone()),
         down: Lane::new(observer, Direction::ServerToClient, stats),
+        trial,
         listen_only,
         may_rewrite,
         first: None,
@@ -111,6 +114,7 @@ struct Relay<C, U> {
     upstream: U,
     up: Lane<Rewriter>,
     down: Lane<Observer>,
+    trial: Option<Trial>,
     listen_only: Box<dyn Fn() -> bool + Send + Sync>,
     /// The handshake made every message of the client stand alone, or compressed none.
     may_rewrite: bool,
@@ -147,8 +151,7 @@ where
     ) -> Poll<Result<End, WebSocketError>> {
         loop {
             // First, so that the reason on record is the one that came first.
-            let may_leave = matches!(self.phase, Phase::Open | Phase::Lingering(_));
-            if may_leave && going_away.as_mut().poll(cx).is_ready() {
+            if self.may_be_ended() && going_away.as_mut().poll(cx).is_ready() {
                 self.leave_for_shutdown();
             }
             let up = self.up.poll(cx, &mut self.client, &mut self.upstream);
@@ -187,7 +190,7 @@ where
                 }
                 self.up.filter.forbid_messages((self.listen_only)());
             }
-            Err(revoked) if matches!(self.phase, Phase::Open | Phase::Lingering(_)) => {
+            Err(revoked) if self.may_be_ended() => {
                 let code = revoked.code();
                 self.blame(WebSocketError::Revoked(revoked));
                 self.leave(close::POLICY_VIOLATION, code);
@@ -208,10 +211,26 @@ where
                 _ if self.down.source_ended() => Some(End::Vanished { by: Side::Server }),
                 _ => None,
             };
+            if self.first.is_some() {
+                self.end_trial();
+            }
         }
         let ended = self.up.source_ended() || self.down.source_ended();
         if self.phase == Phase::Open && (ended || up.is_some() && down.is_some()) {
             self.phase = Phase::Lingering(Instant::now() + LINGER);
+        }
+    }
+
+    fn both_closed(&self) -> bool {
+        self.up.filter.closed().is_some() && self.down.filter.closed().is_some()
+    }
+
+    /// It has not come to an end yet, nor been told to.
+    fn may_be_ended(&self) -> bool {
+        match self.phase {
+            Phase::Open => true,
+            Phase::Lingering(_) => !self.both_closed(),
+            Phase::Answering(_) | Phase::Leaving(_) => false,
         }
     }
 
@@ -289,9 +308,21 @@ where
 
     /// Tears both directions down.
     fn fail(&mut self, error: WebSocketError) {
+        if matches!(error, WebSocketError::Client(_)) {
+            self.end_trial();
+        }
         self.blame(error);
         self.up.abandon();
         self.down.abandon();
+    }
+
+    /// The connection came to an end: was it because of what the client was told?
+    fn end_trial(&mut self) {
+        if let Some(trial) = self.trial.take()
+            && !self.up.filter.has_spoken()
+        {
+            trial.end(self.first);
+        }
     }
 
     fn blame(&mut self, error: WebSocketError) {
@@ -304,10 +335,10 @@ where
         if up || self.phase != Phase::Open {
             self.rest = None;
         }
-        let closed = self.up.filter.closed().is_some() && self.down.filter.closed().is_some();
+        let both_closed = self.both_closed();
         if let Phase::Lingering(until) = &mut self.phase
             && (up || down)
-            && !closed
+            && !both_closed
         {
             *until = Instant::now() + LINGER;
         }

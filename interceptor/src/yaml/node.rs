@@ -185,6 +185,10 @@ impl Node {
         matches!(self.value, Value::Mapping(_))
     }
 
+    pub(crate) fn is_text(&self) -> bool {
+        self.kind() == Kind::Text
+    }
+
     pub(crate) fn is_list(&self) -> bool {
         matches!(self.value, Value::List(_))
     }

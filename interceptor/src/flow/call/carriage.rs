@@ -92,6 +92,7 @@ impl Carriage {
                     stats: Arc::clone(call.stats()),
                     early,
                     judge,
+                    takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
                     shutdown: call.stop.clone(),
                 };

@@ -6,7 +6,7 @@ use super::Call;
 use crate::{
     address::{Host, VerifiedName},
     http::Judge,
-    policy::{Judgement, RequestView, Verdict},
+    policy::{Judgement, RequestView, Verdict, binding::Unbound},
     rewrite::{
         release::Release,
         standing::{Reviewed, Revoked, Standing},
@@ -138,13 +138,15 @@ impl Call {
 
     /// The secrets that may go to the verified owner of a name, by this connection.
     fn release(&self, verified: Option<&VerifiedName>) -> Release {
-        let Some(verified) = verified else {
-            return Release::nothing();
-        };
         let configuration = self.configuration.load();
         let snapshot = &configuration.snapshot;
+        let rules = snapshot.sandbox(&self.sandbox.name);
+        let unbound = rules.map_or_else(Unbound::default, |rules| rules.unbound);
+        let Some(verified) = verified else {
+            return Release::nothing().with_unbound(unbound);
+        };
         let names = self.sandbox.secrets(snapshot);
         let (bound, elsewhere) = snapshot.bound(names.into_iter(), verified.host());
-        Release::new(verified, bound, elsewhere)
+        Release::new(verified, bound, elsewhere).with_unbound(unbound)
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     },
     secrets::Secret,
     stats::connection::Connection,
+    websocket::takeover,
 };
 
 pub(super) const HOST: &str = "api.example.com";
@@ -82,6 +83,7 @@ pub(super) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
         judge,
+        takeover: Arc::default(),
         standing: Standing::for_ever(),
         shutdown: stopping,
     };
@@ -119,9 +121,15 @@ impl Rig {
 
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.
     pub(super) fn rewriting_messages() -> Self {
+        Self::remembering(&Arc::default())
+    }
+
+    /// The same with what other connections of its sandbox noted.
+    pub(super) fn remembering(takeover: &Arc<takeover::Memory>) -> Self {
         let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
         let release = builder::release().discord("TOKEN", SECRET.as_bytes());
         exchange.release = Arc::new(release.build());
+        exchange.takeover = Arc::clone(takeover);
         Self::of(64 * 1024, exchange, shutdown)
     }
 
