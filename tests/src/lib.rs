@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod interrupt;
 pub mod logs;
 pub mod memory;
+pub mod mirror;
 pub mod netns;
 pub mod pki;
 pub mod process;

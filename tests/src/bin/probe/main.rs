@@ -12,6 +12,7 @@ mod datagram;
 mod login;
 mod message;
 mod request;
+mod script;
 mod tls;
 mod websocket;
 
@@ -41,6 +42,8 @@ enum Question {
     Flood(message::Flood),
     /// Sends messages as they are given, and prints what comes back.
     Talk(message::Talk),
+    /// Sends bytes exactly as they are given.
+    Script(script::Arguments),
     /// Sends one HTTP request.
     Request(request::Arguments),
 }
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Question::Split(arguments) => message::split(&arguments),
         Question::Flood(arguments) => message::flood(&arguments),
         Question::Talk(arguments) => message::talk(&arguments),
+        Question::Script(arguments) => script::run(&arguments),
         Question::Request(arguments) => request::run(&arguments),
     }
 }
