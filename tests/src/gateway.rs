@@ -39,6 +39,8 @@ pub struct Options {
     pub heartbeat_interval: Duration,
     /// Bytes of a message above which the session is closed with 4002; Discord's limit is 4096.
     pub largest_payload: Option<usize>,
+    /// Where READY tells clients to resume.
+    pub resume_url: String,
 }
 
 impl Options {
@@ -48,6 +50,7 @@ impl Options {
             token: token.to_owned(),
             heartbeat_interval: Duration::from_millis(41_250),
             largest_payload: Some(4096),
+            resume_url: "wss://gateway.discord.gg".to_owned(),
         }
     }
 }
@@ -58,10 +61,12 @@ impl fmt::Debug for Options {
             token: _,
             heartbeat_interval,
             largest_payload,
+            resume_url,
         } = self;
         f.debug_struct("Options")
             .field("heartbeat_interval", heartbeat_interval)
             .field("largest_payload", largest_payload)
+            .field("resume_url", resume_url)
             .finish_non_exhaustive()
     }
 }

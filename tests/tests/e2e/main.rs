@@ -10,5 +10,6 @@ mod exec;
 mod gateway;
 mod isolation;
 mod lifecycle;
+mod lives;
 mod messages;
 mod upstream;
