@@ -138,13 +138,18 @@ fn closed_by(policy: &str, secrets: &[&str], reason: &str) -> Result<()> {
     );
     scenario.gateway.record().wait_for("a close", |seen| {
         seen.iter().find_map(|seen| match seen {
-            Seen::Closed { connection: 1, code } => Some(assert_eq!(*code, Some(1001))),
+            Seen::Closed {
+                connection: 1,
+                code,
+            } => Some(assert_eq!(*code, Some(1001))),
             _ => None,
         })
     })?;
-    scenario
-        .daemon
-        .wait_for_log(&["connection denied", "demo", &format!("reason=\"{reason}\"")])?;
+    scenario.daemon.wait_for_log(&[
+        "connection denied",
+        "demo",
+        &format!("reason=\"{reason}\""),
+    ])?;
     let stats = scenario.daemon.json(&["stats"])?;
     let counted = stats["denials"].as_array().into_iter().flatten();
     let counted = counted.filter(|denial| denial["reason"] == reason).count();
@@ -231,7 +236,11 @@ fn a_bot_resumes_at_the_host_that_ready_names() -> Result<()> {
         .filter(|event| event["event"] == "open")
         .map(|event| event["host"].clone())
         .collect();
-    assert_eq!(hosts, ["gateway.discord.gg", RESUME, RESUME], "{finished:?}");
+    assert_eq!(
+        hosts,
+        ["gateway.discord.gg", RESUME, RESUME],
+        "{finished:?}"
+    );
     assert_eq!(scenario.gateway.record().tokens(), [Token::Real; 3]);
     Ok(())
 }

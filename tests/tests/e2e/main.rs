@@ -11,5 +11,6 @@ mod gateway;
 mod isolation;
 mod lifecycle;
 mod lives;
+mod memory;
 mod messages;
 mod upstream;

@@ -34,7 +34,10 @@ pub(super) enum Passage {
 
 impl Call {
     /// What the connection may do: with which secrets, by which methods, and how it hears that this has changed.
-    pub(super) fn stand(self: &Arc<Self>, footing: Footing) -> (Arc<Release>, MethodRule, Standing) {
+    pub(super) fn stand(
+        self: &Arc<Self>,
+        footing: Footing,
+    ) -> (Arc<Release>, MethodRule, Standing) {
         let Footing {
             host,
             verified,
@@ -107,7 +110,10 @@ impl Call {
             Passage::Name(host) => match self.decide(host) {
                 Verdict::Tcp(endpoint) => endpoint,
                 Verdict::Tunnel(endpoint) | Verdict::Intercept(endpoint) => {
-                    return gone(format!("rule {} is not for raw TCP any more", endpoint.rule));
+                    return gone(format!(
+                        "rule {} is not for raw TCP any more",
+                        endpoint.rule
+                    ));
                 }
                 Verdict::Deny(denial) => return gone(denial.to_string()),
             },

@@ -1,0 +1,180 @@
+//! How much memory the daemon takes for what it carries.
+
+use std::{fmt, time::Duration};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    gateway::{Options, record::Token},
+    memory,
+    netns::Netns,
+    sandbox::Sandbox,
+    scenario::{Scenario, TOKEN},
+};
+
+/// How much is carried.
+#[derive(Clone, Copy, Debug)]
+pub struct Load {
+    /// Bytes of one message.
+    pub message: u64,
+    /// Small messages each way.
+    pub messages: u64,
+    /// Connections at a time.
+    pub connections: u64,
+}
+
+/// What was measured.
+#[derive(Clone, Debug)]
+pub struct Figure {
+    pub what: String,
+    /// Bytes of resident memory beyond what was there before.
+    pub bytes: u64,
+    pub limit: u64,
+}
+
+/// What a message or a stream of messages may take: its buffers, and what the allocator keeps of them.
+const FLAT: u64 = 1 << 20;
+
+/// The kernel's buffers for sockets are not counted: they are not the daemon's.
+const IDLE: u64 = 24 << 10;
+
+/// Long enough for a gibibyte through a daemon that was compiled for debugging.
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// A daemon, a sandbox, and a gateway that keeps nothing.
+struct Stand {
+    scenario: Scenario,
+    netns: Netns,
+    sandbox: Sandbox,
+}
+
+/// # Errors
+/// Something does not come up, or does not arrive.
+pub fn measure(load: &Load) -> Result<Vec<Figure>> {
+    let mut options = Options::new(TOKEN);
+    options.sink = true;
+    let scenario = Scenario::with(options, |configuration, _| configuration)?;
+    let netns = Netns::new()?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&netns])?;
+    let stand = Stand {
+        scenario,
+        netns,
+        sandbox,
+    };
+    let mut figures = Vec::new();
+    for deflate in [false, true] {
+        let kind = if deflate { ", compressed" } else { "" };
+        let length = load.message.to_string();
+        let messages = load.messages.to_string();
+        let mib = load.message >> 20;
+        for (what, traffic) in [
+            (
+                format!("one message of {mib} MiB up, token last{kind}"),
+                ["up", &length].as_slice(),
+            ),
+            (
+                format!("one message of {mib} MiB up, token first{kind}"),
+                &["up", &length, "--token-first"],
+            ),
+            (
+                format!("one message of {mib} MiB down{kind}"),
+                &["down", &length],
+            ),
+            (
+                format!("{messages} small messages each way{kind}"),
+                &["many", &messages],
+            ),
+        ] {
+            // What the first of its kind takes is not the long one's.
+            let [kind, _, rest @ ..] = traffic else {
+                continue;
+            };
+            stand.run(deflate, &[&[*kind, "200000"], rest].concat())?;
+            let bytes = stand.growth(|| stand.run(deflate, traffic))?;
+            figures.push(Figure {
+                what,
+                bytes,
+                limit: FLAT,
+            });
+        }
+        let connections = load.connections;
+        figures.push(Figure {
+            what: format!("each of {connections} idle connections{kind}"),
+            bytes: stand.idle(deflate, connections)?,
+            limit: IDLE,
+        });
+    }
+    let tokens = stand.scenario.gateway.record().tokens();
+    ensure!(
+        tokens.iter().all(|token| *token == Token::Real),
+        "a login came with something else than the token"
+    );
+    Ok(figures)
+}
+
+impl Stand {
+    fn command(deflate: bool, traffic: &[&str]) -> Vec<String> {
+        let mut all = vec!["load".to_owned()];
+        all.extend(deflate.then(|| "--deflate".to_owned()));
+        all.extend(traffic.iter().map(|word| (*word).to_owned()));
+        all
+    }
+
+    fn probe(&self, deflate: bool, traffic: &[&str]) -> Vec<String> {
+        let all = Self::command(deflate, traffic);
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        self.scenario.clients.probe(&all)
+    }
+
+    fn run(&self, deflate: bool, traffic: &[&str]) -> Result<()> {
+        let running = self
+            .sandbox
+            .spawn(&self.netns, &self.probe(deflate, traffic))?;
+        let finished = running.finish_within(LIMIT)?.success()?;
+        if let Ok(sent) = finished.event("sent") {
+            let longer = (TOKEN.len() as i64) - (crate::clients::PLACEHOLDER.len() as i64);
+            let text = sent["text"].as_i64();
+            let received = sent["received"].as_i64();
+            ensure!(text.map(|text| text + longer) == received, "{sent}");
+        }
+        Ok(())
+    }
+
+    /// The most that the daemon held while `work` went on, beyond what it held before.
+    fn growth(&self, work: impl FnOnce() -> Result<()>) -> Result<u64> {
+        let daemon = self.scenario.daemon.pid()?;
+        memory::reset_peak(daemon)?;
+        let before = memory::resident(daemon)?;
+        work()?;
+        Ok(memory::peak(daemon)?.saturating_sub(before))
+    }
+
+    fn idle(&self, deflate: bool, connections: u64) -> Result<u64> {
+        let daemon = self.scenario.daemon.pid()?;
+        let before = memory::resident(daemon)?;
+        let count = connections.to_string();
+        let idle = self
+            .sandbox
+            .spawn(&self.netns, &self.probe(deflate, &["idle", &count]))?;
+        idle.wait_for_line_within(LIMIT, "all connections", |line| {
+            line.contains("\"idle\"").then_some(())
+        })?;
+        let held = memory::resident(daemon)?.saturating_sub(before);
+        idle.finish_within(LIMIT)?.success()?;
+        Ok(held / connections)
+    }
+}
+
+impl Figure {
+    pub fn holds(&self) -> bool {
+        self.bytes <= self.limit
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, bytes, limit } = self;
+        let verdict = if self.holds() { "ok" } else { "TOO MUCH" };
+        write!(f, "{what:<60} {bytes:>10} of {limit:>8} bytes  {verdict}")
+    }
+}
