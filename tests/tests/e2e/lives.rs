@@ -10,6 +10,7 @@ use tests::{
         Gateway, Options,
         record::{Seen, Token},
     },
+    memory,
     netns::Netns,
     process::Running,
     sandbox::Sandbox,
@@ -110,9 +111,10 @@ fn a_rotated_secret_is_in_the_next_message_of_a_session_that_stays() -> Result<(
     assert!(tokens == [TOKEN, ROTATED], "neither the old nor the new");
     assert!(taken < Duration::from_secs(1), "{taken:?}");
 
-    // Old values do not stay behind in memory.
+    // The old value does not stay behind in memory.
     let daemon = scenario.daemon.pid()?;
-    assert!(tests::memory::holds(daemon, ROTATED.as_bytes())?);
+    assert!(memory::holds(daemon, ROTATED.as_bytes())?);
+    assert!(!memory::holds(daemon, TOKEN.as_bytes())?);
     session.finish()?.success()?;
     let connections = scenario.daemon.connections()?;
     assert_eq!(connections.len(), 1, "{connections:?}");
