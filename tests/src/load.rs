@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use anyhow::{Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
     gateway::{Options, record::Token},
@@ -57,9 +58,20 @@ struct Stand {
     sandbox: Sandbox,
 }
 
+/// Lets this process open as many files as it may at most: it needs one for each connection.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn open_many_files() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    let current = limit.maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current, ..limit })?)
+}
+
 /// # Errors
 /// Something does not come up, or does not arrive.
 pub fn measure(load: &Load) -> Result<Vec<Figure>> {
+    open_many_files()?;
     let mut figures = Vec::new();
     for deflate in [false, true] {
         // Each with a daemon of its own: one that had to hold more before has room for this.

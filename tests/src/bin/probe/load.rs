@@ -4,11 +4,11 @@ use std::io::{Read as _, Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::{Args, Subcommand};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
 use tests::{
     bulk::{Bulk, PIECE},
     gateway::frame::{TEXT, encode},
+    load::open_many_files,
 };
 
 use crate::{
@@ -143,9 +143,7 @@ fn many(messages: u64, deflate: bool) -> Result<()> {
 }
 
 fn idle(connections: usize, deflate: bool) -> Result<()> {
-    let limit = getrlimit(Resource::Nofile);
-    let current = limit.maximum;
-    setrlimit(Resource::Nofile, Rlimit { current, ..limit })?;
+    open_many_files()?;
     let mut clients = Vec::new();
     while clients.len() < connections {
         clients.push(log_in(deflate)?);
