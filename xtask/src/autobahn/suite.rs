@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{step, system};
 
@@ -126,6 +126,8 @@ fn python(tree: &Path) -> Result<()> {
             .status()?;
         ensure!(unpacked.success(), "unpacking a package: {unpacked}");
     }
+    // A link out of the tree, to nothing.
+    fs::remove_file(tree.join("usr/lib/python2.7/sitecustomize.py"))?;
     fs::remove_dir_all(apt).context("removing what apt leaves")
 }
 
@@ -147,10 +149,8 @@ fn packages(tree: &Path, pins: &[u8]) -> Result<()> {
         .find(|path| {
             path.file_name()
                 .is_some_and(|name| name.as_encoded_bytes().starts_with(b"pip-"))
-        });
-    let Some(pip) = pip else {
-        bail!("pip downloaded no pip");
-    };
+        })
+        .context("pip has downloaded no pip")?;
     let requirements = tree.join("pins");
     fs::write(&requirements, pins)?;
     // A directory in which Python looks for packages by itself.
@@ -192,7 +192,11 @@ fn packages(tree: &Path, pins: &[u8]) -> Result<()> {
     )?;
     step::run(
         "installing Autobahn's suite",
-        install().arg("--requirement").arg(&requirements),
+        // Both have programs, which go to the same directory.
+        install()
+            .arg("--upgrade")
+            .arg("--requirement")
+            .arg(&requirements),
     )?;
     fs::remove_dir_all(wheels)?;
     fs::remove_file(requirements).context("removing what pip leaves")
