@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::{clients, step, system};
 
-pub(crate) use self::suite::{install, is_obtainable};
+pub(crate) use self::suite::install;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -26,6 +26,8 @@ pub(crate) struct Arguments {
 
 /// The selection of CI: everything that is quick, and of the rest one or two of each kind.
 pub(crate) const QUICK: &[&str] = &[
+    "--stall",
+    "120",
     "--messages",
     "100",
     "--cases",

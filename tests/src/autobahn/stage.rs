@@ -31,8 +31,6 @@ use crate::{
 /// Names of the servers, each with a port of its own.
 const FUZZING: &str = "fuzzing.test";
 const ECHO: &str = "echo.test";
-/// Without a verdict for so long, a run is given up. The largest cases have 480 s by themselves.
-const STALL: Duration = Duration::from_secs(600);
 /// Between two looks at how far a run has come.
 const POLL: Duration = Duration::from_millis(100);
 
@@ -46,17 +44,18 @@ pub struct Stage {
     echo_port: u16,
     fuzzing_port: u16,
     suite: Suite,
+    stall: Duration,
     certificate: PathBuf,
     key: PathBuf,
     _place: TempDir,
 }
 
 impl Stage {
-    /// `messages` is how many each case of sections 12 and 13 sends.
+    /// `messages` is how many each case of sections 12 and 13 sends; after `stall` without a verdict, a run is given up.
     ///
     /// # Errors
     /// Something is not installed or does not come up.
-    pub fn new(messages: u32) -> Result<Self> {
+    pub fn new(messages: u32, stall: Duration) -> Result<Self> {
         let place = directory()?;
         let suite = Suite::install(place.path(), messages)?;
         let certified =
@@ -97,6 +96,7 @@ impl Stage {
             echo_port,
             fuzzing_port,
             suite,
+            stall,
             certificate,
             key,
             _place: place,
@@ -158,8 +158,9 @@ impl Stage {
             }
             interrupt::check()?;
             ensure!(
-                last.elapsed() < STALL,
-                "{fuzzer}, {way}: no verdict for {STALL:?}"
+                last.elapsed() < self.stall,
+                "{fuzzer}, {way}: no verdict for {:?}",
+                self.stall
             );
             thread::sleep(POLL);
         }

@@ -33,6 +33,9 @@ struct Arguments {
     /// Messages that each case of sections 12 and 13 sends
     #[arg(long, default_value_t = 1000)]
     messages: u32,
+    /// Seconds without a verdict after which a run is given up; the largest cases may take 480
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    stall: u64,
 }
 
 /// Cases at a time that mostly wait.
@@ -61,7 +64,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<usize> {
     require_root()?;
     interrupt::watch();
-    let stage = Stage::new(arguments.messages)?;
+    let stage = Stage::new(arguments.messages, Duration::from_secs(arguments.stall))?;
     let cases = stage.cases(&arguments.cases)?;
     ensure!(!cases.is_empty(), "no case matches {:?}", arguments.cases);
     stage.check_rewriting()?;
