@@ -23,11 +23,10 @@ const PYTHON: &[&str] = &[
 ];
 /// Keys of all Debian releases, old ones too.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-/// The last ones for Python 2.7.
-const INSTALLERS: [&str; 2] = ["pip==20.3.4", "setuptools==44.1.1"];
+/// What installs packages: the last of each for Python 2.7. The suite itself needs setuptools.
+const INSTALLERS: [&str; 3] = ["pip==20.3.4", "setuptools==44.1.1", "wheel==0.37.1"];
+/// The suite and all that it needs, with versions.
 const PINS: &str = "requirements.txt";
-/// Packages that are looked for beside the pins when those are built, and then needed no more.
-const WHEEL: &str = "wheel==0.37.1";
 
 /// Whether Python 2.7 can be had here: on Debian, and where PyPI has what is compiled.
 fn is_obtainable() -> bool {
@@ -81,7 +80,7 @@ fn mirror() -> Result<String> {
         // Security updates come from a place of their own, which has none for releases that old.
         .find(|uri| !uri.contains("security"))
         .map(str::to_owned)
-        .context("apt knows no mirror of Debian")
+        .context("apt knows no mirror of Debian: run apt-get update")
 }
 
 /// Downloads Python by an apt that shares nothing with the system's but its mirror, and unpacks it into `tree`.
@@ -112,8 +111,6 @@ fn python(tree: &Path) -> Result<()> {
         get.args(["-o", "Acquire::Check-Valid-Until=false"]);
         // Debian's user for downloads cannot write here.
         get.args(["-o", "APT::Sandbox::User=root"]);
-        // What other packages add to an update is of no use here.
-        get.args(["-o", "APT::Update::Post-Invoke-Success::="]);
         get
     };
     step::run(
@@ -143,8 +140,7 @@ fn packages(tree: &Path, pins: &[u8]) -> Result<()> {
             .args(["--disable-pip-version-check", "--python-version", "2.7"])
             .args(["--only-binary", ":all:", "--dest"])
             .arg(&wheels)
-            .args(INSTALLERS)
-            .arg(WHEEL),
+            .args(INSTALLERS),
     )?;
     let pip = fs::read_dir(&wheels)?
         .filter_map(|entry| Some(entry.ok()?.path()))
@@ -189,8 +185,7 @@ fn packages(tree: &Path, pins: &[u8]) -> Result<()> {
         install()
             .args(["--no-index", "--find-links"])
             .arg(&wheels)
-            .args(INSTALLERS)
-            .arg(WHEEL),
+            .args(INSTALLERS),
     )?;
     step::run(
         "installing Autobahn's suite",
