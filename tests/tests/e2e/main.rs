@@ -12,5 +12,8 @@ mod gateway;
 mod hostile;
 mod isolation;
 mod lifecycle;
+mod lives;
+mod memory;
 mod messages;
+mod requests;
 mod upstream;
