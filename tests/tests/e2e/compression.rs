@@ -73,9 +73,9 @@ impl Stage {
 }
 
 /// Ends the server, which must have got the client's messages with the token where it belongs.
-fn check_served(stage: &mut Stage) -> Result<Finished> {
-    stage.server.kill()?;
-    let served = stage.server.finish()?;
+fn check_served(mut server: Running) -> Result<Finished> {
+    server.kill()?;
+    let served = server.finish()?;
     let seen: Vec<_> = served
         .events()
         .into_iter()
@@ -91,7 +91,7 @@ fn check_served(stage: &mut Stage) -> Result<Finished> {
 
 #[test]
 fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result<()> {
-    let mut stage = Stage::new()?;
+    let stage = Stage::new()?;
     let finished = stage.run("client")?;
     assert_eq!(finished.event("open")?["extensions"], "permessage-deflate");
     let close = finished.event("close")?;
@@ -99,7 +99,7 @@ fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result
         (&close["code"], &close["answers"]),
         (&1000.into(), &54.into())
     );
-    let served = check_served(&mut stage)?;
+    let served = check_served(stage.server)?;
     assert_eq!(
         served.event("connected")?["extensions"],
         "permessage-deflate"
@@ -118,7 +118,7 @@ fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result
 /// The library `ws`, told to take no parameter that it did not ask for.
 #[test]
 fn a_client_that_refuses_what_it_is_told_connects_again_and_keeps_its_window() -> Result<()> {
-    let mut stage = Stage::new()?;
+    let stage = Stage::new()?;
     let finished = stage.run("strict")?;
     let error = finished.event("error")?["message"].to_string();
     assert!(error.contains("Sec-WebSocket-Extensions"), "{error}");
@@ -129,7 +129,7 @@ fn a_client_that_refuses_what_it_is_told_connects_again_and_keeps_its_window() -
         .map(|event| (event["code"].clone(), event["answers"].clone()))
         .collect();
     assert_eq!(closes, [(1006.into(), 0.into()), (1000.into(), 54.into())]);
-    check_served(&mut stage)?;
+    check_served(stage.server)?;
     Ok(())
 }
 
