@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     address::Host,
     policy::{
-        Handling, Verdict,
+        Caller, Handling, Verdict,
         binding::{GuardValue, Surface, Unbound},
     },
     secrets::SecretName,
@@ -205,7 +205,7 @@ fn tunnel_is_opened_by_an_explicit_override_only() {
     let opened = folder.load(GOOD).unwrap();
     let policy = &opened.sandbox("micky").unwrap().policy;
     assert!(matches!(
-        policy.decide(&gateway, 443),
+        policy.decide(&gateway, 443, &Caller::default()),
         Verdict::Intercept(_)
     ));
     assert!(opened.reports().iter().any(|report| {
@@ -216,7 +216,10 @@ fn tunnel_is_opened_by_an_explicit_override_only() {
         .load(&GOOD.replace("    intercept: [gateway.discord.gg]\n", ""))
         .unwrap();
     let policy = &shut.sandbox("micky").unwrap().policy;
-    assert!(matches!(policy.decide(&gateway, 443), Verdict::Tunnel(_)));
+    assert!(matches!(
+        policy.decide(&gateway, 443, &Caller::default()),
+        Verdict::Tunnel(_)
+    ));
     assert!(shut.reports().iter().any(|report| {
         report.file.ends_with("policy.yaml")
             && report.line == 6
