@@ -294,7 +294,8 @@ where
         .stats
         .note(|facts| facts.protocol = Some("websocket"));
     let session = Session {
-        release: Arc::clone(&exchange.release),
+        // Moved: a copy left here would keep its secrets for as long as the session lives.
+        release: exchange.release,
         stats: Arc::clone(&exchange.stats),
         deflate,
         listen_only: Box::new(move || listen_only(&exchange.method, &exchange.authority.host)),
