@@ -9,6 +9,7 @@
 //! | `header` | puts secrets into a header's value |
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
+//! | `reflection` | puts placeholders back where a server repeats a secret |
 
 use zeroize::Zeroizing;
 
@@ -18,6 +19,7 @@ pub(crate) mod grammar;
 pub(crate) mod header;
 pub(crate) mod json;
 pub(crate) mod matcher;
+pub(crate) mod reflection;
 pub(crate) mod release;
 
 /// A placeholder stands at a bound place, but no secret can be put there.
