@@ -31,7 +31,9 @@ pub(crate) use self::{
     relay::relay,
 };
 use crate::{
-    address::Authority, rewrite::release::Release, stats::connection::Connection,
+    address::Authority,
+    rewrite::{release::Release, standing::Standing},
+    stats::connection::Connection,
     websocket::WebSocketError,
 };
 
@@ -48,6 +50,8 @@ pub(crate) struct Exchange {
     pub(crate) early: BytesMut,
     /// Asked for each request with its method.
     pub(crate) method: MethodRule,
+    /// Asked for `release`, and whether to go on at all, after every reload.
+    pub(crate) standing: Standing,
     /// Once true, the connection ends after the request that is under way, a WebSocket with Close 1001. A dropped sender
     /// means never.
     pub(crate) shutdown: watch::Receiver<bool>,

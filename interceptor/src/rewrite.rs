@@ -10,6 +10,7 @@
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
 //! | `reflection` | puts placeholders back where a server repeats a secret |
+//! | `standing` | whether it still may, after a reload |
 
 use zeroize::Zeroizing;
 
@@ -21,6 +22,7 @@ pub(crate) mod json;
 pub(crate) mod matcher;
 pub(crate) mod reflection;
 pub(crate) mod release;
+pub(crate) mod standing;
 
 /// A placeholder stands at a bound place, but no secret can be put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -63,7 +63,11 @@ use std::{fmt, io, sync::Arc};
 use tokio::sync::watch;
 
 use crate::{
-    rewrite::{document::Refusal, release::Release},
+    rewrite::{
+        document::Refusal,
+        release::Release,
+        standing::{Revoked, Standing},
+    },
     stats::connection::Connection,
 };
 
@@ -79,6 +83,7 @@ mod observer;
 mod relay;
 mod rewriter;
 
+pub(crate) use extension::Compression;
 pub(crate) use frame::Violation;
 pub(crate) use inflate::Fault;
 pub(crate) use relay::relay;
@@ -89,10 +94,13 @@ pub(crate) use rewriter::script;
 pub(crate) struct Session {
     pub(crate) release: Arc<Release>,
     pub(crate) stats: Arc<Connection>,
-    /// permessage-deflate was negotiated; if something may be rewritten, with `client_no_context_takeover`.
-    pub(crate) deflate: bool,
-    /// The policy lets the client send no messages: its first one ends the connection with Close 1008.
-    pub(crate) listen_only: bool,
+    /// `None`: permessage-deflate was not negotiated.
+    pub(crate) deflate: Option<Compression>,
+    /// The policy lets the client send no messages: its first one ends the connection with Close 1008. Asked again after
+    /// a reload.
+    pub(crate) listen_only: Box<dyn Fn() -> bool + Send + Sync>,
+    /// Asked for `release`, and whether to go on at all, after every reload.
+    pub(crate) standing: Standing,
     /// Becomes true when the daemon stops: both sides get Close 1001. A dropped sender means never.
     pub(crate) shutdown: watch::Receiver<bool>,
 }
@@ -132,6 +140,8 @@ pub(crate) enum WebSocketError {
     Opaque(#[source] Fault),
     #[error("the policy lets the client send no messages")]
     Forbidden,
+    #[error("the configuration no longer allows the connection")]
+    Revoked(#[source] Revoked),
     #[error("the system has no random bytes for a frame's mask")]
     Random,
 }

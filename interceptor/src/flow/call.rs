@@ -4,9 +4,11 @@ mod carriage;
 mod plain;
 mod raw;
 mod secured;
+mod standing;
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
@@ -43,7 +45,9 @@ const DNS: u16 = 53;
 /// One connection of a sandbox, with everything that decides about it.
 pub(super) struct Call {
     engine: Arc<Engine>,
-    configuration: Arc<Configuration>,
+    /// The one that it goes by: that of its beginning, until it is held against a newer one.
+    configuration: ArcSwap<Configuration>,
+    reloads: watch::Receiver<()>,
     sandbox: Arc<Sandbox>,
     origin: Origin,
     live: Live,
@@ -62,10 +66,13 @@ impl Call {
         });
         let stop = sandbox.stopped();
         let seat = sandbox.seat();
-        let configuration = engine.configuration();
+        // In this order: a reload in between is heard of, if for nothing.
+        let reloads = engine.reloads();
+        let configuration = ArcSwap::new(engine.configuration());
         Self {
             engine,
             configuration,
+            reloads,
             sandbox,
             origin,
             live,
@@ -75,7 +82,7 @@ impl Call {
     }
 
     /// Carries the connection to its end.
-    pub(super) async fn run(self, client: TcpStream) {
+    pub(super) async fn run(self: Arc<Self>, client: TcpStream) {
         let mut stop = self.stop.clone();
         let cut = async move {
             // The sender lives in `self.sandbox`: this ends by the signal only.
@@ -150,7 +157,8 @@ impl Call {
 
     fn decide(&self, host: &Host) -> Verdict {
         let port = self.origin.original.port();
-        match self.configuration.snapshot.sandbox(&self.sandbox.name) {
+        let configuration = self.configuration.load();
+        match configuration.snapshot.sandbox(&self.sandbox.name) {
             Some(rules) => rules.policy.decide(host, port),
             // The sandbox has left the configuration in a reload: it may reach nothing.
             None => Policy::default().decide(host, port),
@@ -159,7 +167,8 @@ impl Call {
 
     /// Some rule of the sandbox allows something at `port`.
     fn names_port(&self, port: u16) -> bool {
-        let rules = self.configuration.snapshot.sandbox(&self.sandbox.name);
+        let configuration = self.configuration.load();
+        let rules = configuration.snapshot.sandbox(&self.sandbox.name);
         rules.is_some_and(|rules| rules.policy.names_port(port))
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     rewrite::Unresolvable,
-    websocket::handshake::{self, Offer, OfferError, Offered},
+    websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
 /// A request that may go to the server.
@@ -56,10 +56,14 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
             None
         }
         Upgrade::WebSocket => {
-            narrow_extensions(&head.fields, &mut edits);
+            let demands = Demands {
+                client_alone: exchange.release.websocket_fields().next().is_some(),
+                // A secret in any place of this connection may come back in a message.
+                server_alone: !exchange.release.is_empty(),
+            };
+            narrow_extensions(&head.fields, demands, &mut edits);
             let minor = u8::from(head.version == Version::Http11);
-            let rewriting = exchange.release.websocket_fields().next().is_some();
-            Offer::read(head.method, minor, head.fields.iter(), rewriting)?
+            Offer::read(head.method, minor, head.fields.iter(), demands)?
         }
     };
     let tally = rewriting::resolve(&head.fields, &exchange.release, &mut edits)?;
@@ -110,11 +114,11 @@ fn decline_http2(fields: &Fields<'_>, edits: &mut [Edit]) {
     }
 }
 
-/// Leaves only the extensions that can be dealt with in the offer.
-fn narrow_extensions(fields: &Fields<'_>, edits: &mut [Edit]) {
+/// Leaves only the extensions that can be dealt with in the offer, and demands what that takes.
+fn narrow_extensions(fields: &Fields<'_>, demands: Demands, edits: &mut [Edit]) {
     for ((name, value), edit) in fields.iter().zip(edits) {
         if name.eq_ignore_ascii_case(handshake::EXTENSIONS) {
-            *edit = match handshake::narrow(value) {
+            *edit = match handshake::narrow(value, demands) {
                 Offered::Keep => Edit::Keep,
                 Offered::Narrow(value) => Edit::Value(Zeroizing::new(value)),
                 Offered::Drop => Edit::Drop,

@@ -73,6 +73,11 @@ impl Release {
         self.entries.is_empty()
     }
 
+    /// Some place of this connection may take the secret `name`.
+    pub(crate) fn has(&self, name: &SecretName) -> bool {
+        self.entries.iter().any(|entry| entry.name == *name)
+    }
+
     /// The sandbox has a secret of this name, wherever it is bound.
     pub(crate) fn knows(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.name.as_str() == key) || self.is_bound_elsewhere(key)

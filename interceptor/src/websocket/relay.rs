@@ -24,11 +24,14 @@ use super::{
     rewriter::{REST, Rewriter},
 };
 use crate::{
-    rewrite::document::{Refusal, Rules},
+    rewrite::{
+        document::{Refusal, Rules},
+        standing::{Reviewed, Standing},
+    },
     stats::connection::Direction,
 };
 
-/// How long one side may go on when the other ended its stream, or when both have closed.
+/// How long a side may be silent when the other ended its stream; how long both may go on when both have closed.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// How long a side has to take part in an end that it did not begin.
@@ -59,6 +62,7 @@ where
         stats,
         deflate,
         listen_only,
+        standing,
         mut shutdown,
     } = session;
     let mut going_away = pin!(async move {
@@ -69,23 +73,37 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
-    let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
-    if listen_only {
-        rewriter.forbid_messages();
-    }
-    let observer = Observer::new(from_server, deflate, stats.clone());
+    let may_rewrite = rules.is_some() || deflate.is_none_or(|deflate| deflate.client_alone);
+    let mut rewriter = Rewriter::new(from_client, rules, deflate.is_some(), stats.clone());
+    rewriter.forbid_messages(listen_only());
+    let observer = Observer::new(from_server, deflate.is_some(), stats.clone());
     let mut relay = Relay {
         client,
         upstream,
         up: Lane::new(rewriter, Direction::ClientToServer, stats.clone()),
         down: Lane::new(observer, Direction::ServerToClient, stats),
+        listen_only,
+        may_rewrite,
         first: None,
         verdict: None,
         phase: Phase::Open,
         rest: None,
     };
     let mut timer = pin!(sleep_until(Instant::now()));
-    poll_fn(|cx| relay.poll(cx, going_away.as_mut(), timer.as_mut())).await
+    let mut reload = pin!(changed(standing));
+    poll_fn(|cx| {
+        while let Poll::Ready((standing, reviewed)) = reload.as_mut().poll(cx) {
+            reload.set(changed(standing));
+            relay.review(reviewed);
+        }
+        relay.poll(cx, going_away.as_mut(), timer.as_mut())
+    })
+    .await
+}
+
+async fn changed(mut standing: Standing) -> (Standing, Reviewed) {
+    let reviewed = standing.changed().await;
+    (standing, reviewed)
 }
 
 struct Relay<C, U> {
@@ -93,6 +111,9 @@ struct Relay<C, U> {
     upstream: U,
     up: Lane<Rewriter>,
     down: Lane<Observer>,
+    listen_only: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The handshake made every message of the client stand alone, or compressed none.
+    may_rewrite: bool,
     /// The first thing that began an end.
     first: Option<End>,
     /// What the end will be called if it was not a Close.
@@ -148,6 +169,30 @@ where
                 continue;
             }
             return Poll::Pending;
+        }
+    }
+
+    /// Goes on, or not, as a reload has it.
+    fn review(&mut self, reviewed: Reviewed) {
+        match reviewed {
+            Ok(release) => {
+                let rules = Rules::for_messages(release);
+                if self.may_rewrite {
+                    self.up.filter.replace_rules(rules);
+                } else if rules.is_some() {
+                    tracing::warn!(
+                        "a secret was bound to a connection that compresses in a way that it cannot be put in: it can \
+                         when the client connects again"
+                    );
+                }
+                self.up.filter.forbid_messages((self.listen_only)());
+            }
+            Err(revoked) if matches!(self.phase, Phase::Open | Phase::Lingering(_)) => {
+                let code = revoked.code();
+                self.blame(WebSocketError::Revoked(revoked));
+                self.leave(close::POLICY_VIOLATION, code);
+            }
+            Err(_) => {}
         }
     }
 
@@ -255,8 +300,16 @@ where
 
     /// Returns whether a deadline has passed and there is something to do.
     fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> bool {
-        if self.up.has_read() || self.phase != Phase::Open {
+        let (up, down) = (self.up.has_read(), self.down.has_read());
+        if up || self.phase != Phase::Open {
             self.rest = None;
+        }
+        let closed = self.up.filter.closed().is_some() && self.down.filter.closed().is_some();
+        if let Phase::Lingering(until) = &mut self.phase
+            && (up || down)
+            && !closed
+        {
+            *until = Instant::now() + LINGER;
         }
         if self.up.filter.awaits_rest() && self.phase == Phase::Open {
             self.rest.get_or_insert_with(|| Instant::now() + REST);

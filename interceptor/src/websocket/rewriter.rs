@@ -57,6 +57,8 @@ const DISCORD_MAX: usize = 4096;
 pub(crate) struct Rewriter {
     /// `None`: nothing is to be looked at.
     rules: Option<Arc<Rules>>,
+    /// Those for the messages behind the one that is coming.
+    next_rules: Option<Option<Arc<Rules>>>,
     /// permessage-deflate was negotiated.
     deflate: bool,
     stats: Arc<Connection>,
@@ -122,6 +124,7 @@ impl Rewriter {
     ) -> Self {
         Self {
             rules,
+            next_rules: None,
             deflate,
             stats,
             input,
@@ -140,9 +143,23 @@ impl Rewriter {
         }
     }
 
-    /// Ends the stream at the client's first message.
-    pub(crate) fn forbid_messages(&mut self) {
-        self.listen_only = true;
+    /// Whether the client's next message ends the stream.
+    pub(crate) fn forbid_messages(&mut self, forbid: bool) {
+        self.listen_only = forbid;
+    }
+
+    /// Messages from the next one on go by `rules`; see [`new`](Self::new) for when there may be some.
+    pub(crate) fn replace_rules(&mut self, rules: Option<Arc<Rules>>) {
+        self.next_rules = Some(rules);
+        self.take_rules();
+    }
+
+    fn take_rules(&mut self) {
+        if matches!(self.message, Message::None)
+            && let Some(rules) = self.next_rules.take()
+        {
+            self.rules = rules;
+        }
     }
 
     /// [`on_rest`](Self::on_rest) wants to be called when nothing has come for [`REST`].
@@ -572,6 +589,7 @@ impl Rewriter {
 
     fn end_message(&mut self) {
         self.message = Message::None;
+        self.take_rules();
         self.stats.count_message(Direction::ClientToServer);
     }
 

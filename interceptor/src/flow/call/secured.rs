@@ -9,13 +9,13 @@ use tokio_rustls::client;
 use super::{
     Call,
     carriage::{Carriage, Relay, Streams},
+    standing::Passage,
 };
 use crate::{
     address::{Authority, Host, VerifiedName},
     error::chain,
     flow::denial::Denial,
     policy::{Endpoint, Verdict},
-    rewrite::release::Release,
     tls::hello::{self, Hello},
 };
 
@@ -58,6 +58,7 @@ impl Call {
                     client,
                     upstream,
                     early,
+                    passage: Passage::Tunnel(host),
                 })
             }
             Err(error) => self.refuse_hello(hello, Denial::Dial(error)).await,
@@ -99,7 +100,7 @@ impl Call {
         Some(Carriage::Http(Box::new(Relay {
             streams: Streams::Secured { client, upstream },
             authority: Authority { host, port },
-            release: Arc::new(self.release(&verified)),
+            verified: Some(verified),
             endpoint,
             early: BytesMut::new(),
         })))
@@ -112,8 +113,8 @@ impl Call {
     ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
         let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
         let begun = Instant::now();
-        let connected = self
-            .configuration
+        let configuration = self.configuration.load_full();
+        let connected = configuration
             .connector
             .connect(stream, host, ALPN)
             .await;
@@ -123,14 +124,6 @@ impl Call {
             host: host.clone(),
             source,
         })
-    }
-
-    /// The secrets that may go to the verified owner of a name, by this connection.
-    fn release(&self, verified: &VerifiedName) -> Release {
-        let snapshot = &self.configuration.snapshot;
-        let names = self.sandbox.secrets(snapshot);
-        let (bound, elsewhere) = snapshot.bound(names.into_iter(), verified.host());
-        Release::new(verified, bound, elsewhere)
     }
 
     async fn refuse_hello(&self, hello: Hello, denial: Denial) -> Option<Carriage> {

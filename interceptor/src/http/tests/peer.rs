@@ -14,7 +14,13 @@ use crate::{
     address::{Authority, VerifiedName},
     http::{End, Exchange, HttpError, MethodDecision, MethodRule, Scheme, relay},
     policy::binding::Surface,
-    rewrite::release::{BoundSecret, Release, builder},
+    rewrite::{
+        release::{BoundSecret, Release, builder},
+        standing::{
+            Standing,
+            reloads::{Reloads, reloads},
+        },
+    },
     secrets::Secret,
     stats::connection::Connection,
 };
@@ -28,6 +34,11 @@ pub(super) const SECRET: &str = "s3cr3t-value";
 pub(super) const OTHER: &str = "openshell:resolve:env:OTHER";
 
 pub(super) fn release() -> Release {
+    release_of(SECRET)
+}
+
+/// The same with another value.
+pub(super) fn release_of(value: &str) -> Release {
     let surfaces = [
         "authorization",
         "x-api-key",
@@ -40,7 +51,7 @@ pub(super) fn release() -> Release {
     .to_vec();
     let bound = BoundSecret {
         name: "TOKEN".parse().unwrap(),
-        secret: Secret::new(Zeroizing::new(SECRET.into())).unwrap(),
+        secret: Secret::new(Zeroizing::new(value.into())).unwrap(),
         surfaces,
     };
     let upstream = VerifiedName::after_handshake(HOST.parse().unwrap());
@@ -59,6 +70,7 @@ pub(super) fn exchange(method: MethodRule) -> (Exchange, watch::Sender<bool>) {
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
         method,
+        standing: Standing::for_ever(),
         shutdown: stopping,
     };
     (exchange, shutdown)
@@ -83,6 +95,14 @@ impl Rig {
         let (mut exchange, shutdown) = exchange(method);
         exchange.early = BytesMut::from(early);
         Self::of(room, exchange, shutdown)
+    }
+
+    /// With a configuration that can be loaded again.
+    pub(super) fn reloading() -> (Self, Reloads) {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| MethodDecision::Allow));
+        let (reloads, standing) = reloads();
+        exchange.standing = standing;
+        (Self::of(64 * 1024, exchange, shutdown), reloads)
     }
 
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.

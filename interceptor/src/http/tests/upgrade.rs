@@ -80,7 +80,8 @@ async fn the_handshake_loses_what_is_not_understood_and_carries_its_secret() {
     .await;
     rig.server_gets(offer(
         SECRET,
-        "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n",
+        "sec-websocket-extensions: permessage-deflate; client_max_window_bits; \
+         server_no_context_takeover\r\n",
     ))
     .await;
 }
@@ -98,7 +99,7 @@ fn compressed_frame(token: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn compression_that_both_sides_agree_on_passes_unchanged_if_nothing_is_rewritten() {
-    let deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
     let mut rig = Rig::new();
     rig.pass(request(deflate), switching(deflate)).await;
     let compressed = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
@@ -108,7 +109,10 @@ async fn compression_that_both_sides_agree_on_passes_unchanged_if_nothing_is_rew
 #[tokio::test]
 async fn client_is_told_that_its_messages_stand_alone_where_they_may_be_rewritten() {
     let header = |parameters: &str| {
-        format!("Sec-WebSocket-Extensions:permessage-deflate{parameters}\r\nX-Other: 1\r\n")
+        format!(
+            "Sec-WebSocket-Extensions:permessage-deflate; server_no_context_takeover{parameters}\r\n\
+             X-Other: 1\r\n"
+        )
     };
     for (answered, seen) in [
         ("", "; client_no_context_takeover"),

@@ -18,7 +18,10 @@ use crate::{
         wire::{Inbound, Outbound},
     },
     stats::connection::{Connection, Direction::ServerToClient},
-    websocket::handshake::{Agreement, EXTENSIONS},
+    websocket::{
+        Compression,
+        handshake::{Agreement, EXTENSIONS},
+    },
 };
 
 /// Most interim (1xx) responses to one request.
@@ -149,8 +152,8 @@ enum Judged {
     Interim,
     /// 101, properly asked for and properly answered.
     Switch {
-        /// permessage-deflate was agreed on.
-        deflate: bool,
+        /// permessage-deflate was agreed on, in this way.
+        deflate: Option<Compression>,
         /// The head that the client has to see instead.
         changed: Option<Zeroizing<Vec<u8>>>,
     },

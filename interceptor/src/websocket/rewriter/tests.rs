@@ -437,7 +437,7 @@ fn noise(length: usize) -> String {
 #[test]
 fn a_client_that_may_only_listen_still_answers_pings() {
     let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, Arc::default());
-    rewriter.forbid_messages();
+    rewriter.forbid_messages(true);
     let pong = client_frame(true, Opcode::Pong, b"here");
     rewriter.input().extend_from_slice(&pong);
     rewriter.input().extend_from_slice(&text("hello"));
