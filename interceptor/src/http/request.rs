@@ -8,7 +8,7 @@ use super::{
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
     refusal::Refusal,
-    rewriting::{self, Edit, Tally},
+    rewriting::{self, Edit, Edits, Tally},
 };
 use crate::{
     rewrite::Unresolvable,
@@ -48,11 +48,11 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         MethodDecision::Deny(reason) => return Err(Refusal::Denied(reason)),
     };
 
-    let mut edits: Vec<Edit> = head.fields.iter().map(|_| Edit::Keep).collect();
+    let mut edits = Edits::none(&head.fields);
     let offer = match Upgrade::of(&head.fields)? {
         Upgrade::None => None,
         Upgrade::Http2 => {
-            decline_http2(&head.fields, &mut edits);
+            decline_http2(&head.fields, &mut edits.fields);
             None
         }
         Upgrade::WebSocket => {
@@ -61,12 +61,12 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
                 // A secret in any place of this connection may come back in a message.
                 server_alone: !exchange.release.is_empty(),
             };
-            narrow_extensions(&head.fields, demands, &mut edits);
+            narrow_extensions(&head.fields, demands, &mut edits.fields);
             let minor = u8::from(head.version == Version::Http11);
             Offer::read(head.method, minor, head.fields.iter(), demands)?
         }
     };
-    let tally = rewriting::resolve(&head.fields, &exchange.release, &mut edits)?;
+    let tally = rewriting::resolve(&head, &exchange.release, &mut edits)?;
     Ok(Request {
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
