@@ -86,6 +86,8 @@ mod rewriter;
 pub(crate) use extension::Compression;
 pub(crate) use frame::Violation;
 pub(crate) use inflate::Fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) use observer::script as echo;
 pub(crate) use relay::relay;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rewriter::script;
@@ -138,6 +140,8 @@ pub(crate) enum WebSocketError {
     Refused(#[source] Refusal),
     #[error("a compressed message from the client cannot be searched for placeholders")]
     Opaque(#[source] Fault),
+    #[error("a compressed message from the server cannot be searched for secrets")]
+    Unreadable(#[source] Fault),
     #[error("the policy lets the client send no messages")]
     Forbidden,
     #[error("the configuration no longer allows the connection")]

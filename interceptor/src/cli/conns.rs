@@ -136,6 +136,9 @@ fn rewrites(connection: &ConnectionView) -> String {
     if connection.placeholders_passed > 0 {
         parts.push(format!("{} passed", connection.placeholders_passed));
     }
+    if connection.redactions > 0 {
+        parts.push(format!("{} redacted", connection.redactions));
+    }
     if parts.is_empty() {
         "-".into()
     } else {
@@ -191,6 +194,7 @@ mod tests {
             },
             rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 1)].into(),
             placeholders_passed: 2,
+            redactions: 3,
             dial_us: Some(1_000),
             upstream_handshake_us: Some(3_500),
             client_handshake_us: Some(900),
@@ -214,6 +218,7 @@ mod tests {
             received: DirectionView::default(),
             rewrites: Default::default(),
             placeholders_passed: 0,
+            redactions: 0,
             dial_us: None,
             upstream_handshake_us: None,
             client_handshake_us: None,
@@ -249,7 +254,7 @@ mod tests {
                 "discord/gateway.discord.gg:443",
                 "1.5 KiB / 3",
                 "90 B",
-                "DISCORD_BOT_TOKEN ×1, 2 passed",
+                "DISCORD_BOT_TOKEN ×1, 2 passed, 3 redacted",
                 "5 ms",
                 "2026-01-31T23:59:59.123Z",
                 "5m 07s",

@@ -89,6 +89,7 @@ fn totals(stats: &StatsView) -> Table {
         Column::Number("MSG RECEIVED"),
         Column::Number("REWRITES"),
         Column::Number("PASSED"),
+        Column::Number("REDACTED"),
     ]);
     let mut row = |name: String, totals: &TotalsView| {
         table.row([
@@ -104,6 +105,7 @@ fn totals(stats: &StatsView) -> Table {
             totals.received.messages.to_string(),
             totals.rewrites.values().sum::<u64>().to_string(),
             totals.placeholders_passed.to_string(),
+            totals.redactions.to_string(),
         ]);
     };
     for sandbox in &stats.sandboxes {
@@ -171,6 +173,7 @@ mod tests {
             },
             rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 4)].into(),
             placeholders_passed: 1,
+            redactions: 6,
         }
     }
 

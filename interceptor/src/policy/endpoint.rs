@@ -15,6 +15,8 @@ pub(crate) struct Endpoint {
     pub(crate) handling: Handling,
     pub(crate) access: Access,
     pub(crate) enforcement: Enforcement,
+    /// A secret that comes back becomes its placeholder again.
+    pub(crate) redact: bool,
     /// When it is not empty, the only addresses that the host may have; private ones among them are allowed.
     pub(crate) allowed_ips: Vec<Network>,
 }
@@ -118,13 +120,15 @@ impl Endpoint {
             handling,
             access,
             enforcement,
+            redact,
             allowed_ips,
         } = self;
-        (handling, access, enforcement, allowed_ips)
+        (handling, access, enforcement, redact, allowed_ips)
             != (
                 &other.handling,
                 &other.access,
                 &other.enforcement,
+                &other.redact,
                 &other.allowed_ips,
             )
     }
@@ -138,6 +142,7 @@ impl Endpoint {
             handling,
             access,
             enforcement,
+            redact: _,
             allowed_ips: _,
         } = self;
         let specificity = match target {

@@ -10,6 +10,7 @@ fn endpoint(host: &str, port: u16, handling: Handling) -> Endpoint {
         handling,
         access: Access::Full,
         enforcement: Enforcement::Audit,
+        redact: true,
         allowed_ips: Vec::new(),
     }
 }

@@ -215,7 +215,7 @@ impl Placement {
         let text = match piece {
             Piece::Text(text) => text,
             Piece::Placeholder { raw, key } => {
-                if self.release(key, rules, stats, out)? {
+                if self.release(raw, key, rules, stats, out)? {
                     // To the cursor it is all one: both are the inside of a string.
                     self.cursor.push(raw);
                     return Ok(());
@@ -229,9 +229,10 @@ impl Placement {
         Ok(())
     }
 
-    /// Appends the secret of `key` if it may stand here.
+    /// Appends the secret of `key`, which the client spelled `raw`, if it may stand here.
     fn release(
         &mut self,
+        raw: &[u8],
         key: &str,
         rules: &Rules,
         stats: &Connection,
@@ -257,6 +258,7 @@ impl Placement {
                     encode::json_string(secret, out).map_err(|encode::NotUtf8| {
                         Refusal::Unresolvable(Unresolvable::Unavailable)
                     })?;
+                    rules.release.reflection().note(name, secret, raw);
                     stats.count_rewrite(name);
                     self.released.push(index);
                     return Ok(true);

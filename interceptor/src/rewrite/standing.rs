@@ -114,11 +114,7 @@ mod tests {
         let (sender, mut standing, asked) = counting();
         drop(sender);
         let day = std::time::Duration::from_secs(86_400);
-        assert!(
-            tokio::time::timeout(day, standing.changed())
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(day, standing.changed()).await.is_err());
         assert!(standing.look().is_none());
         assert_eq!(asked.load(Relaxed), 0);
     }

@@ -24,6 +24,7 @@ pub(crate) struct Connection {
     sent: Flow,
     received: Flow,
     placeholders_passed: AtomicU64,
+    redactions: AtomicU64,
     facts: Mutex<Facts>,
 }
 
@@ -67,6 +68,11 @@ impl Connection {
         self.placeholders_passed.fetch_add(1, Relaxed);
     }
 
+    /// So many secrets came back and became placeholders again.
+    pub(crate) fn count_redactions(&self, count: u64) {
+        self.redactions.fetch_add(count, Relaxed);
+    }
+
     pub(crate) fn count_rewrite(&self, name: &SecretName) {
         self.note(|facts| *facts.rewrites.entry(name.clone()).or_default() += 1);
     }
@@ -93,6 +99,10 @@ impl Connection {
 
     pub(crate) fn placeholders_passed(&self) -> u64 {
         self.placeholders_passed.load(Relaxed)
+    }
+
+    pub(crate) fn redactions(&self) -> u64 {
+        self.redactions.load(Relaxed)
     }
 
     fn flow(&self, direction: Direction) -> &Flow {

@@ -66,6 +66,7 @@ impl Record {
                 .map(|(name, count)| (name.to_string(), count))
                 .collect(),
             placeholders_passed: self.connection.placeholders_passed(),
+            redactions: self.connection.redactions(),
             dial_us: facts.dial.map(micros),
             upstream_handshake_us: facts.upstream_handshake.map(micros),
             client_handshake_us: facts.client_handshake.map(micros),

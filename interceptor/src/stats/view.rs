@@ -32,6 +32,8 @@ pub(crate) struct ConnectionView {
     pub(crate) rewrites: BTreeMap<String, u64>,
     /// Placeholders that went on as they were, outside their binding.
     pub(crate) placeholders_passed: u64,
+    /// Secrets that came back and became placeholders again.
+    pub(crate) redactions: u64,
     pub(crate) dial_us: Option<u64>,
     pub(crate) upstream_handshake_us: Option<u64>,
     pub(crate) client_handshake_us: Option<u64>,
@@ -66,6 +68,8 @@ pub(crate) struct TotalsView {
     /// By the secret's name.
     pub(crate) rewrites: BTreeMap<String, u64>,
     pub(crate) placeholders_passed: u64,
+    /// Secrets that came back and became placeholders again.
+    pub(crate) redactions: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

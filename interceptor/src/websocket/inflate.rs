@@ -108,6 +108,15 @@ impl Inflater {
         Self::limited(LIMITS)
     }
 
+    /// For what goes on as it came, whatever it inflates to.
+    pub(super) fn unlimited() -> Self {
+        Self::limited(Limits {
+            free: u64::MAX,
+            ratio: u64::MAX,
+            total: u64::MAX,
+        })
+    }
+
     fn limited(limits: Limits) -> Self {
         Self {
             inflate: Inflate::new(false, 15),

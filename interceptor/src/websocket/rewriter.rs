@@ -17,8 +17,8 @@
 //! What may be the beginning of a placeholder is carried from fragment to fragment by the matcher, never beyond the
 //! message. Which placeholders are replaced is for `rewrite::document` to say.
 
-mod outbox;
-mod stream;
+pub(super) mod outbox;
+pub(super) mod stream;
 
 use std::{sync::Arc, time::Duration};
 

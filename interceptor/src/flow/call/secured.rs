@@ -114,10 +114,7 @@ impl Call {
         let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
         let begun = Instant::now();
         let configuration = self.configuration.load_full();
-        let connected = configuration
-            .connector
-            .connect(stream, host, ALPN)
-            .await;
+        let connected = configuration.connector.connect(stream, host, ALPN).await;
         self.stats()
             .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
         connected.map_err(|source| Denial::Upstream {

@@ -10,6 +10,7 @@ use crate::{
     http::{MethodDecision, MethodRule},
     policy::{Endpoint, Enforcement, Verdict},
     rewrite::{
+        reflection::Reflection,
         release::Release,
         standing::{Reviewed, Revoked, Standing},
     },
@@ -34,18 +35,26 @@ pub(super) enum Passage {
 
 impl Call {
     /// What the connection may do: with which secrets, by which methods, and how it hears that this has changed.
-    pub(super) fn stand(self: &Arc<Self>, footing: Footing) -> (Arc<Release>, MethodRule, Standing) {
+    pub(super) fn stand(
+        self: &Arc<Self>,
+        footing: Footing,
+    ) -> (Arc<Release>, MethodRule, Standing) {
         let Footing {
             host,
             verified,
             endpoint,
         } = footing;
-        let release = Arc::new(self.release(verified.as_ref()));
+        let reflection = Arc::new(if endpoint.redact {
+            Reflection::default()
+        } else {
+            Reflection::off()
+        });
+        let release = Arc::new(self.release(verified.as_ref()).noted_in(&reflection));
         let endpoint = Arc::new(ArcSwap::new(endpoint));
         let judging = Arc::clone(&endpoint);
         let method: MethodRule = Box::new(move |method| judge(&judging.load(), method));
         let call = Arc::clone(self);
-        let review = move || call.review(&host, verified.as_ref(), &endpoint);
+        let review = move || call.review(&host, verified.as_ref(), &endpoint, &reflection);
         let standing = Standing::new(self.reloads.clone(), Box::new(review));
         (release, method, standing)
     }
@@ -56,6 +65,7 @@ impl Call {
         host: &Host,
         verified: Option<&VerifiedName>,
         endpoint: &ArcSwap<Endpoint>,
+        reflection: &Arc<Reflection>,
     ) -> Reviewed {
         self.follow();
         let decided = match self.decide(host) {
@@ -76,7 +86,7 @@ impl Call {
         }
         self.decided("intercept", &decided);
         endpoint.store(decided);
-        Ok(Arc::new(release))
+        Ok(Arc::new(release.noted_in(reflection)))
     }
 
     /// Resolves when a connection that is carried unread may not be any more.
@@ -107,7 +117,10 @@ impl Call {
             Passage::Name(host) => match self.decide(host) {
                 Verdict::Tcp(endpoint) => endpoint,
                 Verdict::Tunnel(endpoint) | Verdict::Intercept(endpoint) => {
-                    return gone(format!("rule {} is not for raw TCP any more", endpoint.rule));
+                    return gone(format!(
+                        "rule {} is not for raw TCP any more",
+                        endpoint.rule
+                    ));
                 }
                 Verdict::Deny(denial) => return gone(denial.to_string()),
             },
@@ -170,6 +183,7 @@ mod tests {
             handling: Handling::Intercept,
             access: Access::ReadOnly,
             enforcement: Enforcement::Enforce,
+            redact: true,
             allowed_ips: Vec::new(),
         };
         assert_eq!(judge(&endpoint, "GET"), MethodDecision::Allow);

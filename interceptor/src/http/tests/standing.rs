@@ -85,7 +85,8 @@ async fn a_request_under_way_outlives_its_secret_but_the_next_is_told() {
 #[tokio::test]
 async fn a_body_that_goes_on_for_ever_is_cut_when_the_policy_denies_it() {
     let (mut rig, reloads) = Rig::reloading();
-    let head = format!("PUT / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
+    let head =
+        format!("PUT / HTTP/1.1\r\nHost: {HOST}\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n");
     rig.ask(&head).await;
     rig.server_gets(&head).await;
     reloads.revoke_policy();

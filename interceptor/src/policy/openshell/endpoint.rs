@@ -135,6 +135,7 @@ pub(super) fn read(
                 handling,
                 access,
                 enforcement,
+                redact: true,
                 allowed_ips: allowed_ips.clone(),
             }),
         });

@@ -12,7 +12,7 @@ use base64::{
 use zeroize::Zeroizing;
 
 /// Fills a placeholder up to a secret's length: ends every form of a placeholder, means nothing in JSON.
-const FILLER: u8 = b'*';
+pub(super) const FILLER: u8 = b'*';
 
 /// One spelling of one secret, and what is to stand there instead.
 pub(crate) struct Form {

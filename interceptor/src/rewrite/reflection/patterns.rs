@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
-use super::forms::Form;
+use super::{
+    SHORTEST,
+    forms::{FILLER, Form},
+};
 
 /// What the forms of a connection's secrets look like.
 ///
@@ -63,6 +66,7 @@ impl Patterns {
     }
 
     /// Some secret stands in `text`.
+    #[cfg(test)]
     pub(crate) fn concern(&self, text: &[u8]) -> bool {
         self.automaton
             .as_ref()
@@ -71,17 +75,35 @@ impl Patterns {
 
     /// A whole `text` without its secrets, and how many they were; `None` if there are none.
     pub(crate) fn redact(&self, text: &[u8], fill: Fill) -> Option<(Vec<u8>, u64)> {
+        let mut next = Some(self.find(text)?);
         let mut rest = text;
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(text.len());
         let mut count = 0;
-        while let Some(found) = self.find(rest) {
+        while let Some(found) = next {
             out.extend_from_slice(rest.get(..found.at.start).unwrap_or_default());
             out.extend_from_slice(found.replacement(fill));
             rest = rest.get(found.at.end..).unwrap_or_default();
             count += 1;
+            next = self.find(rest);
         }
         out.extend_from_slice(rest);
-        (count > 0).then_some((out, count))
+        Some((out, count))
+    }
+
+    /// Overwrites the secrets in a whole `text`, one that is cut off at its end too. Returns how many they were.
+    pub(crate) fn overwrite(&self, text: &mut [u8]) -> u64 {
+        let mut count = 0;
+        if let Some((redacted, found)) = self.redact(text, Fill::Same) {
+            text.copy_from_slice(&redacted);
+            count = found;
+        }
+        let open = self.open(text);
+        let end = text.get_mut(open..).unwrap_or_default();
+        if end.len() >= SHORTEST {
+            end.fill(FILLER);
+            count += 1;
+        }
+        count
     }
 
     /// The first form in `text`, the longest of those that begin there.
