@@ -6,7 +6,7 @@
 //! | `frame`, `mask`, `close` | the wire format |
 //! | `inflate` | looks into compressed messages |
 //! | `rewriter` | client to server: holds, rewrites, re-frames |
-//! | `observer` | server to client: passes on and looks |
+//! | `observer` | server to client: passes on, and puts placeholders back |
 //! | `lane` | moves bytes from one socket through a filter to another |
 //! | `relay` | both directions, deadlines, the end |
 //!
@@ -40,7 +40,17 @@
 //! | compressed text that ends with a last block (BFINAL), or that and one zero byte | as any other | passed on |
 //! | compressed text with more behind its last block, that ends inside a block, or that does not inflate by itself | 1007 | passed on |
 //! | compressed text that inflates to more than 128 times its size and 1 MiB, or to more than 4 GiB | 1009 | passed on |
+//! | after a secret was written: a message, ping, pong, close reason or late data with that secret | – | its placeholder stands there |
+//! | after a secret was written: a compressed message that does not inflate by itself | as above | 1007 |
 //! | end without a Close, TLS end without close_notify | passed on as an end | passed on as an end |
+//!
+//! # Secrets that come back
+//! What was written on this connection, in its handshake or in a message, becomes its placeholder again on the way back
+//! (see `rewrite::reflection` for the spellings), unless the sandbox's `unredacted` names the host. Until something was
+//! written nothing is held, copied or searched. A compressed message that was on its way to the client when the first
+//! secret was written passes to its end unsearched; in an uncompressed one the search begins there. A secret that is cut by
+//! the end of a message, or compressed inside one (Discord's `compress=zlib-stream`, which never repeats the token), is
+//! not seen.
 //!
 //! # Compression
 //! permessage-deflate (RFC 7692) stays as the two sides negotiate it; other extensions are taken out of the offer.
@@ -49,8 +59,8 @@
 //! compressed message without a placeholder goes on byte for byte, whatever went before it; a rewritten one, or one too
 //! long to hold, goes uncompressed, which leaves the server's window as it was. A client that goes on using its window all
 //! the same would corrupt what the server reads behind a rewritten message; its first message that does so does not
-//! inflate by itself, and ends the connection. The server's window is the server's business: its messages pass as they
-//! are.
+//! inflate by itself, and ends the connection. Servers that may have to be searched for
+//! secrets are asked for `server_no_context_takeover` for the same reason.
 //!
 //! The parameter comes unasked. The clients ws, undici, websockets, aiohttp, tornado and faye take it, gorilla asks for it;
 //! a client that fails the connection over it has to offer no compression.

@@ -587,6 +587,12 @@ impl Filter for Observer {
         self.out.took(bytes - ready);
     }
 
+    fn end(&mut self) {
+        if let Some(tail) = &mut self.tail {
+            tail.finish(&mut self.out.bytes);
+        }
+    }
+
     fn stop(&mut self) {
         self.stopped = true;
         if matches!(self.message, Message::Held | Message::Streamed(_)) {
