@@ -227,9 +227,9 @@ mod tests {
             [
                 "interceptor 0.1.0, pid 77, /etc/interceptor.yaml, since 2026-01-31T00:00:00.000Z",
                 "",
-                "SANDBOX  OPENED  LIVE  DENIED  DNS  DNS REFUSED     SENT  RECEIVED  MSG SENT  MSG RECEIVED  REWRITES  PASSED",
-                "micky        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1",
-                "(all)        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1",
+                "SANDBOX  OPENED  LIVE  DENIED  DNS  DNS REFUSED     SENT  RECEIVED  MSG SENT  MSG RECEIVED  REWRITES  PASSED  REDACTED",
+                "micky        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6",
+                "(all)        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6",
                 "",
                 "SECRET             COUNT",
                 "DISCORD_BOT_TOKEN      4",

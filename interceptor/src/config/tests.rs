@@ -315,6 +315,7 @@ fn readable_secret_files_and_keys_are_warned_of() {
         warned,
         [
             (3, 11, "the secret is no plain JSON text"),
+            (3, 11, "the secret has fewer than 8 bytes"),
             (
                 3,
                 11,

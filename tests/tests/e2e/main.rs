@@ -11,4 +11,5 @@ mod gateway;
 mod isolation;
 mod lifecycle;
 mod messages;
+mod reflection;
 mod upstream;
