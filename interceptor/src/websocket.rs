@@ -65,6 +65,11 @@
 //! The parameter comes unasked. The clients ws, undici, websockets, aiohttp, tornado and faye take it, gorilla asks for it;
 //! a client that fails the connection over it has to offer no compression.
 //!
+//! # Reloads
+//! A session hears of each. A rotated secret is in the next message; the one that is coming keeps what it began with. A
+//! session that may not go on ends as below. One that began without anything to be rewritten, and with compression that
+//! the client's messages share a window for, stays without.
+//!
 //! What the policy ends is closed with 1008 towards the client and 1001 towards the server, what the daemon ends with
 //! 1001 towards both; always at a frame's end, or without a Close if there is none in time.
 

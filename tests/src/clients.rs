@@ -61,6 +61,11 @@ impl Clients {
         all
     }
 
+    /// A bot of the npm library `ws` that stays, resumes, and sends what it reads.
+    pub fn session(&self) -> Vec<String> {
+        vec!["node".into(), self.path("session.mjs")]
+    }
+
     /// Node's resolver.
     pub fn resolve_with_node(&self, name: &str) -> Vec<String> {
         vec!["node".into(), self.path("resolve.mjs"), name.into()]

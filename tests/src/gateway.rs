@@ -6,6 +6,7 @@ pub mod frame;
 mod http;
 pub mod record;
 mod session;
+mod sink;
 
 use std::{
     fmt,
@@ -29,6 +30,7 @@ use tokio_rustls::TlsAcceptor;
 use self::{
     record::{Bytes, Record, Seen, Token},
     session::Session,
+    sink::Sink,
 };
 use crate::pki::{Authority, Resolver};
 
@@ -39,6 +41,10 @@ pub struct Options {
     pub heartbeat_interval: Duration,
     /// Bytes of a message above which the session is closed with 4002; Discord's limit is 4096.
     pub largest_payload: Option<usize>,
+    /// Where READY tells clients to resume.
+    pub resume_url: String,
+    /// Keeps nothing of what it gets, and sends whatever is asked for.
+    pub sink: bool,
 }
 
 impl Options {
@@ -48,6 +54,8 @@ impl Options {
             token: token.to_owned(),
             heartbeat_interval: Duration::from_millis(41_250),
             largest_payload: Some(4096),
+            resume_url: "wss://gateway.discord.gg".to_owned(),
+            sink: false,
         }
     }
 }
@@ -58,10 +66,14 @@ impl fmt::Debug for Options {
             token: _,
             heartbeat_interval,
             largest_payload,
+            resume_url,
+            sink,
         } = self;
         f.debug_struct("Options")
             .field("heartbeat_interval", heartbeat_interval)
             .field("largest_payload", largest_payload)
+            .field("resume_url", resume_url)
+            .field("sink", sink)
             .finish_non_exhaustive()
     }
 }
@@ -224,7 +236,11 @@ async fn serve(
             token,
         });
         if let Some(key) = &request.websocket_key {
-            http::switch(&mut stream, key).await?;
+            let deflate = shared.options.sink && request.offers_deflate;
+            http::switch(&mut stream, key, deflate).await?;
+            if shared.options.sink {
+                return Sink::new(stream, shared, connection, deflate).serve().await;
+            }
             return Session::new(stream, shared, connection).serve().await;
         }
         let authorised = token == Some(Token::Real)

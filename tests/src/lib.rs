@@ -3,6 +3,7 @@
 //!
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
 
+pub mod bulk;
 pub mod cage;
 pub mod capture;
 pub mod cgroup;
@@ -11,6 +12,7 @@ pub mod configuration;
 pub mod daemon;
 pub mod gateway;
 pub mod interrupt;
+pub mod load;
 pub mod logs;
 pub mod memory;
 pub mod netns;

@@ -10,6 +10,7 @@ mod build_ebpf;
 mod clients;
 mod deadline;
 mod demo;
+mod memory;
 mod step;
 mod system;
 mod test;
@@ -36,6 +37,8 @@ enum Action {
     Test(test::Arguments),
     /// Install the packages of the test clients into target/clients
     Clients,
+    /// Build for release, then measure the daemon's memory under load (root)
+    Memory,
 }
 
 fn main() -> ExitCode {
@@ -51,6 +54,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
         Action::Clients => clients::install()?,
+        Action::Memory => memory::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -314,8 +314,8 @@ fn readable_secret_files_and_keys_are_warned_of() {
     assert_eq!(
         warned,
         [
-            (3, 11, "the secret is no plain JSON text"),
             (3, 11, "the secret has fewer than 8 bytes"),
+            (3, 11, "the secret is no plain JSON text"),
             (
                 3,
                 11,

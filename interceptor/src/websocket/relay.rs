@@ -153,8 +153,7 @@ where
     ) -> Poll<Result<End, WebSocketError>> {
         loop {
             // First, so that the reason on record is the one that came first.
-            let may_leave = matches!(self.phase, Phase::Open | Phase::Lingering(_));
-            if may_leave && going_away.as_mut().poll(cx).is_ready() {
+            if self.may_be_ended() && going_away.as_mut().poll(cx).is_ready() {
                 self.leave_for_shutdown();
             }
             let up = self.up.poll(cx, &mut self.client, &mut self.upstream);
@@ -193,7 +192,7 @@ where
                 }
                 self.up.filter.forbid_messages((self.listen_only)());
             }
-            Err(revoked) if matches!(self.phase, Phase::Open | Phase::Lingering(_)) => {
+            Err(revoked) if self.may_be_ended() => {
                 let code = revoked.code();
                 self.blame(WebSocketError::Revoked(revoked));
                 self.leave(close::POLICY_VIOLATION, code);
@@ -218,6 +217,19 @@ where
         let ended = self.up.source_ended() || self.down.source_ended();
         if self.phase == Phase::Open && (ended || up.is_some() && down.is_some()) {
             self.phase = Phase::Lingering(Instant::now() + LINGER);
+        }
+    }
+
+    fn both_closed(&self) -> bool {
+        self.up.filter.closed().is_some() && self.down.filter.closed().is_some()
+    }
+
+    /// It has not come to an end yet, nor been told to.
+    fn may_be_ended(&self) -> bool {
+        match self.phase {
+            Phase::Open => true,
+            Phase::Lingering(_) => !self.both_closed(),
+            Phase::Answering(_) | Phase::Leaving(_) => false,
         }
     }
 
@@ -318,10 +330,10 @@ where
         if down || !open {
             self.down_rest = None;
         }
-        let closed = self.up.filter.closed().is_some() && self.down.filter.closed().is_some();
+        let both_closed = self.both_closed();
         if let Phase::Lingering(until) = &mut self.phase
             && (up || down)
-            && !closed
+            && !both_closed
         {
             *until = Instant::now() + LINGER;
         }

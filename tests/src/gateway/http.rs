@@ -13,6 +13,7 @@ pub(super) struct Request {
     pub(super) authorization: Option<String>,
     /// `Sec-WebSocket-Key` of an upgrade.
     pub(super) websocket_key: Option<String>,
+    pub(super) offers_deflate: bool,
     pub(super) keep_alive: bool,
     pub(super) head: Vec<u8>,
 }
@@ -48,6 +49,8 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
         path,
         authorization: header("authorization"),
         websocket_key: header("sec-websocket-key").filter(|_| upgrade),
+        offers_deflate: header("sec-websocket-extensions")
+            .is_some_and(|offers| offers.starts_with("permessage-deflate")),
         keep_alive: !header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close")),
         head: head.clone(),
     };
@@ -62,11 +65,17 @@ pub(super) async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option
 pub(super) async fn switch(
     stream: &mut (impl AsyncWrite + Unpin),
     websocket_key: &str,
+    deflate: bool,
 ) -> Result<()> {
     let accept = derive_accept_key(websocket_key.as_bytes());
+    let extensions = if deflate {
+        "Sec-WebSocket-Extensions: permessage-deflate\r\n"
+    } else {
+        ""
+    };
     let answer = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
+         Sec-WebSocket-Accept: {accept}\r\n{extensions}\r\n"
     );
     stream.write_all(answer.as_bytes()).await?;
     Ok(stream.flush().await?)

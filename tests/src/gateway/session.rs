@@ -11,6 +11,7 @@ use super::{
     record::{Bytes, Seen, Token},
 };
 
+const UNKNOWN_ERROR: u16 = 4000;
 const UNKNOWN_OPCODE: u16 = 4001;
 const DECODE_ERROR: u16 = 4002;
 const NOT_AUTHENTICATED: u16 = 4003;
@@ -137,7 +138,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     "user": {"id": "1000000000000000001", "username": "micky", "bot": true},
                     "guilds": [],
                     "session_id": SESSION_ID,
-                    "resume_gateway_url": "wss://gateway.discord.gg",
+                    "resume_gateway_url": self.shared.options.resume_url,
                     "application": {"id": "1000000000000000001", "flags": 0},
                 });
                 self.dispatch("READY", ready).await?;
@@ -165,8 +166,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 let echo = message.get("d").cloned().unwrap_or_default();
                 self.dispatch("ECHO", echo).await?;
             }
+            // Nor these: the client asks to be told to reconnect, and to be cut off.
+            101 => self.send(&json!({"op": 7, "d": null})).await?,
+            102 => return Ok(Next::Close(UNKNOWN_ERROR)),
             // Not Discord's: gives the real token away, as a careless server might.
-            101 if self.authenticated => {
+            103 if self.authenticated => {
                 let how = message.get("d").and_then(Value::as_str).unwrap_or_default();
                 self.give_away(how).await?;
             }

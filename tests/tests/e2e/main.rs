@@ -10,6 +10,8 @@ mod exec;
 mod gateway;
 mod isolation;
 mod lifecycle;
+mod lives;
+mod memory;
 mod messages;
 mod reflection;
 mod upstream;

@@ -17,7 +17,7 @@ fn given_away(scenario: &Scenario, ways: &[&str]) -> Result<(Vec<Value>, String)
     let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&netns])?;
     let asked: Vec<String> = ways
         .iter()
-        .map(|way| json!({"op": 101, "d": way}).to_string())
+        .map(|way| json!({"op": 103, "d": way}).to_string())
         .collect();
     let mut talk = vec!["talk", "--login"];
     talk.extend(asked.iter().map(String::as_str));

@@ -9,6 +9,7 @@
 
 mod connect;
 mod datagram;
+mod load;
 mod login;
 mod message;
 mod request;
@@ -37,8 +38,8 @@ enum Question {
     Login,
     /// Logs in with messages cut in two, at every byte.
     Split(message::Split),
-    /// Sends one long message with the token at its end.
-    Flood(message::Flood),
+    /// Sends and receives much.
+    Load(load::Load),
     /// Sends messages as they are given, and prints what comes back.
     Talk(message::Talk),
     /// Sends one HTTP request.
@@ -52,7 +53,7 @@ fn main() -> Result<()> {
         Question::Dns(arguments) => datagram::ask(&arguments),
         Question::Login => login::run(),
         Question::Split(arguments) => message::split(&arguments),
-        Question::Flood(arguments) => message::flood(&arguments),
+        Question::Load(arguments) => load::run(&arguments),
         Question::Talk(arguments) => message::talk(&arguments),
         Question::Request(arguments) => request::run(&arguments),
     }
