@@ -4,12 +4,13 @@
 
 use crate::{
     rewrite::{
+        binary,
         matcher::oracle::{collect, oracle},
         reflection::{self, Fill},
     },
     websocket::{
         echo::{self, Said},
-        script::{self, PLACEHOLDER, Sent, Timing, check},
+        script::{self, Form, PLACEHOLDER, Sent, Takeover, Timing, check},
     },
 };
 
@@ -28,6 +29,14 @@ pub fn matcher(data: &[u8]) {
     assert_eq!(collect(text.chunks(size)), expected, "in pieces of {size}");
 }
 
+/// Puts secrets into a binary message: one of values that the bytes choose, or any bytes.
+///
+/// # Panics
+/// What comes out differs from an oracle.
+pub fn binary(data: &[u8]) {
+    binary::oracle::check(data);
+}
+
 /// Sends frames through the rewriter: a script, any bytes, or a message of any compressed bytes.
 ///
 /// # Panics
@@ -42,7 +51,12 @@ pub fn frames(data: &[u8]) {
         rests: (0..8).map(|bit| rests & (1 << bit) != 0).collect(),
     };
     match kind % 4 {
-        0 | 2 => check(&read_script(rest), &timing),
+        0 => check(&read_script(rest), &timing, Takeover::None),
+        2 => check(
+            &read_script(rest),
+            &timing,
+            Takeover::Kept(8 + (kind >> 2) % 8),
+        ),
         1 => check_bytes(rest, timing),
         _ => check_bytes(&script::compressed(rest), timing),
     }
@@ -129,7 +143,11 @@ fn read_script(bytes: &[u8]) -> Vec<Sent> {
             cuts: (0..cut % 8)
                 .map(|n| usize::from(cut.wrapping_mul(n) % 100))
                 .collect(),
-            binary: kind == 1,
+            form: match kind {
+                1 => Form::Binary,
+                3 => Form::Opaque,
+                _ => Form::Text,
+            },
             guard_last: kind == 2,
             window: (op & 0x80 != 0).then_some(8 + (op >> 3) % 8),
         },
@@ -246,6 +264,11 @@ mod tests {
     #[test]
     fn reflection_stands_random_input() {
         corpus(0x0c0f_fee0_dead_beef, 400, 60).for_each(|data| super::reflection(&data));
+    }
+
+    #[test]
+    fn binary_stands_random_input() {
+        corpus(0x0dd_ba11_feed_f00d, 20_000, 120).for_each(|data| super::binary(&data));
     }
 
     #[test]

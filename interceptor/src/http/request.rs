@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Exchange, MethodDecision,
+    Exchange,
     authority::{self, AuthorityError},
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
@@ -11,6 +11,7 @@ use super::{
     rewriting::{self, Edit, Edits, Tally},
 };
 use crate::{
+    policy::{Judgement, RequestView},
     rewrite::Unresolvable,
     websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
@@ -26,8 +27,10 @@ pub(crate) struct Request {
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
     pub(crate) tally: Tally,
-    /// The rule that would have refused it, were it enforced.
+    /// Why it would have been refused, were its rule enforced.
     pub(crate) audited: Option<String>,
+    /// Of an upgrade, as the client wrote it.
+    pub(crate) target: Option<Box<str>>,
 }
 
 /// Decides on the request whose head is `raw`.
@@ -42,10 +45,10 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
     {
         return Err(Refusal::Trace);
     }
-    let audited = match (exchange.method)(head.method) {
-        MethodDecision::Allow => None,
-        MethodDecision::Audit(rule) => Some(rule),
-        MethodDecision::Deny(reason) => return Err(Refusal::Denied(reason)),
+    let audited = match (exchange.judge)(&RequestView::new(head.method, head.target)) {
+        Judgement::Allow => None,
+        Judgement::Audit(why) => Some(why),
+        Judgement::Deny(why) => return Err(Refusal::Denied(why)),
     };
 
     let mut edits = Edits::none(&head.fields);
@@ -57,7 +60,8 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         }
         Upgrade::WebSocket => {
             let demands = Demands {
-                client_alone: exchange.release.websocket_fields().next().is_some(),
+                client_alone: exchange.release.reads_messages()
+                    && !exchange.takeover.holds(&exchange.authority.host),
                 // A secret in any place of this connection may come back in a message.
                 server_alone: exchange.release.redacts(),
             };
@@ -71,10 +75,11 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
         framing,
-        offer,
         changed: rewriting::write(raw, &edits),
         tally,
         audited,
+        target: offer.is_some().then(|| head.target.into()),
+        offer,
     })
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum Turn {
     Switched {
         /// With permessage-deflate, in this way.
         deflate: Option<Compression>,
+        /// The client was told `client_no_context_takeover` unasked.
+        unasked: bool,
     },
     /// To be told to the client if nothing of a response has gone to it.
     Refused { refusal: Refusal, tellable: bool },

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, fmt, net::IpAddr};
 
-use super::{HostPattern, Network, reach};
+use super::{Binaries, HostPattern, Network, Requests, reach};
 use crate::address::Host;
 
 /// One host pattern at one port.
@@ -13,7 +13,9 @@ pub(crate) struct Endpoint {
     pub(crate) target: Target,
     pub(crate) port: u16,
     pub(crate) handling: Handling,
-    pub(crate) access: Access,
+    pub(crate) requests: Requests,
+    /// Who may use it.
+    pub(crate) binaries: Binaries,
     pub(crate) enforcement: Enforcement,
     /// A secret that comes back becomes its placeholder again.
     pub(crate) redact: bool,
@@ -76,19 +78,6 @@ impl Endpoint {
         }
     }
 
-    /// Whether `access` covers an HTTP method, or `WEBSOCKET_TEXT` for a client's text message. Methods are
-    /// case-sensitive (RFC 9110 §9.1). What to do when it does not is up to `enforcement`.
-    pub(crate) fn allows_method(&self, method: &str) -> bool {
-        let reads = matches!(method, "GET" | "HEAD" | "OPTIONS");
-        match self.access {
-            Access::ReadOnly => reads,
-            Access::ReadWrite => {
-                reads || matches!(method, "POST" | "PUT" | "PATCH" | "WEBSOCKET_TEXT")
-            }
-            Access::Full => true,
-        }
-    }
-
     /// Whether a connection may be dialled to an address that the host resolved to. Loopback, link-local, unspecified,
     /// multicast and metadata addresses never may; private and other special ones only by `allowed_ips`.
     ///
@@ -118,15 +107,16 @@ impl Endpoint {
             target: _,
             port: _,
             handling,
-            access,
+            // Those of all endpoints count.
+            requests: _,
+            binaries: _,
             enforcement,
             redact,
             allowed_ips,
         } = self;
-        (handling, access, enforcement, redact, allowed_ips)
+        (handling, enforcement, redact, allowed_ips)
             != (
                 &other.handling,
-                &other.access,
                 &other.enforcement,
                 &other.redact,
                 &other.allowed_ips,
@@ -140,7 +130,8 @@ impl Endpoint {
             target,
             port: _,
             handling,
-            access,
+            requests: _,
+            binaries: _,
             enforcement,
             redact: _,
             allowed_ips: _,
@@ -149,7 +140,22 @@ impl Endpoint {
             Target::Named(pattern) => Some(pattern.specificity()),
             Target::Addresses => None,
         };
-        (Reverse(specificity), *handling, *access, *enforcement)
+        (Reverse(specificity), *handling, *enforcement)
+    }
+}
+
+impl Access {
+    /// Whether it covers an HTTP method, or `WEBSOCKET_TEXT` for a client's text message. Methods are case-sensitive
+    /// (RFC 9110 §9.1).
+    pub(super) fn covers(self, method: &str) -> bool {
+        let reads = matches!(method, "GET" | "HEAD" | "OPTIONS");
+        match self {
+            Self::ReadOnly => reads,
+            Self::ReadWrite => {
+                reads || matches!(method, "POST" | "PUT" | "PATCH" | "WEBSOCKET_TEXT")
+            }
+            Self::Full => true,
+        }
     }
 }
 

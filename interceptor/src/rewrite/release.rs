@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::reflection::Reflection;
 use crate::{
     address::VerifiedName,
-    policy::binding::{JsonField, PathPlace, Surface},
+    policy::binding::{JsonField, PathPlace, Surface, Unbound},
     secrets::{ReleaseGrant, Secret, SecretName},
+    stats::connection::{Connection, Remark},
 };
 
 /// The secrets that are bound to one verified upstream, with their surfaces. Made once per connection.
@@ -19,7 +20,12 @@ pub(crate) struct Release {
     elsewhere: Vec<SecretName>,
     /// Where every secret is noted that is written.
     reflection: Arc<Reflection>,
+    unbound: Unbound,
 }
+
+/// `unbound: refuse`, and a placeholder stands where nothing is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotBound;
 
 #[derive(Debug)]
 struct Entry {
@@ -62,6 +68,7 @@ impl Release {
             entries,
             elsewhere,
             reflection: Arc::default(),
+            unbound: Unbound::default(),
         }
     }
 
@@ -78,7 +85,13 @@ impl Release {
             entries: Vec::new(),
             elsewhere: Vec::new(),
             reflection: Arc::default(),
+            unbound: Unbound::default(),
         }
+    }
+
+    /// The same with what happens to placeholders that stand where nothing is bound.
+    pub(crate) fn with_unbound(self, unbound: Unbound) -> Self {
+        Self { unbound, ..self }
     }
 
     /// Nothing can ever be resolved: the connection needs no scanning.
@@ -99,6 +112,46 @@ impl Release {
     /// Something may come back that has to become a placeholder again.
     pub(crate) fn redacts(&self) -> bool {
         !self.is_empty() && self.reflection.is_on()
+    }
+
+    /// The client's WebSocket messages have to be read.
+    pub(crate) fn reads_messages(&self) -> bool {
+        self.unbound != Unbound::Pass || self.websocket_fields().next().is_some()
+    }
+
+    /// Deals with a placeholder that stands where nothing is bound.
+    ///
+    /// # Errors
+    /// What it stands in may not go on.
+    pub(crate) fn pass_unbound(&self, stats: &Connection) -> Result<(), NotBound> {
+        self.tolerate(stats)?;
+        stats.count_placeholder_passed();
+        Ok(())
+    }
+
+    /// Deals with a message that mentions a placeholder, in a format that is not known or too long to be read.
+    ///
+    /// # Errors
+    /// It may not go on.
+    pub(crate) fn pass_opaque(&self, stats: &Connection) -> Result<(), NotBound> {
+        self.tolerate(stats)?;
+        stats.count_opaque_message();
+        Ok(())
+    }
+
+    fn tolerate(&self, stats: &Connection) -> Result<(), NotBound> {
+        match self.unbound {
+            Unbound::Pass => {}
+            Unbound::Record => {
+                if stats.remark(Remark::Unbound) {
+                    tracing::warn!(
+                        "a placeholder went out as text: it stands where its secret is not bound"
+                    );
+                }
+            }
+            Unbound::Refuse => return Err(NotBound),
+        }
+        Ok(())
     }
 
     /// The sandbox has a secret of this name, wherever it is bound.

@@ -67,6 +67,8 @@ impl Record {
                 .collect(),
             placeholders_passed: self.connection.placeholders_passed(),
             redactions: self.connection.redactions(),
+            remarks: facts.remarks.iter().map(ToString::to_string).collect(),
+            opaque_messages: self.connection.opaque_messages(),
             dial_us: facts.dial.map(micros),
             upstream_handshake_us: facts.upstream_handshake.map(micros),
             client_handshake_us: facts.client_handshake.map(micros),

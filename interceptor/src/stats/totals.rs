@@ -22,6 +22,7 @@ pub(super) struct Totals {
     rewrites: BTreeMap<SecretName, u64>,
     placeholders_passed: u64,
     redactions: u64,
+    opaque_messages: u64,
 }
 
 impl Totals {
@@ -40,6 +41,7 @@ impl Totals {
         }
         self.placeholders_passed += connection.placeholders_passed();
         self.redactions += connection.redactions();
+        self.opaque_messages += connection.opaque_messages();
         for (name, count) in connection.facts().rewrites {
             *self.rewrites.entry(name).or_default() += count;
         }
@@ -65,6 +67,7 @@ impl Totals {
                 .collect(),
             placeholders_passed: self.placeholders_passed,
             redactions: self.redactions,
+            opaque_messages: self.opaque_messages,
         }
     }
 }

@@ -34,6 +34,10 @@ pub(crate) struct ConnectionView {
     pub(crate) placeholders_passed: u64,
     /// Secrets that came back and became placeholders again.
     pub(crate) redactions: u64,
+    /// What else an operator should know, in words.
+    pub(crate) remarks: Vec<String>,
+    /// Messages of an unknown format that mention a placeholder and went on as they were.
+    pub(crate) opaque_messages: u64,
     pub(crate) dial_us: Option<u64>,
     pub(crate) upstream_handshake_us: Option<u64>,
     pub(crate) client_handshake_us: Option<u64>,
@@ -70,6 +74,7 @@ pub(crate) struct TotalsView {
     pub(crate) placeholders_passed: u64,
     /// Secrets that came back and became placeholders again.
     pub(crate) redactions: u64,
+    pub(crate) opaque_messages: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -138,16 +138,68 @@ fn closed_by(policy: &str, secrets: &[&str], reason: &str) -> Result<()> {
         (&close["code"], &close["reason"]),
         (&json!(1008), &json!(reason))
     );
-    let told = scenario.gateway.record().wait_for("a close", |seen| {
+    scenario.gateway.record().wait_for("a close", |seen| {
         seen.iter().find_map(|seen| match seen {
             Seen::Closed {
                 connection: 1,
                 code,
-            } => Some(*code),
+            } => Some(assert_eq!(*code, Some(1001))),
             _ => None,
         })
     })?;
-    assert_eq!(told, Some(1001));
+    scenario.daemon.wait_for_log(&[
+        "connection denied",
+        "demo",
+        &format!("reason=\"{reason}\""),
+    ])?;
+    let stats = scenario.daemon.json(&["stats"])?;
+    let counted = stats["denials"].as_array().into_iter().flatten();
+    let counted = counted.filter(|denial| denial["reason"] == reason).count();
+    assert_eq!(counted, 1, "{stats}");
+
+    unaffected.write(MESSAGE)?;
+    unaffected.wait_for_event("echo")?;
+    unaffected.finish()?.success()?;
+    Ok(())
+}
+
+#[test]
+fn a_session_whose_secret_is_taken_from_its_sandbox_is_closed_with_1008() -> Result<()> {
+    closed_by(DISCORD_POLICY, &[], "credential_revoked")
+}
+
+#[test]
+fn a_session_whose_host_is_taken_from_the_policy_is_closed_with_1008() -> Result<()> {
+    closed_by(NOTHING, SECRET, "policy_denied")
+}
+
+#[test]
+fn a_session_that_is_to_be_tunnelled_is_closed_with_1008() -> Result<()> {
+    closed_by(TUNNELLED, SECRET, "policy_denied")
+}
+
+#[test]
+fn a_tunnel_whose_host_is_taken_from_the_policy_is_cut() -> Result<()> {
+    let scenario = scenario(TUNNELLED)?;
+    let netns = Netns::new()?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&netns])?;
+    let authority = scenario.directory().join("root-0.pem");
+    let mut command = sandbox.command(&netns, &scenario.clients.session())?;
+    command
+        .env("DISCORD_BOT_TOKEN", TOKEN)
+        .env("NODE_EXTRA_CA_CERTS", authority);
+    let mut session = Running::spawn(command)?;
+    session.wait_for_event("ready")?;
+
+    // What changes nothing for it, it does not notice.
+    let rotated = configuration(&scenario.gateway, ROTATED, (TUNNELLED, &[]));
+    reload(&scenario, &rotated)?;
+    session.write(MESSAGE)?;
+    session.wait_for_event("echo")?;
+
+    let denied = configuration(&scenario.gateway, TOKEN, (NOTHING, &[]));
+    reload(&scenario, &denied)?;
+    assert_eq!(session.wait_for_event("close")?["code"], 1006);
     scenario
         .daemon
         .wait_for_log(&["connection denied", "demo", "reason=\"policy_denied\""])?;

@@ -1,5 +1,7 @@
 //! Switching protocols: to WebSocket when both sides properly agree, to nothing else.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -131,6 +133,34 @@ async fn client_is_told_that_its_messages_stand_alone_where_they_may_be_rewritte
         rig.server_gets(&asked).await;
         rig.answer(switching(&header(answered))).await;
         rig.client_gets(switching(&header(seen))).await;
+        rig.pass(compressed_frame("plain"), server_frame("hi"))
+            .await;
+        rig.ask(compressed_frame(TOKEN)).await;
+        let plain = client_frame(&format!(r#"{{"op":2,"d":{{"token":"{SECRET}"}}}}"#));
+        let mut sent = vec![0; plain.len()];
+        rig.server.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent[..2], plain[..2], "not compressed");
+    }
+}
+
+#[tokio::test]
+async fn client_that_refuses_what_it_is_told_is_not_told_again_and_its_token_is_put_in() {
+    let header =
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n".to_owned();
+    let told = header.replace("\r\n", "; client_no_context_takeover\r\n");
+    let memory = Arc::default();
+    for seen in [&told, &header] {
+        let mut rig = Rig::remembering(&memory);
+        rig.ask(request(&header)).await;
+        rig.server_gets(request(&header)).await;
+        rig.answer(switching(&header)).await;
+        rig.client_gets(switching(seen)).await;
+        if *seen == told {
+            drop(rig.client);
+            // The server hears of it when it is noted.
+            assert_eq!(rig.server.read(&mut [0]).await.unwrap(), 0);
+            continue;
+        }
         rig.pass(compressed_frame("plain"), server_frame("hi"))
             .await;
         rig.ask(compressed_frame(TOKEN)).await;

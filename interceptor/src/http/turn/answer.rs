@@ -69,7 +69,8 @@ where
                 let head = changed.as_ref().map_or(&*head, |changed| changed);
                 pass_on(client, head, progress, stats).await?;
                 stats.count_message(ServerToClient);
-                return Ok(Turn::Switched { deflate });
+                let unasked = changed.is_some();
+                return Ok(Turn::Switched { deflate, unasked });
             }
             Ok(Judged::Final(framing, after)) => (framing, after),
             Err(refusal) => return refused(refusal),

@@ -13,11 +13,6 @@ fn identify(fin: bool) -> Vec<u8> {
     client_frame(fin, Opcode::Text, &identify_with(PLACEHOLDER))
 }
 
-/// Lets the relay see what happened so far.
-async fn settle() {
-    sleep(Duration::from_millis(1)).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn next_message_takes_a_rotated_secret_and_the_session_stays() {
     let mut stage = stage();
