@@ -24,8 +24,8 @@
 //! message. Which placeholders are replaced is for `rewrite::document` to say.
 
 mod held;
-mod outbox;
-mod stream;
+pub(super) mod outbox;
+pub(super) mod stream;
 mod window;
 
 use std::{sync::Arc, time::Duration};

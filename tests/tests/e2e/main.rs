@@ -15,5 +15,6 @@ mod lifecycle;
 mod lives;
 mod memory;
 mod messages;
+mod reflection;
 mod requests;
 mod upstream;
