@@ -11,6 +11,7 @@ pub mod configuration;
 pub mod daemon;
 pub mod gateway;
 pub mod interrupt;
+pub mod library;
 pub mod logs;
 pub mod memory;
 pub mod netns;

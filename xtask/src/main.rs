@@ -34,8 +34,8 @@ enum Action {
     Demo,
     /// Install what is missing, then run every check and every test (root)
     Test(test::Arguments),
-    /// Install the packages of the test clients into target/clients
-    Clients,
+    /// Let every library that we know of log in through interceptor, and print how they got on (root)
+    Clients(clients::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -50,7 +50,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::BuildEbpf(arguments) => build_ebpf::run(&arguments)?,
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
-        Action::Clients => clients::install()?,
+        Action::Clients(arguments) => clients::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -9,6 +9,7 @@ mod dns;
 mod exec;
 mod gateway;
 mod isolation;
+mod libraries;
 mod lifecycle;
 mod messages;
 mod upstream;
