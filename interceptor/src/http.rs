@@ -1,5 +1,5 @@
 //! HTTP/1 between one client and one server, both already connected: every request is checked against the authority
-//! that the connection was authorised for, secrets go into the fields they are bound to, and everything else goes on
+//! that the connection was authorised for, secrets go into the places they are bound to, and everything else goes on
 //! byte for byte.
 //!
 //! Requests are forwarded one at a time, each after its predecessor's response is complete. What a client pipelines

@@ -7,6 +7,8 @@
 //! | `json` | knows at which member of a JSON document a byte stands |
 //! | `document` | puts secrets into the bound fields of one JSON text, whole or streamed |
 //! | `header` | puts secrets into a header's value |
+//! | `target` | puts secrets into a request's path and query |
+//! | `outcome` | what becomes of either |
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
 
@@ -18,7 +20,9 @@ pub(crate) mod grammar;
 pub(crate) mod header;
 pub(crate) mod json;
 pub(crate) mod matcher;
+pub(crate) mod outcome;
 pub(crate) mod release;
+pub(crate) mod target;
 
 /// A placeholder stands at a bound place, but no secret can be put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,10 +4,13 @@ use crate::{
     address::Host,
     policy::{
         HostPattern,
-        binding::{Guard, JsonField, Surface},
+        binding::{Guard, JsonField, PathPlace, Surface},
     },
     yaml::{Findings, Node},
 };
+
+/// Stands for the secret in a path.
+const SECRET: &str = "{secret}";
 
 /// Members on the way to a JSON string.
 const MAX_PATH: usize = 16;
@@ -82,31 +85,40 @@ fn read_one(
         Some(_) => None,
         None => fields.require("hosts", findings),
     };
-    let header = fields.take("header");
-    let websocket = fields.take("websocket.json");
+    let places = [
+        ("header", fields.take("header")),
+        ("path", fields.take("path")),
+        ("query", fields.take("query")),
+        ("websocket.json", fields.take("websocket.json")),
+    ];
     fields.finish(findings);
 
     let hosts = match (given, hosts) {
         (Some(given), _) => given.to_vec(),
         (None, hosts) => hosts.map_or_else(Vec::new, |hosts| read_hosts(hosts, findings)),
     };
-    let surface = match (header, websocket) {
-        (Some(header), None) => Surface::Header(read_header(header, findings)?),
-        (None, Some(field)) => Surface::WebSocketJson(read_field(field, findings)?),
-        (None, None) => {
-            findings.fault(
-                &node.at,
-                "the binding names no place: add `header` or `websocket.json`",
-            );
-            return None;
-        }
-        (Some(_), Some(second)) => {
-            findings.fault(
-                &second.at,
-                "one binding names one place: write a second binding for this one",
-            );
-            return None;
-        }
+    let mut named = places
+        .into_iter()
+        .filter_map(|(kind, place)| Some((kind, place?)));
+    let Some((kind, place)) = named.next() else {
+        findings.fault(
+            &node.at,
+            "the binding names no place: add `header`, `path`, `query` or `websocket.json`",
+        );
+        return None;
+    };
+    if let Some((_, second)) = named.next() {
+        findings.fault(
+            &second.at,
+            "one binding names one place: write a second binding for this one",
+        );
+        return None;
+    }
+    let surface = match kind {
+        "header" => Surface::Header(read_header(place, findings)?),
+        "path" => Surface::Path(read_path(place, findings)?),
+        "query" => Surface::Query(read_parameter(place, findings)?),
+        _ => Surface::WebSocketJson(read_field(place, findings)?),
     };
     Some(Binding { hosts, surface })
 }
@@ -129,6 +141,40 @@ fn read_header(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
             &node.at,
             "a secret cannot stand in a header that frames the message",
         );
+        return None;
+    }
+    Some(name.into())
+}
+
+/// A path with `{secret}` in it.
+fn read_path(node: &Node, findings: &mut Findings) -> Option<PathPlace> {
+    let text = node.text(findings)?;
+    let sane = text.starts_with('/')
+        && text.len() <= 256
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"?#%\\".contains(&byte));
+    let mut parts = text.split(SECRET);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(before), Some(after), None) if sane => Some(PathPlace {
+            before: before.into(),
+            after: after.into(),
+        }),
+        _ => {
+            findings.fault(
+                &node.at,
+                "expected a path with one `{secret}` in it, such as /bot{secret}/",
+            );
+            None
+        }
+    }
+}
+
+/// The name of a parameter, as it is before it is encoded.
+fn read_parameter(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
+    let name = node.text(findings)?;
+    if !(1..=128).contains(&name.len()) {
+        findings.fault(&node.at, "the name of a parameter has 1 to 128 bytes");
         return None;
     }
     Some(name.into())

@@ -39,6 +39,10 @@ const PROFILES: &[(&str, Profile)] = &[
         "slack",
         Profile::Hosted(include_str!("../../profiles/slack.yaml")),
     ),
+    (
+        "telegram",
+        Profile::Hosted(include_str!("../../profiles/telegram.yaml")),
+    ),
 ];
 
 /// The bindings of the profile that a secret names; `hosts` is what stands beside it.
@@ -88,7 +92,7 @@ fn parse(text: &str, hosts: Option<&[HostPattern]>, findings: &mut Findings) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::binding::{Guard, JsonField, Surface};
+    use crate::policy::binding::{Guard, JsonField, PathPlace, Surface};
 
     fn bindings_of(name: &str) -> Vec<Binding> {
         let mut findings = Findings::default();
@@ -139,6 +143,18 @@ mod tests {
         for host in ["discord.com", "discordapp.com"] {
             assert_eq!(surfaces("discord", host), [header("authorization")]);
         }
+    }
+
+    #[test]
+    fn telegram_binds_the_path_of_requests_and_of_files() {
+        let places = ["/bot", "/file/bot"].map(|before| {
+            Surface::Path(PathPlace {
+                before: before.into(),
+                after: "/".into(),
+            })
+        });
+        assert_eq!(surfaces("telegram", "api.telegram.org"), places);
+        assert_eq!(surfaces("telegram", "telegram.org"), []);
     }
 
     #[test]

@@ -27,12 +27,14 @@ pub(crate) enum Refusal {
     Upgrade,
     #[error("{0}")]
     WebSocketOffer(OfferError),
-    #[error("a header names a credential that is bound to another host")]
+    #[error("the request names a credential that is bound to another host")]
     BoundElsewhere,
-    #[error("a header names a credential that this sandbox does not have, or not for this header")]
+    #[error(
+        "the request names a credential that this sandbox does not have, or not for the place where it stands"
+    )]
     Unavailable,
     #[error(
-        "a header has a placeholder beside other text: a credential can be put in as the whole value, or behind a scheme"
+        "a placeholder stands beside other text: a credential can be put in as a whole value, or behind a scheme"
     )]
     Misplaced,
     #[error("the request asks for more than {RELEASES_MAX} credentials")]

@@ -8,7 +8,7 @@ use super::{
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
     refusal::Refusal,
-    rewriting::{self, Edit, Tally},
+    rewriting::{self, Edit, Edits, Tally},
 };
 use crate::{
     rewrite::Unresolvable,
@@ -48,21 +48,21 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         MethodDecision::Deny(reason) => return Err(Refusal::Denied(reason)),
     };
 
-    let mut edits: Vec<Edit> = head.fields.iter().map(|_| Edit::Keep).collect();
+    let mut edits = Edits::none(&head.fields);
     let offer = match Upgrade::of(&head.fields)? {
         Upgrade::None => None,
         Upgrade::Http2 => {
-            decline_http2(&head.fields, &mut edits);
+            decline_http2(&head.fields, &mut edits.fields);
             None
         }
         Upgrade::WebSocket => {
-            narrow_extensions(&head.fields, &mut edits);
+            narrow_extensions(&head.fields, &mut edits.fields);
             let minor = u8::from(head.version == Version::Http11);
             let rewriting = exchange.release.websocket_fields().next().is_some();
             Offer::read(head.method, minor, head.fields.iter(), rewriting)?
         }
     };
-    let tally = rewriting::resolve(&head.fields, &exchange.release, &mut edits)?;
+    let tally = rewriting::resolve(&head, &exchange.release, &mut edits)?;
     Ok(Request {
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),

@@ -2,12 +2,10 @@
 
 use zeroize::Zeroizing;
 
-use super::head::Fields;
+use super::head::{Fields, RequestHead};
 use crate::{
     rewrite::{
-        RELEASES_MAX, Unresolvable, grammar,
-        header::{HeaderOutcome, rewrite},
-        release::Release,
+        RELEASES_MAX, Unresolvable, grammar, header, outcome::HeadOutcome, release::Release, target,
     },
     secrets::SecretName,
 };
@@ -19,6 +17,12 @@ pub(crate) enum Edit {
     Value(Zeroizing<Vec<u8>>),
 }
 
+/// What happens to a head; one entry of `fields` for each of its fields.
+pub(crate) struct Edits {
+    pub(crate) target: Option<Zeroizing<Vec<u8>>>,
+    pub(crate) fields: Vec<Edit>,
+}
+
 /// What became of the placeholders in a head.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
@@ -28,36 +32,64 @@ pub(crate) struct Tally {
     pub(crate) passed: u64,
 }
 
-/// Puts secrets in the fields they are bound to; `edits` has one entry for each field.
+/// Puts secrets in the places they are bound to.
 pub(crate) fn resolve(
-    fields: &Fields<'_>,
+    head: &RequestHead<'_>,
     release: &Release,
-    edits: &mut [Edit],
+    edits: &mut Edits,
 ) -> Result<Tally, Unresolvable> {
     let mut tally = Tally::default();
-    for ((name, value), edit) in fields.iter().zip(edits) {
+    edits.target = tally.take(target::rewrite(head.target.as_bytes(), release))?;
+    for ((name, value), edit) in head.fields.iter().zip(&mut edits.fields) {
         let name = name.to_ascii_lowercase();
         if !matches!(edit, Edit::Keep) {
             continue;
         }
-        if !may_carry_secret(&name, fields) {
+        if !may_carry_secret(&name, &head.fields) {
             tally.passed += u64::from(grammar::mentions(value));
             continue;
         }
-        match rewrite(&name, value, release) {
-            HeaderOutcome::Unchanged => {}
-            HeaderOutcome::Passed => tally.passed += 1,
-            HeaderOutcome::Rewritten { value, used } => {
-                tally.used.extend(used);
-                if tally.used.len() > RELEASES_MAX {
-                    return Err(Unresolvable::TooMany);
-                }
-                *edit = Edit::Value(value);
-            }
-            HeaderOutcome::Refused(unresolvable) => return Err(unresolvable),
+        if let Some(value) = tally.take(header::rewrite(&name, value, release))? {
+            *edit = Edit::Value(value);
         }
     }
     Ok(tally)
+}
+
+impl Edits {
+    /// For a head with these fields, all to be kept.
+    pub(crate) fn none(fields: &Fields<'_>) -> Self {
+        Self {
+            target: None,
+            fields: fields.iter().map(|_| Edit::Keep).collect(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts, and gives what goes out in the old one's place.
+    fn take(&mut self, outcome: HeadOutcome) -> Result<Option<Zeroizing<Vec<u8>>>, Unresolvable> {
+        match outcome {
+            HeadOutcome::Unchanged => Ok(None),
+            HeadOutcome::Passed => {
+                self.passed += 1;
+                Ok(None)
+            }
+            HeadOutcome::Rewritten {
+                value,
+                used,
+                passed,
+            } => {
+                self.used.extend(used);
+                self.passed += passed;
+                if self.used.len() > RELEASES_MAX {
+                    return Err(Unresolvable::TooMany);
+                }
+                Ok(Some(value))
+            }
+            HeadOutcome::Refused(unresolvable) => Err(unresolvable),
+        }
+    }
 }
 
 /// Servers repeat these fields in their answers, or they never reach the server that the secret is for: no secret is
@@ -105,26 +137,31 @@ pub(crate) fn without(value: &[u8], members: &[&str]) -> Edit {
     Edit::Value(Zeroizing::new(kept.join(&b", "[..])))
 }
 
-/// Writes `head` with `edits`, one for each of its fields in their order. `None`: nothing changes.
-pub(crate) fn write(head: &[u8], edits: &[Edit]) -> Option<Zeroizing<Vec<u8>>> {
-    if edits.iter().all(|edit| matches!(edit, Edit::Keep)) {
+/// Writes `head` with `edits`. `None`: nothing changes.
+pub(crate) fn write(head: &[u8], edits: &Edits) -> Option<Zeroizing<Vec<u8>>> {
+    let Edits { target, fields } = edits;
+    if target.is_none() && fields.iter().all(|edit| matches!(edit, Edit::Keep)) {
         return None;
     }
-    let added: usize = edits
+    let added: usize = fields
         .iter()
         .map(|edit| match edit {
             Edit::Value(value) => value.len(),
             Edit::Keep | Edit::Drop => 0,
         })
+        .chain(target.as_ref().map(|target| target.len()))
         .sum();
     // Never reallocated: a buffer that was left behind would keep a secret.
     let mut out = Zeroizing::new(Vec::with_capacity(head.len() + added));
+    let mut lines = head.split_inclusive(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    match target {
+        None => out.extend_from_slice(first),
+        Some(target) => write_request_line(first, target, &mut out),
+    }
     // No field is folded, so line n + 1 is field n; the empty line at the end has no edit.
-    let keep = &Edit::Keep;
-    let edits = std::iter::once(keep)
-        .chain(edits)
-        .chain(std::iter::repeat(keep));
-    for (line, edit) in head.split_inclusive(|byte| *byte == b'\n').zip(edits) {
+    let edits = fields.iter().chain(std::iter::repeat(&Edit::Keep));
+    for (line, edit) in lines.zip(edits) {
         match edit {
             Edit::Keep => out.extend_from_slice(line),
             Edit::Drop => {}
@@ -136,6 +173,17 @@ pub(crate) fn write(head: &[u8], edits: &[Edit]) -> Option<Zeroizing<Vec<u8>>> {
         }
     }
     Some(out)
+}
+
+/// Method and version stay: there is one space on either side of the target, and none in it.
+fn write_request_line(line: &[u8], target: &[u8], out: &mut Vec<u8>) {
+    let mut words = line.splitn(3, |byte| *byte == b' ');
+    let (method, version) = (words.next(), words.nth(1));
+    out.extend_from_slice(method.unwrap_or_default());
+    out.push(b' ');
+    out.extend_from_slice(target);
+    out.push(b' ');
+    out.extend_from_slice(version.unwrap_or_default());
 }
 
 /// The name, the colon and the white space after it, as the client wrote them.
@@ -155,7 +203,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::http::head::RequestHead;
 
     const HEAD: &[u8] =
         b"GET /x HTTP/1.1\r\nhOST:x.example\r\nAuthorization: \t old \r\nX-Empty:\r\nCookie:a=b\r\n\r\n";
@@ -164,29 +211,37 @@ mod tests {
         Edit::Value(Zeroizing::new(text.into()))
     }
 
+    fn write(head: &[u8], fields: impl Into<Vec<Edit>>) -> Option<Zeroizing<Vec<u8>>> {
+        let edits = Edits {
+            target: None,
+            fields: fields.into(),
+        };
+        super::write(head, &edits)
+    }
+
     #[test]
     fn nothing_is_written_when_nothing_changes() {
-        assert!(write(HEAD, &[Edit::Keep, Edit::Keep, Edit::Keep, Edit::Keep]).is_none());
+        assert!(write(HEAD, [Edit::Keep, Edit::Keep, Edit::Keep, Edit::Keep]).is_none());
     }
 
     #[test]
     fn only_the_value_of_an_edited_field_changes() {
         let edits = [Edit::Keep, value("new"), Edit::Keep, Edit::Keep];
         let expected = b"GET /x HTTP/1.1\r\nhOST:x.example\r\nAuthorization: \t new\r\nX-Empty:\r\nCookie:a=b\r\n\r\n";
-        assert_eq!(write(HEAD, &edits).unwrap().as_slice(), expected);
+        assert_eq!(write(HEAD, edits).unwrap().as_slice(), expected);
     }
 
     #[test]
     fn a_dropped_field_leaves_no_trace() {
         let edits = [Edit::Keep, Edit::Drop, value("v"), value("c")];
         let expected = b"GET /x HTTP/1.1\r\nhOST:x.example\r\nX-Empty:v\r\nCookie:c\r\n\r\n";
-        assert_eq!(write(HEAD, &edits).unwrap().as_slice(), expected);
+        assert_eq!(write(HEAD, edits).unwrap().as_slice(), expected);
     }
 
     #[test]
     fn the_buffer_with_a_secret_is_never_reallocated() {
         let edits = [Edit::Keep, value(&"s".repeat(5000)), Edit::Keep, Edit::Keep];
-        let out = write(HEAD, &edits).unwrap();
+        let out = write(HEAD, edits).unwrap();
         assert!(out.capacity() >= out.len());
         assert_eq!(out.capacity(), HEAD.len() + 5000);
     }
@@ -245,7 +300,7 @@ mod tests {
                 1 => String::new(),
                 _ => format!("{name}:{space}new\r\n"),
             }).collect();
-            let written = write(head.as_bytes(), &edits);
+            let written = write(head.as_bytes(), edits);
             if fields.iter().all(|(_, _, _, edit)| *edit == 0) {
                 prop_assert!(written.is_none());
             } else {

@@ -5,8 +5,22 @@
 pub(crate) enum Surface {
     /// A header by its lower-case name: whole value, `<scheme> <placeholder>`, or inside Basic's base64.
     Header(Box<str>),
+    /// A segment of a request's path.
+    Path(PathPlace),
+    /// The value of the parameter of that name in a request's query.
+    Query(Box<str>),
     /// A string in a JSON text message from the client.
     WebSocketJson(JsonField),
+}
+
+/// Where in a path a secret stands: between two texts that are compared byte by byte. `/bot{secret}/` has `/bot` before
+/// and `/` after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PathPlace {
+    /// Begins with a slash.
+    pub(crate) before: Box<str>,
+    /// Empty, where the secret ends the path. If it ends with a slash, any path may follow.
+    pub(crate) after: Box<str>,
 }
 
 /// A JSON string at `path`, in a document whose top-level members satisfy `guard`.

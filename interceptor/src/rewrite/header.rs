@@ -5,8 +5,6 @@
 //! header it is refused: the other side could only reject it. In a header to which nothing is bound it is the harmless
 //! text that it is.
 
-use std::fmt;
-
 use zeroize::Zeroizing;
 
 use super::{
@@ -14,39 +12,13 @@ use super::{
     encode::Base64,
     grammar, make_room,
     matcher::{Matcher, Piece},
+    outcome::HeadOutcome,
     release::Release,
 };
 use crate::secrets::SecretName;
 
-/// What to do with a header.
-pub(crate) enum HeaderOutcome {
-    /// No placeholder: the value goes on as it is.
-    Unchanged,
-    /// `value` goes out in the old one's place.
-    Rewritten {
-        value: Zeroizing<Vec<u8>>,
-        /// The secrets in it, once for each time.
-        used: Vec<SecretName>,
-    },
-    /// A placeholder, but nothing is bound to this header: the value goes on as the text that it is, to be counted.
-    Passed,
-    /// The request may not go on.
-    Refused(Unresolvable),
-}
-
-impl fmt::Debug for HeaderOutcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unchanged => f.write_str("Unchanged"),
-            Self::Rewritten { value: _, used } => write!(f, "Rewritten({} secrets)", used.len()),
-            Self::Passed => f.write_str("Passed"),
-            Self::Refused(why) => write!(f, "Refused({why})"),
-        }
-    }
-}
-
 /// Rewrites the value of the header `name` (lower case).
-pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeaderOutcome {
+pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeadOutcome {
     let trimmed = value.trim_ascii();
     let (scheme, credential) = split_scheme(trimmed);
     let basic = scheme
@@ -54,10 +26,10 @@ pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeaderOutc
         .and_then(|_| Base64::decode(credential))
         .filter(|(_, decoded)| grammar::mentions(decoded));
     if basic.is_none() && !grammar::mentions(value) {
-        return HeaderOutcome::Unchanged;
+        return HeadOutcome::Unchanged;
     }
     if !release.binds_header(name) {
-        return HeaderOutcome::Passed;
+        return HeadOutcome::Passed;
     }
     let mut used = Vec::new();
     let mut out = Zeroizing::new(Vec::with_capacity(value.len() + 4096));
@@ -75,10 +47,15 @@ pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeaderOutc
             .and_then(|()| may_stand_in_a_header(&out)),
     };
     match resolved {
-        Err(why) => HeaderOutcome::Refused(why),
+        Err(why) => HeadOutcome::Refused(why),
         // The prefix or the marker was there, but no placeholder.
-        Ok(()) if used.is_empty() => HeaderOutcome::Unchanged,
-        Ok(()) => HeaderOutcome::Rewritten { value: out, used },
+        Ok(()) if used.is_empty() => HeadOutcome::Unchanged,
+        Ok(()) => HeadOutcome::Rewritten {
+            value: out,
+            used,
+            // Refused, where something is bound.
+            passed: 0,
+        },
     }
 }
 

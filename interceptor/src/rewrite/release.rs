@@ -2,7 +2,7 @@
 
 use crate::{
     address::VerifiedName,
-    policy::binding::{JsonField, Surface},
+    policy::binding::{JsonField, PathPlace, Surface},
     secrets::{ReleaseGrant, Secret, SecretName},
 };
 
@@ -80,9 +80,7 @@ impl Release {
 
     /// Some secret may stand in the header `name` (lower case).
     pub(crate) fn binds_header(&self, name: &str) -> bool {
-        self.entries
-            .iter()
-            .flat_map(|entry| &entry.surfaces)
+        self.surfaces()
             .any(|surface| matches!(surface, Surface::Header(header) if **header == *name))
     }
 
@@ -91,6 +89,36 @@ impl Release {
         self.find(
             key,
             |surface| matches!(surface, Surface::Header(header) if **header == *name),
+        )
+    }
+
+    /// Every place in a request's path at which some secret may stand.
+    pub(crate) fn path_places(&self) -> impl Iterator<Item = &PathPlace> {
+        self.surfaces().filter_map(|surface| match surface {
+            Surface::Path(place) => Some(place),
+            Surface::Header(_) | Surface::Query(_) | Surface::WebSocketJson(_) => None,
+        })
+    }
+
+    /// The secret `key` for a place in a request's path, if it is bound there.
+    pub(crate) fn path(&self, place: &PathPlace, key: &str) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::Path(bound) if bound == place),
+        )
+    }
+
+    /// Some secret may stand in the parameter `name` of a request's query.
+    pub(crate) fn binds_query(&self, name: &[u8]) -> bool {
+        self.surfaces()
+            .any(|surface| matches!(surface, Surface::Query(bound) if bound.as_bytes() == name))
+    }
+
+    /// The secret `key` for the parameter `name` of a request's query, if it is bound there.
+    pub(crate) fn query(&self, name: &[u8], key: &str) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::Query(bound) if bound.as_bytes() == name),
         )
     }
 
@@ -108,18 +136,19 @@ impl Release {
 
     /// Every JSON field of WebSocket text messages at which some secret may stand.
     pub(crate) fn websocket_fields(&self) -> impl Iterator<Item = &JsonField> {
-        self.entries
-            .iter()
-            .flat_map(|entry| &entry.surfaces)
-            .filter_map(|surface| match surface {
-                Surface::WebSocketJson(field) => Some(field),
-                Surface::Header(_) => None,
-            })
+        self.surfaces().filter_map(|surface| match surface {
+            Surface::WebSocketJson(field) => Some(field),
+            Surface::Header(_) | Surface::Path(_) | Surface::Query(_) => None,
+        })
     }
 
     /// The sandbox has this secret, but it is bound to another host.
     pub(crate) fn is_bound_elsewhere(&self, key: &str) -> bool {
         self.elsewhere.iter().any(|name| name.as_str() == key)
+    }
+
+    fn surfaces(&self) -> impl Iterator<Item = &Surface> {
+        self.entries.iter().flat_map(|entry| &entry.surfaces)
     }
 
     fn find(&self, key: &str, at: impl Fn(&Surface) -> bool) -> Option<(&SecretName, &[u8])> {

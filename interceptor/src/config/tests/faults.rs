@@ -46,7 +46,7 @@ fn every_kind_of_fault_is_told_at_its_place() {
             format!("secrets:\n  A:\n    from: {TOKEN}\n    profile: {TOKEN}\n"),
             &[
                 "interceptor.yaml:3:11: expected a mapping, found text",
-                "interceptor.yaml:4:14: expected one of anthropic, discord, generic, github, openai, slack",
+                "interceptor.yaml:4:14: expected one of anthropic, discord, generic, github, openai, slack, telegram",
             ],
         ),
         (
@@ -56,7 +56,7 @@ fn every_kind_of_fault_is_told_at_its_place() {
             &[
                 "interceptor.yaml:3:11: the source is missing: add `file` or `env`",
                 "interceptor.yaml:3:13: unknown key; known here: file, env",
-                "interceptor.yaml:4:14: expected one of anthropic, discord, generic, github, openai, slack; did you mean `discord`?",
+                "interceptor.yaml:4:14: expected one of anthropic, discord, generic, github, openai, slack, telegram; did you mean `discord`?",
                 "interceptor.yaml:5:5: unknown key; known here: from, profile, hosts, bindings",
             ],
         ),
@@ -134,7 +134,9 @@ fn every_kind_of_fault_is_told_at_its_place() {
         // Bindings
         (
             binding(""),
-            &["interceptor.yaml:5:9: the binding names no place: add `header` or `websocket.json`"],
+            &[
+                "interceptor.yaml:5:9: the binding names no place: add `header`, `path`, `query` or `websocket.json`",
+            ],
         ),
         (
             binding("header: x\n        websocket.json: { path: /a }"),
@@ -149,6 +151,28 @@ fn every_kind_of_fault_is_told_at_its_place() {
         (
             binding("header: Host"),
             &["interceptor.yaml:6:17: a secret cannot stand in a header that frames the message"],
+        ),
+        (
+            binding("path: bot{secret}"),
+            &[
+                "interceptor.yaml:6:15: expected a path with one `{secret}` in it, such as /bot{secret}/",
+            ],
+        ),
+        (
+            binding("path: /{secret}/{secret}"),
+            &[
+                "interceptor.yaml:6:15: expected a path with one `{secret}` in it, such as /bot{secret}/",
+            ],
+        ),
+        (
+            binding("path: /a?b={secret}"),
+            &[
+                "interceptor.yaml:6:15: expected a path with one `{secret}` in it, such as /bot{secret}/",
+            ],
+        ),
+        (
+            binding("query: ''"),
+            &["interceptor.yaml:6:16: the name of a parameter has 1 to 128 bytes"],
         ),
         (
             binding("websocket.json: { op: [2, x], to: 1, path: d }"),

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     address::{Authority, VerifiedName},
     http::{End, Exchange, HttpError, MethodDecision, MethodRule, Scheme, relay},
-    policy::binding::Surface,
+    policy::binding::{PathPlace, Surface},
     rewrite::release::{BoundSecret, Release, builder},
     secrets::Secret,
     stats::connection::Connection,
@@ -38,6 +38,15 @@ pub(super) fn release() -> Release {
     ]
     .map(|name| Surface::Header(name.into()))
     .to_vec();
+    let place = PathPlace {
+        before: "/bot".into(),
+        after: "/".into(),
+    };
+    let surfaces = [
+        surfaces,
+        vec![Surface::Path(place), Surface::Query("key".into())],
+    ]
+    .concat();
     let bound = BoundSecret {
         name: "TOKEN".parse().unwrap(),
         secret: Secret::new(Zeroizing::new(SECRET.into())).unwrap(),

@@ -20,7 +20,23 @@ async fn a_bound_field_carries_the_secret_and_all_else_is_untouched() {
     rig.answer(OK).await;
     rig.client_gets(OK).await;
     assert_eq!(rig.stats.facts().rewrites.values().sum::<u64>(), 2);
-    assert_eq!(rig.stats.placeholders_passed(), 1);
+    assert_eq!(rig.stats.placeholders_passed(), 2);
+}
+
+#[tokio::test]
+async fn bound_places_of_the_target_carry_the_secret() {
+    let request = |place: &str, parameter: &str| {
+        format!(
+            "GET /bot{place}/getMe?x={TOKEN}&key={parameter} HTTP/1.1\r\nHost: {HOST}\r\nReferer: /bot{TOKEN}/\r\n\r\n"
+        )
+    };
+    let mut rig = Rig::new();
+    rig.ask(request(TOKEN, &TOKEN.replace(':', "%3A"))).await;
+    rig.server_gets(request(SECRET, SECRET)).await;
+    rig.answer(OK).await;
+    rig.client_gets(OK).await;
+    assert_eq!(rig.stats.facts().rewrites.values().sum::<u64>(), 2);
+    assert_eq!(rig.stats.placeholders_passed(), 2);
 }
 
 #[tokio::test]
@@ -45,12 +61,15 @@ async fn unresolvable_placeholders_are_refused_by_name() {
             "credential_unavailable",
         ),
     ] {
-        let mut rig = Rig::new();
-        rig.ask(format!(
-            "GET / HTTP/1.1\r\nHost: {HOST}\r\nAuthorization: Bearer {placeholder}\r\n\r\n"
-        ))
-        .await;
-        assert_eq!(rig.refused().await, (status, error.to_owned()));
+        for head in [
+            format!("GET / HTTP/1.1\r\nAuthorization: Bearer {placeholder}\r\n"),
+            format!("GET /bot{placeholder}/ HTTP/1.1\r\n"),
+            format!("GET /?key={placeholder} HTTP/1.1\r\n"),
+        ] {
+            let mut rig = Rig::new();
+            rig.ask(format!("{head}Host: {HOST}\r\n\r\n")).await;
+            assert_eq!(rig.refused().await, (status, error.to_owned()));
+        }
     }
 }
 

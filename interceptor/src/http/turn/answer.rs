@@ -14,7 +14,7 @@ use crate::{
         head::{Fields, HeadError, ResponseHead, Scanner},
         refusal::Refusal,
         request::Request,
-        rewriting::{self, Edit},
+        rewriting::{self, Edit, Edits},
         wire::{Inbound, Outbound},
     },
     stats::connection::{Connection, Direction::ServerToClient},
@@ -188,12 +188,10 @@ fn with_value(
     value: Vec<u8>,
 ) -> Option<Zeroizing<Vec<u8>>> {
     let mut value = Some(Zeroizing::new(value));
-    let edits: Vec<_> = fields
-        .iter()
-        .map(|(other, _)| {
-            let value = value.take_if(|_| other.eq_ignore_ascii_case(name));
-            value.map_or(Edit::Keep, Edit::Value)
-        })
-        .collect();
+    let mut edits = Edits::none(fields);
+    for ((other, _), edit) in fields.iter().zip(&mut edits.fields) {
+        let value = value.take_if(|_| other.eq_ignore_ascii_case(name));
+        *edit = value.map_or(Edit::Keep, Edit::Value);
+    }
     rewriting::write(raw, &edits)
 }

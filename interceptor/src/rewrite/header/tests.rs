@@ -3,7 +3,7 @@ use crate::rewrite::release::builder::release;
 
 const HEADERS: &[&str] = &["authorization", "x-api-key"];
 
-fn outcome(name: &str, value: &str) -> HeaderOutcome {
+fn outcome(name: &str, value: &str) -> HeadOutcome {
     let release = release()
         .header("X", b"s3cret", HEADERS)
         .header("PASS", b"p:\xff\"", HEADERS)
@@ -15,7 +15,7 @@ fn outcome(name: &str, value: &str) -> HeaderOutcome {
 
 fn rewritten(value: &str) -> (String, Vec<String>) {
     match outcome("authorization", value) {
-        HeaderOutcome::Rewritten { value, used } => (
+        HeadOutcome::Rewritten { value, used, .. } => (
             String::from_utf8(value.to_vec()).unwrap(),
             used.iter().map(ToString::to_string).collect(),
         ),
@@ -101,7 +101,7 @@ fn placeholder_that_cannot_be_resolved_is_refused() {
         ),
     ] {
         match outcome("authorization", value) {
-            HeaderOutcome::Refused(refused) => assert_eq!(refused, why, "{value}"),
+            HeadOutcome::Refused(refused) => assert_eq!(refused, why, "{value}"),
             other => panic!("{value}: {other:?}"),
         }
     }
@@ -116,7 +116,7 @@ fn header_without_a_binding_passes_as_text() {
         "Basic b3BlbnNoZWxsOnJlc29sdmU6ZW52Olg=",
     ] {
         assert!(
-            matches!(outcome("user-agent", value), HeaderOutcome::Passed),
+            matches!(outcome("user-agent", value), HeadOutcome::Passed),
             "{value}"
         );
     }
@@ -134,7 +134,7 @@ fn value_without_a_placeholder_is_unchanged() {
         "OPENSHELL-RESOLVE-ENV-X",
     ] {
         assert!(
-            matches!(outcome("authorization", value), HeaderOutcome::Unchanged),
+            matches!(outcome("authorization", value), HeadOutcome::Unchanged),
             "{value}"
         );
     }
@@ -149,14 +149,14 @@ fn secret_bound_to_another_header_is_refused() {
     let outcome = rewrite("authorization", b"Bearer openshell:resolve:env:X", &release);
     assert!(matches!(
         outcome,
-        HeaderOutcome::Refused(Unresolvable::Unavailable)
+        HeadOutcome::Refused(Unresolvable::Unavailable)
     ));
 }
 
 #[test]
 fn debug_shows_no_secret() {
     let shown = format!("{:?}", outcome("authorization", "openshell:resolve:env:X"));
-    assert_eq!(shown, "Rewritten(1 secrets)");
+    assert_eq!(shown, "Rewritten(1 secrets, 0 passed)");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_small_header_does_not_grow_without_bound() {
     let release = release().header("X", &largest, HEADERS).build();
     let value = |count| "openshell:resolve:env:X".repeat(count);
     let whole = value(RELEASES_MAX);
-    let HeaderOutcome::Rewritten { value: out, .. } =
+    let HeadOutcome::Rewritten { value: out, .. } =
         rewrite("authorization", whole.as_bytes(), &release)
     else {
         panic!("as many as may be are put in");
@@ -177,6 +177,6 @@ fn a_small_header_does_not_grow_without_bound() {
             value(RELEASES_MAX + 1).as_bytes(),
             &release
         ),
-        HeaderOutcome::Refused(Unresolvable::TooMany)
+        HeadOutcome::Refused(Unresolvable::TooMany)
     ));
 }

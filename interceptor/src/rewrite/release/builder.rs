@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{BoundSecret, Release};
 use crate::{
     address::VerifiedName,
-    policy::binding::{Guard, JsonField, Surface},
+    policy::binding::{Guard, JsonField, PathPlace, Surface},
     secrets::{Secret, SecretName},
 };
 
@@ -44,6 +44,18 @@ impl Builder {
         self.bind(name, secret, surfaces.collect())
     }
 
+    pub(crate) fn path(self, name: &str, secret: &[u8], before: &str, after: &str) -> Self {
+        let place = PathPlace {
+            before: before.into(),
+            after: after.into(),
+        };
+        self.bind(name, secret, vec![Surface::Path(place)])
+    }
+
+    pub(crate) fn query(self, name: &str, secret: &[u8], parameter: &str) -> Self {
+        self.bind(name, secret, vec![Surface::Query(parameter.into())])
+    }
+
     pub(crate) fn field(self, name: &str, secret: &[u8], field: JsonField) -> Self {
         self.bind(name, secret, vec![Surface::WebSocketJson(field)])
     }
@@ -63,8 +75,13 @@ impl Builder {
     }
 
     fn bind(mut self, name: &str, secret: &[u8], surfaces: Vec<Surface>) -> Self {
+        let name: SecretName = name.parse().unwrap();
+        if let Some(bound) = self.bound.iter_mut().find(|bound| bound.name == name) {
+            bound.surfaces.extend(surfaces);
+            return self;
+        }
         self.bound.push(BoundSecret {
-            name: name.parse().unwrap(),
+            name,
             secret: Secret::new(Zeroizing::new(secret.to_vec())).unwrap(),
             surfaces,
         });
