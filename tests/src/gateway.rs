@@ -265,7 +265,6 @@ async fn serve(
             http::switch(&mut stream, key, extensions).await?;
             shared.record.add(Seen::Switched {
                 connection,
-                offers: request.extensions.clone(),
                 extensions: extensions.map(str::to_owned),
             });
             let socket = Socket::new(stream, shared, connection, deflate);

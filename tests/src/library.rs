@@ -36,10 +36,8 @@ pub struct Libraries {
 /// How a library got on.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// Extensions that the client offered for its WebSocket.
-    pub offered: Option<String>,
-    /// Those that it and the server agreed on.
-    pub compression: Option<String>,
+    /// Of its WebSocket: the extensions that it and the server agreed on, and what it asked for in the URL.
+    pub compression: Vec<String>,
     /// Codes with which it closed its WebSockets; `None` where it just went.
     pub closes: Vec<Option<u16>>,
 }
@@ -206,22 +204,27 @@ fn check(library: &Library, gateway: &Gateway, daemon: &Daemon, finished: &Finis
 }
 
 fn outcome(gateway: &Gateway) -> Outcome {
+    let mut outcome = Outcome {
+        compression: Vec::new(),
+        closes: Vec::new(),
+    };
     gateway.record().look(|seen| {
-        let switched = seen.iter().find_map(|seen| match seen {
-            Seen::Switched {
-                offers, extensions, ..
-            } => Some((offers.clone(), extensions.clone())),
-            _ => None,
-        });
-        let (offered, compression) = switched.unwrap_or_default();
-        let closes = seen.iter().filter_map(|seen| match seen {
-            Seen::Closed { code, .. } => Some(*code),
-            _ => None,
-        });
-        Outcome {
-            offered,
-            compression,
-            closes: closes.collect(),
+        for seen in seen {
+            match seen {
+                Seen::Request { line, .. } => {
+                    let asked = line
+                        .split(['?', '&'])
+                        .find(|part| part.starts_with("compress="));
+                    outcome.compression.extend(asked.map(str::to_owned));
+                }
+                Seen::Switched {
+                    extensions: Some(agreed),
+                    ..
+                } => outcome.compression.push(agreed.clone()),
+                Seen::Closed { code, .. } => outcome.closes.push(*code),
+                _ => {}
+            }
         }
-    })
+    });
+    outcome
 }

@@ -8,8 +8,11 @@ const client = new RTMClient(process.env.SLACK_BOT_TOKEN);
 client.on("connected", () => print("ready"));
 client.on("message", async (event) => {
   print("message", { content: event.text });
-  const { text } = await client.sendMessage("hello to you", event.channel);
-  print("answered", { content: text });
+  // Not sendMessage: a reply that comes at once is too fast for it, and waiting for one keeps it from disconnecting.
+  await client.addOutgoingEvent(false, "message", { text: "hello to you", channel: event.channel });
+});
+client.on("slack_event", (_, event) => {
+  if (event.reply_to !== undefined) print("answered", { content: event.text });
 });
 
 await client.start();

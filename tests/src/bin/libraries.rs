@@ -25,7 +25,7 @@ fn main() -> Result<ExitCode> {
     let Arguments { name } = Arguments::parse();
     interrupt::watch();
     println!(
-        "{:<22}{:<10}{:<52}{:<26}verdict",
+        "{:<22}{:<10}{:<44}{:<30}verdict",
         "library", "version", "compression", "state"
     );
     let mut failures = Vec::new();
@@ -42,11 +42,11 @@ fn main() -> Result<ExitCode> {
             interrupt::check()?;
             let played = libraries.play(library);
             let (compression, state, verdict) = match &played {
-                Ok(outcome) => (compression(outcome), state(outcome), "passed"),
+                Ok(outcome) => (outcome.compression.join(", "), state(outcome), "passed"),
                 Err(_) => (String::new(), String::new(), "FAILED"),
             };
             println!(
-                "{:<22}{:<10}{compression:<52}{state:<26}{verdict}",
+                "{:<22}{:<10}{compression:<44}{state:<30}{verdict}",
                 library.name,
                 library.version()?
             );
@@ -63,15 +63,6 @@ fn main() -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
-}
-
-/// What client and server agreed on for the WebSocket.
-fn compression(outcome: &Outcome) -> String {
-    match (&outcome.offered, &outcome.compression) {
-        (_, Some(agreed)) => agreed.clone(),
-        (Some(_), None) => "offered, not agreed".into(),
-        (None, None) => "none".into(),
-    }
 }
 
 fn state(outcome: &Outcome) -> String {

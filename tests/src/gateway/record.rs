@@ -67,8 +67,6 @@ pub enum Seen {
     /// A request became a WebSocket.
     Switched {
         connection: u64,
-        /// Extensions that the client offered.
-        offers: Option<String>,
         /// Those that were agreed on.
         extensions: Option<String>,
     },
@@ -120,7 +118,6 @@ impl Seen {
             }
             Self::Switched {
                 connection,
-                offers: _,
                 extensions,
             } => {
                 json!({"event": "switched", "connection": connection, "extensions": extensions})

@@ -93,3 +93,96 @@ impl Service {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicU64, time::Duration};
+
+    use super::*;
+    use crate::{
+        gateway::{Options, http, record::Record},
+        scenario::TOKEN,
+    };
+
+    const PLACEHOLDER: &str = "openshell:resolve:env:TOKEN";
+
+    #[tokio::test]
+    async fn every_service_answers_its_own_secret_and_refuses_a_placeholder_in_its_own_way() {
+        let shared = Shared {
+            options: Options {
+                heartbeat_interval: Duration::from_secs(1),
+                ..Options::for_libraries(TOKEN)
+            },
+            record: Record::default(),
+            connections: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
+        };
+        for (host, method, path, authorization, secret, refusal) in [
+            (
+                "discord.com",
+                "GET",
+                "/api/v10/gateway/bot",
+                "Bot ",
+                TOKEN,
+                "401: Unauthorized",
+            ),
+            (
+                "slack.com",
+                "POST",
+                "/api/auth.test",
+                "Bearer ",
+                slack::BOT_TOKEN,
+                "invalid_auth",
+            ),
+            (
+                "slack.com",
+                "POST",
+                "/api/apps.connections.open",
+                "Bearer ",
+                slack::APP_TOKEN,
+                "invalid_auth",
+            ),
+            (
+                "api.openai.com",
+                "GET",
+                "/v1/models",
+                "Bearer ",
+                openai::KEY,
+                "invalid_api_key",
+            ),
+            (
+                "api.telegram.org",
+                "POST",
+                "/bot{}/getMe",
+                "",
+                telegram::TOKEN,
+                "Unauthorized",
+            ),
+        ] {
+            let ask = async |presented: &str| {
+                let path = path.replace("{}", presented);
+                let header = if authorization.is_empty() {
+                    String::new()
+                } else {
+                    format!("Authorization: {authorization}{presented}\r\n")
+                };
+                let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n{header}\r\n");
+                let request = http::read(&mut head.as_bytes()).await.unwrap().unwrap();
+                let service = Service::of(&request.host);
+                let token = service.judge(&request, &shared);
+                let answer = service.answer(&request, token, &shared).await;
+                (token, answer.status, answer.body.to_string())
+            };
+            let (token, status, body) = ask(secret).await;
+            assert_eq!(
+                (token, status),
+                (Some(Token::Real), "200 OK"),
+                "{host} {path}"
+            );
+            assert!(!body.contains(refusal), "{body}");
+            let (token, _, body) = ask(PLACEHOLDER).await;
+            assert_eq!(token, Some(Token::Placeholder), "{host} {path}");
+            assert!(body.contains(refusal), "{body}");
+        }
+    }
+}
