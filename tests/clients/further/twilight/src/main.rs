@@ -6,6 +6,9 @@ use twilight_gateway::{CloseFrame, Event, EventTypeFlags, Intents, Shard, ShardI
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
+    // Neither of twilight's crates chooses one.
+    let chosen = rustls::crypto::ring::default_provider().install_default();
+    anyhow::ensure!(chosen.is_ok(), "there is a crypto provider already");
     let token = std::env::var("DISCORD_BOT_TOKEN")?;
     let http = twilight_http::Client::new(token.clone());
     let intents = Intents::GUILDS | Intents::GUILD_MESSAGES | Intents::MESSAGE_CONTENT;
