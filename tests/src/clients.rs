@@ -61,6 +61,11 @@ impl Clients {
         all
     }
 
+    /// A bot of the npm library `ws` that stays, resumes, and sends what it reads.
+    pub fn session(&self) -> Vec<String> {
+        vec!["node".into(), self.path("session.mjs")]
+    }
+
     /// Node's resolver.
     pub fn resolve_with_node(&self, name: &str) -> Vec<String> {
         vec!["node".into(), self.path("resolve.mjs"), name.into()]
@@ -85,6 +90,17 @@ impl Clients {
         let mut all = vec!["node".into(), self.path("deflating.mjs")];
         all.extend(role.iter().map(|argument| (*argument).to_owned()));
         all
+    }
+
+    /// Logs in by the Python libraries `websockets` and `erlpack` or `msgpack`: `encoding` is `etf` or `msgpack`.
+    pub fn packed(&self, encoding: &str) -> Vec<String> {
+        vec![
+            "env".into(),
+            format!("PYTHONPATH={}", self.path("python")),
+            "/usr/bin/python3".into(),
+            self.path("packed.py"),
+            encoding.into(),
+        ]
     }
 
     /// Opens sockets of every other kind, and tries to leave by a device.

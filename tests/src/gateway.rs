@@ -11,6 +11,7 @@ pub mod openai;
 pub mod record;
 mod service;
 mod session;
+mod sink;
 pub mod slack;
 mod socket;
 pub mod telegram;
@@ -38,6 +39,7 @@ use self::{
     deflate::PerMessage,
     record::{Bytes, Record, Seen},
     service::Service,
+    sink::Sink,
     socket::Socket,
 };
 use crate::pki::{Authority, Resolver};
@@ -53,6 +55,10 @@ pub struct Options {
     pub compression: bool,
     /// The bot is in a guild, where somebody says hello.
     pub populated: bool,
+    /// Where READY tells clients to resume.
+    pub resume_url: String,
+    /// Keeps nothing of what it gets, and sends whatever is asked for.
+    pub sink: bool,
 }
 
 impl Options {
@@ -64,6 +70,8 @@ impl Options {
             largest_payload: Some(4096),
             compression: false,
             populated: false,
+            resume_url: "wss://gateway.discord.gg".to_owned(),
+            sink: false,
         }
     }
 
@@ -85,12 +93,16 @@ impl fmt::Debug for Options {
             largest_payload,
             compression,
             populated,
+            resume_url,
+            sink,
         } = self;
         f.debug_struct("Options")
             .field("heartbeat_interval", heartbeat_interval)
             .field("largest_payload", largest_payload)
             .field("compression", compression)
             .field("populated", populated)
+            .field("resume_url", resume_url)
+            .field("sink", sink)
             .finish_non_exhaustive()
     }
 }
@@ -255,6 +267,12 @@ async fn serve(
             token,
         });
         let refusal = service.refusal(&request, token);
+        if let (Some(key), true) = (&request.websocket_key, shared.options.sink) {
+            let offers = request.extensions.as_deref().unwrap_or_default();
+            let deflate = offers.starts_with("permessage-deflate");
+            http::switch(&mut stream, key, deflate.then_some("permessage-deflate")).await?;
+            return Sink::new(stream, shared, connection, deflate).serve().await;
+        }
         if let (Some(key), None) = (&request.websocket_key, &refusal) {
             let offers = request
                 .extensions

@@ -3,6 +3,8 @@
 //!
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
 
+pub mod autobahn;
+pub mod bulk;
 pub mod cage;
 pub mod capture;
 pub mod cgroup;
@@ -12,8 +14,10 @@ pub mod daemon;
 pub mod gateway;
 pub mod interrupt;
 pub mod library;
+pub mod load;
 pub mod logs;
 pub mod memory;
+pub mod mirror;
 pub mod netns;
 pub mod pki;
 pub mod process;

@@ -66,8 +66,13 @@ impl Lines {
         state.0.join("\n")
     }
 
-    fn wait_for<T>(&self, what: &str, mut find: impl FnMut(&str) -> Option<T>) -> Result<T> {
-        let deadline = Instant::now() + PATIENCE;
+    fn wait_for<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut find: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + limit;
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut looked_at = 0;
         loop {
@@ -162,7 +167,20 @@ impl Running {
     /// # Errors
     /// The process ends or [`PATIENCE`] does.
     pub fn wait_for_line<T>(&self, what: &str, find: impl FnMut(&str) -> Option<T>) -> Result<T> {
-        self.stdout.wait_for(what, find).map_err(|error| {
+        self.wait_for_line_within(PATIENCE, what, find)
+    }
+
+    /// As [`Self::wait_for_line`] with another limit.
+    ///
+    /// # Errors
+    /// The process ends, or the limit is reached.
+    pub fn wait_for_line_within<T>(
+        &self,
+        limit: Duration,
+        what: &str,
+        find: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T> {
+        self.stdout.wait_for(limit, what, find).map_err(|error| {
             let said = self.stderr.text();
             anyhow!("{} {error}\non standard error:\n{said}", self.name)
         })
@@ -177,7 +195,7 @@ impl Running {
         what: &str,
         find: impl FnMut(&str) -> Option<T>,
     ) -> Result<T> {
-        self.stderr.wait_for(what, find)
+        self.stderr.wait_for(PATIENCE, what, find)
     }
 
     /// Waits for a line that is a JSON object with this `event`.

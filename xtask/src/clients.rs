@@ -61,9 +61,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.install {
         return Ok(());
     }
-    step::build(step::cargo())?;
+    step::build(step::cargo(), step::Profile::Debug)?;
     step::announce("libraries");
-    let mut program = Command::new(step::built("libraries"));
+    let mut program = Command::new(step::built("libraries", step::Profile::Debug));
     program.args(&arguments.name);
     Err(program.exec()).context("starting the libraries")
 }

@@ -6,10 +6,12 @@
     reason = "these are command line tools for developers"
 )]
 
+mod autobahn;
 mod build_ebpf;
 mod clients;
 mod deadline;
 mod demo;
+mod memory;
 mod step;
 mod system;
 mod test;
@@ -34,8 +36,12 @@ enum Action {
     Demo,
     /// Install what is missing, then run every check and every test (root)
     Test(test::Arguments),
+    /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
+    Autobahn(autobahn::Arguments),
     /// Let every library that we know of log in through interceptor, and print how they got on (root)
     Clients(clients::Arguments),
+    /// Build for release, then measure the daemon's memory under load (root)
+    Memory,
 }
 
 fn main() -> ExitCode {
@@ -50,7 +56,9 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::BuildEbpf(arguments) => build_ebpf::run(&arguments)?,
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
+        Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients(arguments) => clients::run(&arguments)?,
+        Action::Memory => memory::run()?,
     }
     Ok(ExitCode::SUCCESS)
 }

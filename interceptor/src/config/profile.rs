@@ -134,8 +134,9 @@ mod tests {
             path: vec!["d".into(), "token".into()],
             guard: Some(Guard {
                 member: "op".into(),
-                values: vec![2, 6],
+                values: vec![2.into(), 6.into()],
             }),
+            limit: Some(4096),
         });
         for host in ["gateway.discord.gg", "gateway-us-east1-b.discord.gg"] {
             assert_eq!(surfaces("discord", host), std::slice::from_ref(&gateway));

@@ -4,9 +4,14 @@ mod carriage;
 mod plain;
 mod raw;
 mod secured;
+mod standing;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use arc_swap::ArcSwap;
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, watch},
@@ -27,7 +32,7 @@ use crate::{
     address::Host,
     dns,
     error::chain,
-    policy::{Endpoint, Policy, Verdict},
+    policy::{Caller, Endpoint, Policy, Verdict},
     stats::{Live, Opening, connection::Connection},
 };
 
@@ -43,9 +48,12 @@ const DNS: u16 = 53;
 /// One connection of a sandbox, with everything that decides about it.
 pub(super) struct Call {
     engine: Arc<Engine>,
-    configuration: Arc<Configuration>,
+    /// The one that it goes by: that of its beginning, until it is held against a newer one.
+    configuration: ArcSwap<Configuration>,
+    reloads: watch::Receiver<()>,
     sandbox: Arc<Sandbox>,
     origin: Origin,
+    caller: OnceLock<Caller>,
     live: Live,
     stop: watch::Receiver<bool>,
     seat: Option<OwnedSemaphorePermit>,
@@ -62,12 +70,16 @@ impl Call {
         });
         let stop = sandbox.stopped();
         let seat = sandbox.seat();
-        let configuration = engine.configuration();
+        // In this order: a reload in between is heard of, if for nothing.
+        let reloads = engine.reloads();
+        let configuration = ArcSwap::new(engine.configuration());
         Self {
             engine,
             configuration,
+            reloads,
             sandbox,
             origin,
+            caller: OnceLock::new(),
             live,
             stop,
             seat,
@@ -75,7 +87,7 @@ impl Call {
     }
 
     /// Carries the connection to its end.
-    pub(super) async fn run(self, client: TcpStream) {
+    pub(super) async fn run(self: Arc<Self>, client: TcpStream) {
         let mut stop = self.stop.clone();
         let cut = async move {
             // The sender lives in `self.sandbox`: this ends by the signal only.
@@ -150,16 +162,30 @@ impl Call {
 
     fn decide(&self, host: &Host) -> Verdict {
         let port = self.origin.original.port();
-        match self.configuration.snapshot.sandbox(&self.sandbox.name) {
-            Some(rules) => rules.policy.decide(host, port),
+        let configuration = self.configuration.load();
+        match configuration.snapshot.sandbox(&self.sandbox.name) {
+            Some(rules) => rules.policy.decide(host, port, self.caller(&rules.policy)),
             // The sandbox has left the configuration in a reload: it may reach nothing.
-            None => Policy::default().decide(host, port),
+            None => Policy::default().decide(host, port, &Caller::default()),
+        }
+    }
+
+    /// Who opened the connection, found out when a policy first asks.
+    fn caller(&self, policy: &Policy) -> &Caller {
+        static NOBODY: Caller = Caller {
+            executables: Vec::new(),
+        };
+        if policy.asks_for_the_caller() {
+            self.caller.get_or_init(|| Caller::of(&self.origin))
+        } else {
+            &NOBODY
         }
     }
 
     /// Some rule of the sandbox allows something at `port`.
     fn names_port(&self, port: u16) -> bool {
-        let rules = self.configuration.snapshot.sandbox(&self.sandbox.name);
+        let configuration = self.configuration.load();
+        let rules = configuration.snapshot.sandbox(&self.sandbox.name);
         rules.is_some_and(|rules| rules.policy.names_port(port))
     }
 

@@ -8,6 +8,7 @@ use crate::{
     error::chain,
     http::Refusal,
     policy,
+    rewrite::standing::Revoked,
     tls::{hello::HelloError, leaf::MintError, upstream::UpstreamError},
 };
 
@@ -40,6 +41,8 @@ pub(crate) enum Denial {
     Dial(#[source] DialError),
     #[error("the upstream is not the verified owner of {host}")]
     Upstream { host: Host, source: UpstreamError },
+    #[error("the configuration was changed")]
+    Revoked(#[source] Revoked),
     #[error("no certificate could be made for {host}")]
     Mint { host: Host, source: MintError },
 }
@@ -52,6 +55,7 @@ impl Denial {
             Self::NoServerName => "no_server_name",
             Self::EncryptedHello(_) => "encrypted_client_hello",
             Self::Policy(_) | Self::Port(_) => "policy",
+            Self::Revoked(revoked) => revoked.code(),
             Self::Unreadable => "unknown_protocol",
             Self::Silent => "silent_client",
             Self::Crowded(_) => "too_many_connections",
@@ -66,9 +70,11 @@ impl Denial {
     pub(super) fn alert(&self) -> AlertDescription {
         match self {
             Self::NoServerName => AlertDescription::UnrecognisedName,
-            Self::EncryptedHello(_) | Self::Policy(_) | Self::Port(_) | Self::Unreadable => {
-                AlertDescription::AccessDenied
-            }
+            Self::EncryptedHello(_)
+            | Self::Policy(_)
+            | Self::Port(_)
+            | Self::Unreadable
+            | Self::Revoked(_) => AlertDescription::AccessDenied,
             Self::Upstream { source, .. } if source.is_certificate() => {
                 AlertDescription::BadCertificate
             }
@@ -101,6 +107,7 @@ impl From<Denial> for Refusal {
             | Denial::Silent
             | Denial::Port(_)
             | Denial::Crowded(_)
+            | Denial::Revoked(_)
             | Denial::Mint { .. } => Self::Denied(detail),
         }
     }

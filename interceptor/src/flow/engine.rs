@@ -10,6 +10,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpStream,
+    sync::watch,
     time::{Instant, timeout_at},
 };
 
@@ -36,6 +37,8 @@ pub(crate) struct Configuration {
 /// Serves what the listeners accept.
 pub(crate) struct Engine {
     configuration: ArcSwap<Configuration>,
+    /// Tells connections that `configuration` is another one.
+    reloads: watch::Sender<()>,
     pub(super) resolver: Resolver,
     pub(super) leaves: Leaves,
     pub(super) stats: Arc<Stats>,
@@ -47,6 +50,7 @@ impl Engine {
         Self {
             resolver: Resolver::new(configuration.snapshot.resolve().clone()),
             configuration: ArcSwap::from_pointee(configuration),
+            reloads: watch::Sender::new(()),
             leaves,
             stats,
             sandboxes: RwLock::default(),
@@ -134,7 +138,7 @@ impl Engine {
             );
             return;
         };
-        Call::new(self, sandbox, origin).run(client).await;
+        Arc::new(Call::new(self, sandbox, origin)).run(client).await;
     }
 
     /// Answers one DNS datagram; `None` for one that deserves no answer.
@@ -148,11 +152,12 @@ impl Engine {
         dns::answer(query, Transport::Udp, &names).await
     }
 
-    /// Connections from now on follow `configuration`.
+    /// Connections follow `configuration` from now on, those that stand as well.
     pub(crate) fn reconfigure(&self, configuration: Configuration) {
         self.resolver
             .replace_overrides(configuration.snapshot.resolve().clone());
         self.configuration.store(Arc::new(configuration));
+        self.reloads.send_replace(());
     }
 
     /// Waits for all connections to end by themselves, `patience` at most, then tells those that are left to say
@@ -174,6 +179,11 @@ impl Engine {
         if !ended(Instant::now() + GOODBYE).await {
             tracing::warn!("connections are left that did not end in time: they are cut");
         }
+    }
+
+    /// Hears of every configuration that is made valid from now on.
+    pub(super) fn reloads(&self) -> watch::Receiver<()> {
+        self.reloads.subscribe()
     }
 
     pub(crate) fn configuration(&self) -> Arc<Configuration> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{authority::AuthorityError, body::BodyError, head::HeadError};
-use crate::rewrite::RELEASES_MAX;
+use crate::rewrite::{RELEASES_MAX, standing::Revoked};
 use crate::websocket::handshake::{AnswerError, OfferError};
 
 /// Why a request is answered here instead of by the server. Displayed as the answer's reason; never holds anything that
@@ -21,6 +21,8 @@ pub(crate) enum Refusal {
     /// By policy: the connection as a whole, or the method.
     #[error("{0}")]
     Denied(String),
+    #[error("the configuration was changed, and no longer allows this connection")]
+    Revoked(#[source] Revoked),
     #[error("TRACE would send the request's credentials back")]
     Trace,
     #[error("an upgrade to anything but websocket is refused")]
@@ -78,6 +80,7 @@ impl Refusal {
             Self::Authority(_) => (400, "Bad Request", "malformed_request"),
             Self::HeadLate(_) => (408, "Request Timeout", "request_timeout"),
             Self::Denied(_) => (403, "Forbidden", "policy_denied"),
+            Self::Revoked(revoked) => (403, "Forbidden", revoked.code()),
             Self::Trace => (405, "Method Not Allowed", "method_refused"),
             Self::Upgrade => (403, "Forbidden", "upgrade_refused"),
             Self::WebSocketOffer(OfferError::Version) => {

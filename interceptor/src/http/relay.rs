@@ -1,6 +1,6 @@
 //! A connection's requests, one after the other.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    End, Exchange, HttpError, MethodDecision,
+    End, Exchange, HttpError, Judge,
     head::Scanner,
     refusal::Refusal,
     request::{self, Request},
@@ -18,8 +18,11 @@ use super::{
     wire::{Inbound, Outbound},
 };
 use crate::{
+    address::Host,
+    policy::{Judgement, RequestView},
+    rewrite::standing::{Reviewed, Revoked},
     stats::connection::Direction::ClientToServer,
-    websocket::{self, Session},
+    websocket::{self, Compression, Session, takeover::Trial},
 };
 
 /// Longest time from a head's first byte to its last.
@@ -50,15 +53,27 @@ where
         to_upstream: Outbound { io: upstream_write },
     };
 
+    // A reload ended what the connection may do: the client is told as the answer to its next request.
+    let mut lost = false;
     loop {
-        let head = match next_head(&mut ends, &mut exchange.shutdown).await? {
+        let head = match next_head(&mut ends, &mut exchange, lost).await? {
             Next::Head(head) => head,
+            Next::Reviewed(reviewed) => {
+                lost = review(&mut exchange, reviewed).is_err();
+                continue;
+            }
             Next::Refused(refusal) => return refuse(ends, refusal, false, true).await,
             Next::End(end) => return finish(ends, end).await,
         };
         exchange
             .stats
             .count_bytes(ClientToServer, head.len() as u64);
+        if let Some(reviewed) = exchange.standing.look()
+            && let Err(revoked) = review(&mut exchange, reviewed)
+        {
+            let to_head = head.starts_with(b"HEAD ");
+            return refuse(ends, Refusal::Revoked(revoked), to_head, true).await;
+        }
         let mut request = match request::decide(&head, &exchange) {
             Ok(request) => request,
             Err(refusal) => {
@@ -71,7 +86,23 @@ where
             Some(changed) => Head::Changed(changed),
             None => Head::Verbatim(head),
         };
-        let turn = turn::run(&mut ends, &request, head, &exchange.stats).await?;
+        let stats = Arc::clone(&exchange.stats);
+        let turn = {
+            let mut turn = pin!(turn::run(&mut ends, &request, head, &stats));
+            loop {
+                tokio::select! {
+                    biased;
+                    turn = &mut turn => break turn?,
+                    reviewed = exchange.standing.changed(), if !lost => match review(&mut exchange, reviewed) {
+                        Ok(()) => {}
+                        // What was put in is put in: the request may come to its end.
+                        Err(Revoked::Secret(_)) => lost = true,
+                        // Its body, or the answer's, could go on for ever.
+                        Err(revoked @ Revoked::Policy(_)) => return Ok(End::Refused(Refusal::Revoked(revoked))),
+                    },
+                }
+            }
+        };
         match turn {
             Turn::Answered(After::Reuse) if request.persistent => {}
             // A cut response must not look like a whole one: the client gets no close_notify either.
@@ -83,7 +114,13 @@ where
             Turn::Refused { refusal, tellable } => {
                 return refuse(ends, refusal, request.to_head, tellable).await;
             }
-            Turn::Switched { deflate } => return switch(ends, exchange, deflate).await,
+            Turn::Switched { deflate, unasked } => {
+                let trial = unasked.then(|| {
+                    let memory = Arc::clone(&exchange.takeover);
+                    Trial::new(memory, exchange.authority.host.clone())
+                });
+                return switch(ends, exchange, deflate, trial, request.target).await;
+            }
         }
     }
 }
@@ -97,13 +134,29 @@ fn record(request: &Request, exchange: &Exchange) {
     for _ in 0..request.tally.passed {
         stats.count_placeholder_passed();
     }
-    if let Some(rule) = &request.audited {
-        tracing::warn!(host = %exchange.authority.host, rule, "the policy would refuse this request");
+    if let Some(why) = &request.audited {
+        tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
+    }
+}
+
+/// Takes the outcome of a reload on; that of one which may not go on is kept to be asked for again.
+fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
+    match reviewed {
+        Ok(release) => {
+            exchange.release = release;
+            Ok(())
+        }
+        Err(revoked) => {
+            exchange.standing.forget();
+            Err(revoked)
+        }
     }
 }
 
 enum Next {
     Head(BytesMut),
+    /// A reload.
+    Reviewed(Reviewed),
     Refused(Refusal),
     End(End),
 }
@@ -111,7 +164,8 @@ enum Next {
 /// Waits for the next request's head.
 async fn next_head<CR, CW, UR, UW>(
     ends: &mut Ends<CR, CW, UR, UW>,
-    shutdown: &mut watch::Receiver<bool>,
+    exchange: &mut Exchange,
+    lost: bool,
 ) -> Result<Next, HttpError>
 where
     CR: AsyncRead + Unpin,
@@ -120,6 +174,9 @@ where
     let Ends {
         client, upstream, ..
     } = ends;
+    let Exchange {
+        shutdown, standing, ..
+    } = exchange;
     let mut scanner = Scanner::default();
     let mut begun: Option<Instant> = None;
     let idle = Instant::now() + IDLE;
@@ -144,6 +201,7 @@ where
         tokio::select! {
             biased;
             () = stopping(shutdown), if begun.is_none() => return Ok(Next::End(End::ShutDown)),
+            reviewed = standing.changed(), if begun.is_none() && !lost => return Ok(Next::Reviewed(reviewed)),
             // Between two requests, a reset is as good an end as any other.
             read = client.fill() => match read {
                 Ok(read) if read > 0 => {}
@@ -227,7 +285,9 @@ async fn switch<C, U>(
         tokio::io::WriteHalf<U>,
     >,
     exchange: Exchange,
-    deflate: bool,
+    deflate: Option<Compression>,
+    trial: Option<Trial>,
+    target: Option<Box<str>>,
 ) -> Result<End, HttpError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -246,7 +306,12 @@ where
         release: Arc::clone(&exchange.release),
         stats: Arc::clone(&exchange.stats),
         deflate,
-        listen_only: listen_only(&exchange),
+        trial,
+        listen_only: Box::new(move || {
+            let message = RequestView::new(MESSAGE, target.as_deref().unwrap_or("/"));
+            listen_only(&exchange.judge, &message, &exchange.authority.host)
+        }),
+        standing: exchange.standing,
         shutdown: exchange.shutdown,
     };
     websocket::relay(
@@ -264,13 +329,13 @@ where
 /// What OpenShell's policies call a client's message, as if it were a method.
 const MESSAGE: &str = "WEBSOCKET_TEXT";
 
-fn listen_only(exchange: &Exchange) -> bool {
-    match (exchange.method)(MESSAGE) {
-        MethodDecision::Allow => false,
-        MethodDecision::Audit(rule) => {
-            tracing::warn!(host = %exchange.authority.host, rule, "the policy would refuse this client's messages");
+fn listen_only(judge: &Judge, message: &RequestView<'_>, host: &Host) -> bool {
+    match judge(message) {
+        Judgement::Allow => false,
+        Judgement::Audit(why) => {
+            tracing::warn!(%host, why, "the policy would refuse this client's messages");
             false
         }
-        MethodDecision::Deny(_) => true,
+        Judgement::Deny(_) => true,
     }
 }

@@ -7,4 +7,5 @@ mod peer;
 mod plain;
 mod refusing;
 mod rewriting;
+mod standing;
 mod upgrade;

@@ -22,13 +22,17 @@ use super::{
     mask,
     observer::Observer,
     rewriter::{REST, Rewriter},
+    takeover::Trial,
 };
 use crate::{
-    rewrite::document::{Refusal, Rules},
+    rewrite::{
+        document::{Refusal, Rules},
+        standing::{Reviewed, Standing},
+    },
     stats::connection::Direction,
 };
 
-/// How long one side may go on when the other ended its stream, or when both have closed.
+/// How long a side may be silent when the other ended its stream; how long both may go on when both have closed.
 const LINGER: Duration = Duration::from_secs(10);
 
 /// How long a side has to take part in an end that it did not begin.
@@ -58,7 +62,9 @@ where
         release,
         stats,
         deflate,
+        trial,
         listen_only,
+        standing,
         mut shutdown,
     } = session;
     let mut going_away = pin!(async move {
@@ -69,23 +75,38 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
+    let may_rewrite = rules.is_some() || deflate.is_none_or(|deflate| deflate.client_alone);
     let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
-    if listen_only {
-        rewriter.forbid_messages();
-    }
-    let observer = Observer::new(from_server, deflate, stats.clone());
+    rewriter.forbid_messages(listen_only());
+    let observer = Observer::new(from_server, deflate.is_some(), stats.clone());
     let mut relay = Relay {
         client,
         upstream,
         up: Lane::new(rewriter, Direction::ClientToServer, stats.clone()),
         down: Lane::new(observer, Direction::ServerToClient, stats),
+        trial,
+        listen_only,
+        may_rewrite,
         first: None,
         verdict: None,
         phase: Phase::Open,
         rest: None,
     };
     let mut timer = pin!(sleep_until(Instant::now()));
-    poll_fn(|cx| relay.poll(cx, going_away.as_mut(), timer.as_mut())).await
+    let mut reload = pin!(changed(standing));
+    poll_fn(|cx| {
+        while let Poll::Ready((standing, reviewed)) = reload.as_mut().poll(cx) {
+            reload.set(changed(standing));
+            relay.review(reviewed);
+        }
+        relay.poll(cx, going_away.as_mut(), timer.as_mut())
+    })
+    .await
+}
+
+async fn changed(mut standing: Standing) -> (Standing, Reviewed) {
+    let reviewed = standing.changed().await;
+    (standing, reviewed)
 }
 
 struct Relay<C, U> {
@@ -93,6 +114,10 @@ struct Relay<C, U> {
     upstream: U,
     up: Lane<Rewriter>,
     down: Lane<Observer>,
+    trial: Option<Trial>,
+    listen_only: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The handshake made every message of the client stand alone, or compressed none.
+    may_rewrite: bool,
     /// The first thing that began an end.
     first: Option<End>,
     /// What the end will be called if it was not a Close.
@@ -126,8 +151,7 @@ where
     ) -> Poll<Result<End, WebSocketError>> {
         loop {
             // First, so that the reason on record is the one that came first.
-            let may_leave = matches!(self.phase, Phase::Open | Phase::Lingering(_));
-            if may_leave && going_away.as_mut().poll(cx).is_ready() {
+            if self.may_be_ended() && going_away.as_mut().poll(cx).is_ready() {
                 self.leave_for_shutdown();
             }
             let up = self.up.poll(cx, &mut self.client, &mut self.upstream);
@@ -151,6 +175,30 @@ where
         }
     }
 
+    /// Goes on, or not, as a reload has it.
+    fn review(&mut self, reviewed: Reviewed) {
+        match reviewed {
+            Ok(release) => {
+                let rules = Rules::for_messages(release);
+                if self.may_rewrite {
+                    self.up.filter.replace_rules(rules);
+                } else if rules.is_some() {
+                    tracing::warn!(
+                        "a secret was bound to a connection that compresses in a way that it cannot be put in: it can \
+                         when the client connects again"
+                    );
+                }
+                self.up.filter.forbid_messages((self.listen_only)());
+            }
+            Err(revoked) if self.may_be_ended() => {
+                let code = revoked.code();
+                self.blame(WebSocketError::Revoked(revoked));
+                self.leave(close::POLICY_VIOLATION, code);
+            }
+            Err(_) => {}
+        }
+    }
+
     /// Notes the first end, and begins to linger when nothing more is to be expected from one side.
     fn see_ends(&mut self) {
         let up = self.up.filter.closed();
@@ -163,10 +211,26 @@ where
                 _ if self.down.source_ended() => Some(End::Vanished { by: Side::Server }),
                 _ => None,
             };
+            if self.first.is_some() {
+                self.end_trial();
+            }
         }
         let ended = self.up.source_ended() || self.down.source_ended();
         if self.phase == Phase::Open && (ended || up.is_some() && down.is_some()) {
             self.phase = Phase::Lingering(Instant::now() + LINGER);
+        }
+    }
+
+    fn both_closed(&self) -> bool {
+        self.up.filter.closed().is_some() && self.down.filter.closed().is_some()
+    }
+
+    /// It has not come to an end yet, nor been told to.
+    fn may_be_ended(&self) -> bool {
+        match self.phase {
+            Phase::Open => true,
+            Phase::Lingering(_) => !self.both_closed(),
+            Phase::Answering(_) | Phase::Leaving(_) => false,
         }
     }
 
@@ -244,9 +308,21 @@ where
 
     /// Tears both directions down.
     fn fail(&mut self, error: WebSocketError) {
+        if matches!(error, WebSocketError::Client(_)) {
+            self.end_trial();
+        }
         self.blame(error);
         self.up.abandon();
         self.down.abandon();
+    }
+
+    /// The connection came to an end: was it because of what the client was told?
+    fn end_trial(&mut self) {
+        if let Some(trial) = self.trial.take()
+            && !self.up.filter.has_spoken()
+        {
+            trial.end(self.first);
+        }
     }
 
     fn blame(&mut self, error: WebSocketError) {
@@ -255,8 +331,16 @@ where
 
     /// Returns whether a deadline has passed and there is something to do.
     fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> bool {
-        if self.up.has_read() || self.phase != Phase::Open {
+        let (up, down) = (self.up.has_read(), self.down.has_read());
+        if up || self.phase != Phase::Open {
             self.rest = None;
+        }
+        let both_closed = self.both_closed();
+        if let Phase::Lingering(until) = &mut self.phase
+            && (up || down)
+            && !both_closed
+        {
+            *until = Instant::now() + LINGER;
         }
         if self.up.filter.awaits_rest() && self.phase == Phase::Open {
             self.rest.get_or_insert_with(|| Instant::now() + REST);

@@ -10,6 +10,7 @@ use super::{
     socket::{LONG, Message, Socket},
 };
 
+const UNKNOWN_ERROR: u16 = 4000;
 const UNKNOWN_OPCODE: u16 = 4001;
 const DECODE_ERROR: u16 = 4002;
 const NOT_AUTHENTICATED: u16 = 4003;
@@ -109,6 +110,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 let echo = message.get("d").cloned().unwrap_or_default();
                 self.dispatch("ECHO", echo).await?;
             }
+            // Nor these: the client asks to be told to reconnect, and to be cut off.
+            101 => self.socket.send(&json!({"op": 7, "d": null})).await?,
+            102 => return Ok(Next::Close(UNKNOWN_ERROR)),
             _ => return Ok(Next::Close(UNKNOWN_OPCODE)),
         }
         Ok(Next::Stay)
@@ -127,7 +131,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             "user": discord::bot(),
             "guilds": guilds,
             "session_id": SESSION_ID,
-            "resume_gateway_url": "wss://gateway.discord.gg",
+            "resume_gateway_url": self.socket.shared.options.resume_url,
             "shard": [0, 1],
             "application": {"id": discord::BOT, "flags": 0},
         });

@@ -5,11 +5,9 @@ use serde_json::{Value, json};
 use tests::{
     clients::PLACEHOLDER,
     gateway::{
-        Options,
         frame::{BINARY, TEXT, encode},
-        record::{Seen, Token},
+        record::Seen,
     },
-    memory,
     netns::Netns,
     process::PATIENCE,
     sandbox::Sandbox,
@@ -112,43 +110,6 @@ fn a_frame_that_shares_tls_records_with_its_neighbours_is_rewritten_the_same() -
 #[test]
 fn a_message_cut_into_two_fragments_anywhere_is_rewritten_the_same() -> Result<()> {
     rewritten_the_same_wherever_it_is_cut("fragment")
-}
-
-#[test]
-fn a_message_of_256_mebibytes_with_its_placeholder_at_the_end_passes_with_flat_memory() -> Result<()>
-{
-    const LENGTH: usize = 256 << 20;
-    let mut options = Options::new(TOKEN);
-    options.largest_payload = None;
-    let scenario = Scenario::with(options, |configuration, _| configuration)?;
-    let netns = Netns::new()?;
-    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&netns])?;
-    // One login beforehand: what it needs is not the long message's.
-    sandbox.run(&netns, &scenario.clients.rust())?.success()?;
-    scenario.gateway.record().clear();
-
-    let daemon = scenario.daemon.pid()?;
-    memory::reset_peak(daemon)?;
-    let before = memory::resident(daemon)?;
-    let length = LENGTH.to_string();
-    let finished = sandbox
-        .spawn(&netns, &scenario.clients.probe(&["flood", &length]))?
-        .finish_within(PATIENCE * 6)?
-        .success()?;
-    let grown = memory::peak(daemon)?.saturating_sub(before);
-
-    let flooded = finished.event("flooded")?;
-    assert_eq!(flooded["ready"], true, "{flooded}");
-    assert_eq!(scenario.gateway.record().tokens(), [Token::Real]);
-    let arrived = scenario.gateway.record().look(|seen| {
-        seen.iter().find_map(|seen| match seen {
-            Seen::Message { payload, .. } => Some(payload.0.len()),
-            _ => None,
-        })
-    });
-    assert_eq!(arrived, Some(LENGTH - PLACEHOLDER.len() + TOKEN.len()));
-    assert!(grown < 8 << 20, "the daemon grew by {grown} bytes");
-    Ok(())
 }
 
 #[test]

@@ -9,14 +9,15 @@ use tokio::{
 };
 use tokio_rustls::{client, server};
 
-use super::Call;
+use super::{
+    Call,
+    standing::{Footing, Passage},
+};
 use crate::{
-    address::Authority,
+    address::{Authority, VerifiedName},
     error::chain,
-    flow::tunnel,
-    http::{self, Exchange, HttpError, MethodDecision, Scheme},
-    policy::{Endpoint, Enforcement},
-    rewrite::release::Release,
+    flow::{denial::Denial, tunnel},
+    http::{self, Exchange, HttpError, Scheme},
     stats::connection::Direction,
     websocket::WebSocketError,
 };
@@ -28,6 +29,7 @@ pub(super) enum Carriage {
         client: TcpStream,
         upstream: TcpStream,
         early: Vec<u8>,
+        passage: Passage,
     },
     Http(Box<Relay>),
 }
@@ -36,8 +38,7 @@ pub(super) enum Carriage {
 pub(super) struct Relay {
     pub(super) streams: Streams,
     pub(super) authority: Authority,
-    pub(super) release: Arc<Release>,
-    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) verified: Option<VerifiedName>,
     /// Already read from the client.
     pub(super) early: BytesMut,
 }
@@ -58,31 +59,41 @@ pub(super) enum Streams {
 }
 
 impl Carriage {
-    pub(super) async fn carry(self, call: &Call) {
+    pub(super) async fn carry(self, call: &Arc<Call>) {
         match self {
             Self::Tunnel {
                 client,
                 upstream,
                 early,
-            } => match carry_unread(client, upstream, &early, call).await {
-                Ok(()) => call.end("both sides closed"),
-                Err(error) => call.end(&chain(&error)),
+                passage,
+            } => tokio::select! {
+                biased;
+                revoked = call.revoked(&passage) => call.refuse(&Denial::Revoked(revoked)),
+                carried = carry_unread(client, upstream, &early, call) => match carried {
+                    Ok(()) => call.end("both sides closed"),
+                    Err(error) => call.end(&chain(&error)),
+                },
             },
             Self::Http(relay) => {
                 let Relay {
                     streams,
                     authority,
-                    release,
-                    endpoint,
+                    verified,
                     early,
                 } = *relay;
+                let (release, judge, standing) = call.stand(Footing {
+                    host: authority.host.clone(),
+                    verified,
+                });
                 let exchange = |scheme| Exchange {
                     scheme,
                     authority,
                     release,
                     stats: Arc::clone(call.stats()),
                     early,
-                    method: Box::new(move |method| judge(&endpoint, method)),
+                    judge,
+                    takeover: Arc::clone(&call.sandbox.takeover),
+                    standing,
                     shutdown: call.stop.clone(),
                 };
                 match streams {
@@ -125,48 +136,12 @@ where
         Err(HttpError::WebSocket(error @ WebSocketError::Opaque(fault))) => {
             call.deny(fault.code(), &chain(&error));
         }
+        Err(HttpError::WebSocket(WebSocketError::Revoked(revoked))) => {
+            call.deny(revoked.code(), &revoked.to_string());
+        }
         Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
             call.deny("policy_denied", &chain(&error));
         }
         Err(error) => call.end(&chain(&error)),
-    }
-}
-
-fn judge(endpoint: &Endpoint, method: &str) -> MethodDecision {
-    if endpoint.allows_method(method) {
-        return MethodDecision::Allow;
-    }
-    match endpoint.enforcement {
-        Enforcement::Enforce => MethodDecision::Deny(format!(
-            "rule {} has access {}, which does not allow this method",
-            endpoint.rule, endpoint.access
-        )),
-        Enforcement::Audit => MethodDecision::Audit(endpoint.rule.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::{Access, Handling, Target};
-
-    #[test]
-    fn a_refused_method_is_told_its_rule_and_access() {
-        let endpoint = Endpoint {
-            rule: "docs/docs.example.com:443".into(),
-            target: Target::Named("docs.example.com".parse().unwrap()),
-            port: 443,
-            handling: Handling::Intercept,
-            access: Access::ReadOnly,
-            enforcement: Enforcement::Enforce,
-            allowed_ips: Vec::new(),
-        };
-        assert_eq!(judge(&endpoint, "GET"), MethodDecision::Allow);
-        let told =
-            "rule docs/docs.example.com:443 has access read-only, which does not allow this method";
-        assert_eq!(
-            judge(&endpoint, "POST"),
-            MethodDecision::Deny(told.to_owned())
-        );
     }
 }

@@ -1,7 +1,5 @@
 //! HTTP over plain TCP: carried by policy, never with a secret.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
 use tokio::net::TcpStream;
 
@@ -14,7 +12,6 @@ use crate::{
     flow::denial::Denial,
     http::{self, FirstError, Refusal},
     policy::Verdict,
-    rewrite::release::Release,
 };
 
 impl Call {
@@ -55,9 +52,7 @@ impl Call {
             Ok(upstream) => Some(Carriage::Http(Box::new(Relay {
                 streams: Streams::Plain { client, upstream },
                 authority,
-                // Nobody vouches for who answers.
-                release: Arc::new(Release::nothing()),
-                endpoint,
+                verified: None,
                 early: buffered,
             }))),
             Err(error) => {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use tokio::net::TcpStream;
 
-use super::{Call, carriage::Carriage};
+use super::{Call, carriage::Carriage, standing::Passage};
 use crate::{
     address::{Host, OriginalDst},
     flow::{denial::Denial, dial},
@@ -21,19 +21,23 @@ impl Call {
     /// Where to carry bytes unread: the address is one that we answered for a `protocol: tcp` name, or one that the
     /// policy lists without a name.
     pub(super) fn raw_endpoint(&self) -> Option<(RawTarget, Arc<Endpoint>)> {
-        let rules = self.configuration.snapshot.sandbox(&self.sandbox.name)?;
+        let configuration = self.configuration.load();
+        let rules = configuration.snapshot.sandbox(&self.sandbox.name)?;
         let OriginalDst(address) = self.origin.original;
+        let caller = self.caller(&rules.policy);
         let by_name = self
             .sandbox
             .names
             .names(address.ip())
             .into_iter()
             .find_map(|host| {
-                let endpoint = rules.policy.tcp(&host, address.port())?;
+                let endpoint = rules.policy.tcp(&host, address.port(), caller)?;
                 Some((RawTarget::Name(host), endpoint))
             });
         by_name.or_else(|| {
-            let endpoint = rules.policy.tcp_address(address.ip(), address.port())?;
+            let endpoint = rules
+                .policy
+                .tcp_address(address.ip(), address.port(), caller)?;
             Some((RawTarget::Address(address), endpoint))
         })
     }
@@ -46,15 +50,19 @@ impl Call {
     ) -> Option<Carriage> {
         self.decided("tunnel", endpoint);
         self.stats().note(|facts| facts.protocol = Some("tcp"));
-        let dialled = match target {
-            RawTarget::Name(host) => self.dial(&host, endpoint).await,
-            RawTarget::Address(address) => dial::connect(address).await,
+        let dialled = match &target {
+            RawTarget::Name(host) => self.dial(host, endpoint).await,
+            RawTarget::Address(address) => dial::connect(*address).await,
         };
         match dialled {
             Ok(upstream) => Some(Carriage::Tunnel {
                 client,
                 upstream,
                 early: Vec::new(),
+                passage: match target {
+                    RawTarget::Name(host) => Passage::Name(host),
+                    RawTarget::Address(address) => Passage::Address(address),
+                },
             }),
             Err(error) => {
                 self.refuse(&Denial::Dial(error));

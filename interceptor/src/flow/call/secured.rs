@@ -9,13 +9,13 @@ use tokio_rustls::client;
 use super::{
     Call,
     carriage::{Carriage, Relay, Streams},
+    standing::Passage,
 };
 use crate::{
     address::{Authority, Host, VerifiedName},
     error::chain,
     flow::denial::Denial,
     policy::{Endpoint, Verdict},
-    rewrite::release::Release,
     tls::hello::{self, Hello},
 };
 
@@ -58,6 +58,7 @@ impl Call {
                     client,
                     upstream,
                     early,
+                    passage: Passage::Tunnel(host),
                 })
             }
             Err(error) => self.refuse_hello(hello, Denial::Dial(error)).await,
@@ -99,8 +100,7 @@ impl Call {
         Some(Carriage::Http(Box::new(Relay {
             streams: Streams::Secured { client, upstream },
             authority: Authority { host, port },
-            release: Arc::new(self.release(&verified)),
-            endpoint,
+            verified: Some(verified),
             early: BytesMut::new(),
         })))
     }
@@ -112,25 +112,14 @@ impl Call {
     ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
         let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
         let begun = Instant::now();
-        let connected = self
-            .configuration
-            .connector
-            .connect(stream, host, ALPN)
-            .await;
+        let configuration = self.configuration.load_full();
+        let connected = configuration.connector.connect(stream, host, ALPN).await;
         self.stats()
             .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
         connected.map_err(|source| Denial::Upstream {
             host: host.clone(),
             source,
         })
-    }
-
-    /// The secrets that may go to the verified owner of a name, by this connection.
-    fn release(&self, verified: &VerifiedName) -> Release {
-        let snapshot = &self.configuration.snapshot;
-        let names = self.sandbox.secrets(snapshot);
-        let (bound, elsewhere) = snapshot.bound(names.into_iter(), verified.host());
-        Release::new(verified, bound, elsewhere)
     }
 
     async fn refuse_hello(&self, hello: Hello, denial: Denial) -> Option<Carriage> {

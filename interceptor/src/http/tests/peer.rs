@@ -12,11 +12,21 @@ use zeroize::Zeroizing;
 
 use crate::{
     address::{Authority, VerifiedName},
-    http::{End, Exchange, HttpError, MethodDecision, MethodRule, Scheme, relay},
-    policy::binding::{PathPlace, Surface},
-    rewrite::release::{BoundSecret, Release, builder},
+    http::{End, Exchange, HttpError, Judge, Scheme, relay},
+    policy::{
+        Judgement,
+        binding::{PathPlace, Surface},
+    },
+    rewrite::{
+        release::{BoundSecret, Release, builder},
+        standing::{
+            Standing,
+            reloads::{Reloads, reloads},
+        },
+    },
     secrets::Secret,
     stats::connection::Connection,
+    websocket::takeover,
 };
 
 pub(super) const HOST: &str = "api.example.com";
@@ -28,6 +38,11 @@ pub(super) const SECRET: &str = "s3cr3t-value";
 pub(super) const OTHER: &str = "openshell:resolve:env:OTHER";
 
 pub(super) fn release() -> Release {
+    release_of(SECRET)
+}
+
+/// The same with another value.
+pub(super) fn release_of(value: &str) -> Release {
     let surfaces = [
         "authorization",
         "x-api-key",
@@ -49,14 +64,14 @@ pub(super) fn release() -> Release {
     .concat();
     let bound = BoundSecret {
         name: "TOKEN".parse().unwrap(),
-        secret: Secret::new(Zeroizing::new(SECRET.into())).unwrap(),
+        secret: Secret::new(Zeroizing::new(value.into())).unwrap(),
         surfaces,
     };
     let upstream = VerifiedName::after_handshake(HOST.parse().unwrap());
     Release::new(&upstream, vec![bound], vec!["OTHER".parse().unwrap()])
 }
 
-pub(super) fn exchange(method: MethodRule) -> (Exchange, watch::Sender<bool>) {
+pub(super) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
     let (shutdown, stopping) = watch::channel(false);
     let exchange = Exchange {
         scheme: Scheme::Https,
@@ -67,7 +82,9 @@ pub(super) fn exchange(method: MethodRule) -> (Exchange, watch::Sender<bool>) {
         release: Arc::new(release()),
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
-        method,
+        judge,
+        takeover: Arc::default(),
+        standing: Standing::for_ever(),
         shutdown: stopping,
     };
     (exchange, shutdown)
@@ -84,21 +101,35 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Self {
-        Self::with(64 * 1024, Box::new(|_| MethodDecision::Allow), b"")
+        Self::with(64 * 1024, Box::new(|_| Judgement::Allow), b"")
     }
 
     /// `room`: bytes that each direction of each stream holds before a writer has to wait.
-    pub(super) fn with(room: usize, method: MethodRule, early: &[u8]) -> Self {
-        let (mut exchange, shutdown) = exchange(method);
+    pub(super) fn with(room: usize, judge: Judge, early: &[u8]) -> Self {
+        let (mut exchange, shutdown) = exchange(judge);
         exchange.early = BytesMut::from(early);
         Self::of(room, exchange, shutdown)
     }
 
+    /// With a configuration that can be loaded again.
+    pub(super) fn reloading() -> (Self, Reloads) {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
+        let (reloads, standing) = reloads();
+        exchange.standing = standing;
+        (Self::of(64 * 1024, exchange, shutdown), reloads)
+    }
+
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.
     pub(super) fn rewriting_messages() -> Self {
-        let (mut exchange, shutdown) = exchange(Box::new(|_| MethodDecision::Allow));
+        Self::remembering(&Arc::default())
+    }
+
+    /// The same with what other connections of its sandbox noted.
+    pub(super) fn remembering(takeover: &Arc<takeover::Memory>) -> Self {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
         let release = builder::release().discord("TOKEN", SECRET.as_bytes());
         exchange.release = Arc::new(release.build());
+        exchange.takeover = Arc::clone(takeover);
         Self::of(64 * 1024, exchange, shutdown)
     }
 

@@ -9,9 +9,11 @@
 
 mod connect;
 mod datagram;
+mod load;
 mod login;
 mod message;
 mod request;
+mod script;
 mod tls;
 mod websocket;
 
@@ -37,10 +39,12 @@ enum Question {
     Login,
     /// Logs in with messages cut in two, at every byte.
     Split(message::Split),
-    /// Sends one long message with the token at its end.
-    Flood(message::Flood),
+    /// Sends and receives much.
+    Load(load::Load),
     /// Sends messages as they are given, and prints what comes back.
     Talk(message::Talk),
+    /// Sends bytes exactly as they are given.
+    Script(script::Arguments),
     /// Sends one HTTP request.
     Request(request::Arguments),
 }
@@ -52,8 +56,9 @@ fn main() -> Result<()> {
         Question::Dns(arguments) => datagram::ask(&arguments),
         Question::Login => login::run(),
         Question::Split(arguments) => message::split(&arguments),
-        Question::Flood(arguments) => message::flood(&arguments),
+        Question::Load(arguments) => load::run(&arguments),
         Question::Talk(arguments) => message::talk(&arguments),
+        Question::Script(arguments) => script::run(&arguments),
         Question::Request(arguments) => request::run(&arguments),
     }
 }

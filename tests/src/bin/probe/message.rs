@@ -1,9 +1,4 @@
-use std::{
-    io::Write,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{io::Write, sync::Arc, thread, time::Duration};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
@@ -101,62 +96,6 @@ fn login(
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Flood {
-    /// Length of the message in bytes.
-    length: usize,
-}
-
-/// The message's JSON has the token as its last value, in one frame.
-pub(crate) fn flood(arguments: &Flood) -> Result<()> {
-    let mut client = Client::open(&tls::config()?)?;
-    let identify = identify()?;
-    let (head, tail) = identify
-        .split_once(r#""token""#)
-        .context("IDENTIFY has no token")?;
-    let head = format!(r#"{head}"padding":""#);
-    let tail = format!(r#"","token"{tail}"#);
-    let padding = arguments
-        .length
-        .checked_sub(head.len() + tail.len())
-        .context("too short for an IDENTIFY")?;
-    let begun = Instant::now();
-
-    // A frame's header for the whole length, then the payload in pieces of a multiple of the mask's length.
-    let mut header = vec![0x80 | TEXT, 0x80 | 127];
-    header.extend_from_slice(&(arguments.length as u64).to_be_bytes());
-    header.extend_from_slice(&MASK);
-    client.stream.write_all(&header)?;
-    let mut piece = head.into_bytes();
-    let mut left = padding;
-    loop {
-        let more = left.min(PIECE - piece.len());
-        piece.resize(piece.len() + more, b'x');
-        left -= more;
-        if left == 0 {
-            piece.extend_from_slice(tail.as_bytes());
-        }
-        for (byte, key) in piece.iter_mut().zip(MASK.iter().cycle()) {
-            *byte ^= key;
-        }
-        client.stream.write_all(&piece)?;
-        if left == 0 {
-            break;
-        }
-        piece.clear();
-    }
-    client.stream.flush()?;
-    let ready = client.is_ready()?;
-    say(&json!({
-        "event": "flooded",
-        "ready": ready,
-        "milliseconds": u64::try_from(begun.elapsed().as_millis())?,
-    }));
-    Ok(())
-}
-
-const PIECE: usize = 64 * 1024;
-
-#[derive(Debug, Args)]
 pub(crate) struct Talk {
     /// Logs in before anything else.
     #[arg(long)]
@@ -203,7 +142,7 @@ fn report(client: &mut Client) -> Result<bool> {
     Ok(true)
 }
 
-fn bytes(digits: &str) -> Result<Vec<u8>> {
+pub(crate) fn bytes(digits: &str) -> Result<Vec<u8>> {
     digits
         .as_bytes()
         .chunks(2)

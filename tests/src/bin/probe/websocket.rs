@@ -35,12 +35,24 @@ impl Client {
 
     /// As [`Self::open`], under another name.
     pub(crate) fn open_at(host: &str, config: &Arc<ClientConfig>) -> Result<Self> {
+        Self::open_offering(host, config, None)
+    }
+
+    /// The same with an offer of extensions.
+    pub(crate) fn open_offering(
+        host: &str,
+        config: &Arc<ClientConfig>,
+        extensions: Option<&str>,
+    ) -> Result<Self> {
+        let offer = extensions.map_or_else(String::new, |offer| {
+            format!("Sec-WebSocket-Extensions: {offer}\r\n")
+        });
         let tcp = tls::connect(tls::resolve(host, 443)?)?;
         let mut stream = tls::handshake(tcp, host, Arc::clone(config))?;
         let request = format!(
             "GET /?v=10&encoding=json HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
-             Sec-WebSocket-Version: 13\r\n\r\n"
+             Sec-WebSocket-Version: 13\r\n{offer}\r\n"
         );
         stream.write_all(request.as_bytes())?;
         let mut head = Vec::new();
@@ -100,9 +112,14 @@ impl Client {
     }
 }
 
+/// What the environment holds as token.
+pub(crate) fn token() -> Result<String> {
+    std::env::var("DISCORD_BOT_TOKEN").context("DISCORD_BOT_TOKEN is not set")
+}
+
 /// IDENTIFY with whatever the environment holds as token.
 pub(crate) fn identify() -> Result<String> {
-    let token = std::env::var("DISCORD_BOT_TOKEN").context("DISCORD_BOT_TOKEN is not set")?;
+    let token = token()?;
     Ok(format!(
         r#"{{"op":2,"d":{{"token":"{token}","intents":513,"properties":{{"os":"linux"}}}}}}"#
     ))
