@@ -3,7 +3,7 @@
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
     discord, frame,
@@ -165,7 +165,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
     }
 
     async fn give_away(&mut self, how: &str) -> Result<()> {
-        let token = self.shared.options.token.clone();
+        let token = self.socket.shared.options.token.clone();
         let text = json!({"op": 0, "t": "TOKEN", "d": format!("<{token}>")}).to_string();
         match how {
             "base64" => {
@@ -178,20 +178,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     frame::encode(false, frame::TEXT, None, head.as_bytes()),
                     frame::encode(true, frame::CONTINUATION, None, tail.as_bytes()),
                 ];
-                self.stream.write_all(&frames.concat()).await?;
-                Ok(self.stream.flush().await?)
+                self.socket.send_frames(&frames.concat()).await
             }
             "binary" => {
                 let payload = format!("\u{1}{token}\u{2}");
-                Ok(frame::write(&mut self.stream, frame::BINARY, payload.as_bytes()).await?)
+                self.socket
+                    .send_raw(frame::BINARY, payload.as_bytes())
+                    .await
             }
-            "pong" => Ok(frame::write(&mut self.stream, frame::PONG, token.as_bytes()).await?),
+            "pong" => self.socket.send_raw(frame::PONG, token.as_bytes()).await,
             "close" => {
                 let reason = format!("no longer {token}");
                 let payload = [&AUTHENTICATION_FAILED.to_be_bytes(), reason.as_bytes()].concat();
-                Ok(frame::write(&mut self.stream, frame::CLOSE, &payload).await?)
+                self.socket.send_raw(frame::CLOSE, &payload).await
             }
-            _ => Ok(frame::write(&mut self.stream, frame::TEXT, text.as_bytes()).await?),
+            _ => self.socket.send_raw(frame::TEXT, text.as_bytes()).await,
         }
     }
 
