@@ -1,6 +1,7 @@
 //! One connection from accept to close: identify, sniff, decide, relay.
 
 mod call;
+mod caller;
 mod denial;
 mod dial;
 mod engine;

@@ -3,8 +3,11 @@
 #![allow(clippy::panic, reason = "only tests and fuzzers are built with it")]
 
 use crate::{
-    rewrite::matcher::oracle::{collect, oracle},
-    websocket::script::{self, PLACEHOLDER, Sent, Timing, check},
+    rewrite::{
+        binary,
+        matcher::oracle::{collect, oracle},
+    },
+    websocket::script::{self, Form, PLACEHOLDER, Sent, Takeover, Timing, check},
 };
 
 /// Cuts a text into placeholders, whole and in pieces, and compares with an oracle.
@@ -22,6 +25,14 @@ pub fn matcher(data: &[u8]) {
     assert_eq!(collect(text.chunks(size)), expected, "in pieces of {size}");
 }
 
+/// Puts secrets into a binary message: one of values that the bytes choose, or any bytes.
+///
+/// # Panics
+/// What comes out differs from an oracle.
+pub fn binary(data: &[u8]) {
+    binary::oracle::check(data);
+}
+
 /// Sends frames through the rewriter: a script, any bytes, or a message of any compressed bytes.
 ///
 /// # Panics
@@ -36,7 +47,12 @@ pub fn frames(data: &[u8]) {
         rests: (0..8).map(|bit| rests & (1 << bit) != 0).collect(),
     };
     match kind % 4 {
-        0 | 2 => check(&read_script(rest), &timing),
+        0 => check(&read_script(rest), &timing, Takeover::None),
+        2 => check(
+            &read_script(rest),
+            &timing,
+            Takeover::Kept(8 + (kind >> 2) % 8),
+        ),
         1 => check_bytes(rest, timing),
         _ => check_bytes(&script::compressed(rest), timing),
     }
@@ -73,7 +89,11 @@ fn read_script(bytes: &[u8]) -> Vec<Sent> {
             cuts: (0..cut % 8)
                 .map(|n| usize::from(cut.wrapping_mul(n) % 100))
                 .collect(),
-            binary: kind == 1,
+            form: match kind {
+                1 => Form::Binary,
+                3 => Form::Opaque,
+                _ => Form::Text,
+            },
             guard_last: kind == 2,
             window: (op & 0x80 != 0).then_some(8 + (op >> 3) % 8),
         },
@@ -152,6 +172,11 @@ mod tests {
     #[test]
     fn matcher_stands_random_input() {
         corpus(0x1234_5678_9abc_def1, 20_000, 40).for_each(|data| super::matcher(&data));
+    }
+
+    #[test]
+    fn binary_stands_random_input() {
+        corpus(0x0dd_ba11_feed_f00d, 20_000, 120).for_each(|data| super::binary(&data));
     }
 
     #[test]

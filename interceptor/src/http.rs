@@ -32,9 +32,10 @@ pub(crate) use self::{
 };
 use crate::{
     address::Authority,
+    policy::{Judgement, RequestView},
     rewrite::{release::Release, standing::Standing},
     stats::connection::Connection,
-    websocket::WebSocketError,
+    websocket::{WebSocketError, takeover},
 };
 
 /// What holds for all requests of one connection.
@@ -48,8 +49,10 @@ pub(crate) struct Exchange {
     pub(crate) stats: Arc<Connection>,
     /// Bytes that were read from the client before, not yet counted.
     pub(crate) early: BytesMut,
-    /// Asked for each request with its method.
-    pub(crate) method: MethodRule,
+    /// Asked for each request.
+    pub(crate) judge: Judge,
+    /// Hosts whose clients do not take what a handshake tells them.
+    pub(crate) takeover: Arc<takeover::Memory>,
     /// Asked for `release`, and whether to go on at all, after every reload.
     pub(crate) standing: Standing,
     /// Once true, the connection ends after the request that is under way, a WebSocket with Close 1001. A dropped sender
@@ -57,17 +60,7 @@ pub(crate) struct Exchange {
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
-pub(crate) type MethodRule = Box<dyn Fn(&str) -> MethodDecision + Send + Sync>;
-
-/// What the policy says of a method.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum MethodDecision {
-    Allow,
-    /// Allowed, but this rule would refuse it if it were enforced.
-    Audit(String),
-    /// Refused; the reason goes to the client.
-    Deny(String),
-}
+pub(crate) type Judge = Box<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
 
 /// How a connection ended in order.
 #[derive(Debug)]

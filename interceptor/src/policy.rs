@@ -1,22 +1,34 @@
 //! What a sandbox may reach, and where its secrets may stand.
 //!
-//! A policy is a set of endpoints; what no endpoint names is denied. When several endpoints name a host and port, one
-//! decides: the most specific host pattern (an exact name before a wildcard, a longer suffix before a shorter); among
-//! equals an unsupported endpoint, then a tunnel, then an intercepted one, then raw TCP; then the stricter access, then
-//! `enforce` before `audit`, then the endpoint that comes first in the files.
+//! A policy is a set of endpoints; what no endpoint names is denied. An endpoint whose `binaries` leave a program out does
+//! not exist for it. When several endpoints name a host and port, one decides what is done with the connection: the most
+//! specific host pattern (an exact name before a wildcard, a longer suffix before a shorter); among equals an unsupported
+//! endpoint, then a tunnel, then an intercepted one, then raw TCP; then `enforce` before `audit`, then the endpoint that
+//! comes first in the files.
+//!
+//! Of single requests all intercepted endpoints of the host and port speak, as in OpenShell: a request is allowed if one
+//! of them allows it and none denies it. An endpoint with a `path` speaks of the requests to that path only.
 
+mod binaries;
 pub(crate) mod binding;
 mod endpoint;
+mod glob;
 pub(crate) mod openshell;
 mod pattern;
 mod reach;
+mod request;
+mod rules;
 
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
+use self::rules::Says;
 pub(crate) use self::{
+    binaries::{Binaries, Binary, Caller},
     endpoint::{Access, Endpoint, Enforcement, Handling, Protocol, Target},
     pattern::HostPattern,
     reach::Network,
+    request::RequestView,
+    rules::{Allow, Requests, Rule},
 };
 use crate::address::Host;
 
@@ -38,6 +50,15 @@ pub(crate) enum Verdict {
     Tcp(Arc<Endpoint>),
 }
 
+/// What to do with a request. The reason is for the client and for an operator; nothing in it is the client's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    Allow,
+    /// It goes on, but would be refused if its endpoint's `enforcement` were not `audit`.
+    Audit(String),
+    Deny(String),
+}
+
 /// Why the policy denies a connection, for an operator and for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denial {
@@ -45,6 +66,11 @@ pub(crate) enum Denial {
     Host { host: Host, port: u16 },
     #[error("no rule for {host}:{port}: the host is allowed at other ports only")]
     Port { host: Host, port: u16 },
+    #[error(
+        "no rule lets this program reach {host}:{port}: list its executable, as /proc/PID/exe shows it, or that of an \
+         ancestor under `binaries`"
+    )]
+    Binary { host: Host, port: u16 },
     #[error("rule {rule} asks for protocol {protocol}, which is not supported")]
     Unsupported { rule: Box<str>, protocol: Protocol },
 }
@@ -57,7 +83,7 @@ impl Policy {
         Self { endpoints }
     }
 
-    pub(crate) fn decide(&self, host: &Host, port: u16) -> Verdict {
+    pub(crate) fn decide(&self, host: &Host, port: u16, caller: &Caller) -> Verdict {
         let mut denial = Denial::Host {
             host: host.clone(),
             port,
@@ -68,17 +94,87 @@ impl Policy {
             .filter(|endpoint| endpoint.names(host))
         {
             if endpoint.port == port {
-                return Self::verdict(endpoint);
+                if endpoint.binaries.admit(caller) {
+                    return Self::verdict(endpoint);
+                }
+                denial = Denial::Binary {
+                    host: host.clone(),
+                    port,
+                };
+            } else if matches!(denial, Denial::Host { .. }) {
+                denial = Denial::Port {
+                    host: host.clone(),
+                    port,
+                };
             }
-            denial = Denial::Port {
-                host: host.clone(),
-                port,
-            };
         }
         Verdict::Deny(denial)
     }
 
-    /// Some port of the host may be reached, so that the host deserves an answer from DNS.
+    /// What becomes of a request to a host and port that are intercepted.
+    pub(crate) fn judge(
+        &self,
+        host: &Host,
+        port: u16,
+        caller: &Caller,
+        request: &RequestView<'_>,
+    ) -> Judgement {
+        let speakers = self.endpoints.iter().filter(|endpoint| {
+            endpoint.port == port
+                && endpoint.handling == Handling::Intercept
+                && endpoint.names(host)
+                && endpoint.binaries.admit(caller)
+        });
+        let mut allowed = false;
+        let mut unallowed = None;
+        let mut forbidden = None;
+        for endpoint in speakers {
+            let rule = &endpoint.rule;
+            let (slot, why) = match endpoint.requests.say(request) {
+                Says::Nothing => continue,
+                Says::Allowed => {
+                    allowed = true;
+                    continue;
+                }
+                Says::NotAllowed => (
+                    &mut unallowed,
+                    format!("rule {rule} does not allow this method, path or query"),
+                ),
+                Says::Denied(number) => (
+                    &mut forbidden,
+                    format!("deny rule {number} of {rule} forbids this request"),
+                ),
+                Says::Ambiguous(what) => (
+                    &mut forbidden,
+                    format!("rule {rule} cannot be held against this request: {what}"),
+                ),
+            };
+            // What one endpoint enforces is enforced.
+            if slot
+                .as_ref()
+                .is_none_or(|(enforcement, _)| endpoint.enforcement < *enforcement)
+            {
+                *slot = Some((endpoint.enforcement, why));
+            }
+        }
+        match forbidden.or(unallowed.filter(|_| !allowed)) {
+            None if allowed => Judgement::Allow,
+            None => Judgement::Deny(format!(
+                "no rule for {host}:{port} is about the path of this request"
+            )),
+            Some((Enforcement::Enforce, why)) => Judgement::Deny(why),
+            Some((Enforcement::Audit, why)) => Judgement::Audit(why),
+        }
+    }
+
+    /// Some program is left out of an endpoint, so that it has to be known who asks.
+    pub(crate) fn asks_for_the_caller(&self) -> bool {
+        self.endpoints
+            .iter()
+            .any(|endpoint| endpoint.binaries.restrict())
+    }
+
+    /// Some port of the host may be reached by some program, so that the host deserves an answer from DNS.
     pub(crate) fn knows(&self, host: &Host) -> bool {
         let ports: BTreeSet<u16> = self
             .endpoints
@@ -86,9 +182,20 @@ impl Policy {
             .filter(|endpoint| endpoint.names(host))
             .map(|endpoint| endpoint.port)
             .collect();
-        ports
-            .into_iter()
-            .any(|port| !matches!(self.decide(host, port), Verdict::Deny(_)))
+        ports.into_iter().any(|port| {
+            for endpoint in &self.endpoints {
+                if endpoint.port != port || !endpoint.names(host) {
+                    continue;
+                }
+                if !matches!(endpoint.handling, Handling::Unsupported(_)) {
+                    return true;
+                }
+                if !endpoint.binaries.restrict() {
+                    break;
+                }
+            }
+            false
+        })
     }
 
     /// Some endpoint is at `port`, whatever becomes of it there.
@@ -97,21 +204,27 @@ impl Policy {
     }
 
     /// The endpoint if `host` is raw TCP at `port`: nothing may be sniffed there, because the server may speak first.
-    pub(crate) fn tcp(&self, host: &Host, port: u16) -> Option<Arc<Endpoint>> {
-        match self.decide(host, port) {
+    pub(crate) fn tcp(&self, host: &Host, port: u16, caller: &Caller) -> Option<Arc<Endpoint>> {
+        match self.decide(host, port, caller) {
             Verdict::Tcp(endpoint) => Some(endpoint),
             Verdict::Deny(_) | Verdict::Tunnel(_) | Verdict::Intercept(_) => None,
         }
     }
 
     /// The endpoint if raw TCP is allowed to an address without a name: an endpoint that has no host but `allowed_ips`.
-    pub(crate) fn tcp_address(&self, address: IpAddr, port: u16) -> Option<Arc<Endpoint>> {
+    pub(crate) fn tcp_address(
+        &self,
+        address: IpAddr,
+        port: u16,
+        caller: &Caller,
+    ) -> Option<Arc<Endpoint>> {
         self.endpoints
             .iter()
             .find(|endpoint| {
                 endpoint.target == Target::Addresses
                     && endpoint.handling == Handling::Tcp
                     && endpoint.port == port
+                    && endpoint.binaries.admit(caller)
                     && endpoint.allows_address(address)
             })
             .cloned()

@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `grammar` | what a placeholder looks like |
 //! | `matcher` | finds placeholders in a stream of bytes, split anywhere |
+//! | `trail` | knows on which fields' paths a place in a document lies |
 //! | `json` | knows at which member of a JSON document a byte stands |
 //! | `document` | puts secrets into the bound fields of one JSON text, whole or streamed |
+//! | `binary` | puts secrets into the same fields of binary messages |
 //! | `header` | puts secrets into a header's value |
 //! | `target` | puts secrets into a request's path and query |
 //! | `outcome` | what becomes of either |
@@ -15,6 +17,7 @@
 
 use zeroize::Zeroizing;
 
+pub(crate) mod binary;
 pub(crate) mod document;
 pub(crate) mod encode;
 pub(crate) mod grammar;
@@ -25,6 +28,7 @@ pub(crate) mod outcome;
 pub(crate) mod release;
 pub(crate) mod standing;
 pub(crate) mod target;
+pub(crate) mod trail;
 
 /// A placeholder stands at a bound place, but no secret can be put there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -5,6 +5,7 @@
 //! | `handshake`, `extension` | is this upgrade one, and is that answer its answer |
 //! | `frame`, `mask`, `close` | the wire format |
 //! | `inflate` | looks into compressed messages |
+//! | `takeover` | remembers clients that refuse what the handshake tells them |
 //! | `rewriter` | client to server: holds, rewrites, re-frames |
 //! | `observer` | server to client: passes on and looks |
 //! | `lane` | moves bytes from one socket through a filter to another |
@@ -33,13 +34,15 @@
 //! | empty fragment, empty final fragment, empty message | passed on | passed on |
 //! | bytes behind a Close | passed on, never rewritten | passed on |
 //! | a message that never ends, of any length | passed on, streamed | passed on |
-//! | binary message | passed on, never rewritten | passed on |
-//! | compressed text message, in one frame or several | passed on, rewritten uncompressed | passed on |
-//! | compressed text message, if nothing can be rewritten; compressed binary message | passed on | passed on |
+//! | binary message that begins with `{`, `[` or white space | as a text message, stays binary | passed on |
+//! | any other binary message, whole within the hold of 64 KiB | passed on, rewritten if its format is known | passed on |
+//! | a longer one, or one whose sender rests before a placeholder has come | passed on, never rewritten | passed on |
+//! | compressed message, in one frame or several | passed on, rewritten uncompressed | passed on |
+//! | compressed message, if nothing can be rewritten on the connection | passed on | passed on |
 //! | empty compressed message, with or without a block | passed on | passed on |
-//! | compressed text that ends with a last block (BFINAL), or that and one zero byte | as any other | passed on |
-//! | compressed text with more behind its last block, that ends inside a block, or that does not inflate by itself | 1007 | passed on |
-//! | compressed text that inflates to more than 128 times its size and 1 MiB, or to more than 4 GiB | 1009 | passed on |
+//! | compressed message that ends with a last block (BFINAL), or that and one zero byte | as any other | passed on |
+//! | compressed message with more behind its last block, that ends inside a block, or that does not inflate by itself | 1007 | passed on |
+//! | compressed message that inflates to more than 128 times its size and 1 MiB, or to more than 4 GiB | 1009 | passed on |
 //! | end without a Close, TLS end without close_notify | passed on as an end | passed on as an end |
 //!
 //! # Compression
@@ -49,11 +52,15 @@
 //! compressed message without a placeholder goes on byte for byte, whatever went before it; a rewritten one, or one too
 //! long to hold, goes uncompressed, which leaves the server's window as it was. A client that goes on using its window all
 //! the same would corrupt what the server reads behind a rewritten message; its first message that does so does not
-//! inflate by itself, and ends the connection. The server's window is the server's business: its messages pass as they
-//! are.
+//! inflate by itself, and ends the connection.
 //!
-//! The parameter comes unasked. The clients ws, undici, websockets, aiohttp, tornado and faye take it, gorilla asks for it;
-//! a client that fails the connection over it has to offer no compression.
+//! The parameter comes unasked. The clients ws, undici, websockets, aiohttp, tornado and faye take it, gorilla asks for it.
+//! Where a client ends its connection before its first message instead, the next connection to that host is answered
+//! without it. Its messages refer to each other then: 32 KiB of their text are kept to read the next one with. They go on
+//! as they came until one does not; then the server's window lacks that one's text, and every compressed message behind
+//! it goes uncompressed.
+//!
+//! Where a secret may come back in what the server sends, `server_no_context_takeover` is added to the offer.
 //!
 //! # Reloads
 //! A session hears of each. A rotated secret is in the next message; the one that is coming keeps what it began with. A
@@ -67,6 +74,7 @@ use std::{fmt, io, sync::Arc};
 
 use tokio::sync::watch;
 
+use self::takeover::Trial;
 use crate::{
     rewrite::{
         document::Refusal,
@@ -87,7 +95,9 @@ mod mask;
 mod observer;
 mod relay;
 mod rewriter;
+pub(crate) mod takeover;
 
+pub(crate) use extension::Compression;
 pub(crate) use frame::Violation;
 pub(crate) use inflate::Fault;
 pub(crate) use relay::relay;
@@ -98,8 +108,10 @@ pub(crate) use rewriter::script;
 pub(crate) struct Session {
     pub(crate) release: Arc<Release>,
     pub(crate) stats: Arc<Connection>,
-    /// permessage-deflate was negotiated; if something may be rewritten, with `client_no_context_takeover`.
-    pub(crate) deflate: bool,
+    /// `None`: permessage-deflate was not negotiated.
+    pub(crate) deflate: Option<Compression>,
+    /// The client was told `client_no_context_takeover` unasked: it has yet to take it.
+    pub(crate) trial: Option<Trial>,
     /// The policy lets the client send no messages: its first one ends the connection with Close 1008. Asked again after
     /// a reload.
     pub(crate) listen_only: Box<dyn Fn() -> bool + Send + Sync>,

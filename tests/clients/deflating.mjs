@@ -2,6 +2,8 @@
 //
 //   node deflating.mjs server CERTIFICATE KEY    tells of each message; EXPECTED is what a token should read
 //   node deflating.mjs client                    sends DISCORD_BOT_TOKEN where it belongs and where it does not
+//   node deflating.mjs strict                    the same as client, but fails over what it did not ask for, and then tries
+//                                                once more
 //   node deflating.mjs bomb                      sends 20 MiB that compress to next to nothing
 import fs from "node:fs";
 import https from "node:https";
@@ -35,7 +37,7 @@ function explode() {
   socket.on("close", (code) => print("close", { code }));
 }
 
-function connect() {
+function connect(perMessageDeflate, failed) {
   const token = process.env.DISCORD_BOT_TOKEN;
   const numbers = Array.from({ length: 60000 }, (_, index) => (index * 7919) % 10007).join(",");
   const messages = [
@@ -55,11 +57,17 @@ function connect() {
     answers += 1;
     if (answers === messages.length) socket.close(1000);
   });
-  socket.on("error", (error) => print("error", { message: error.message }));
+  socket.on("error", (error) => {
+    print("error", { message: error.message });
+    failed?.();
+  });
   socket.on("close", (code) => print("close", { code, answers }));
 }
 
 const [role, ...files] = process.argv.slice(2);
 if (role === "server") serve(...files);
 else if (role === "bomb") explode();
-else connect();
+else if (role === "strict") {
+  const strict = { ...perMessageDeflate, clientNoContextTakeover: false };
+  connect(strict, () => setTimeout(() => connect(strict), 100));
+} else connect(perMessageDeflate);

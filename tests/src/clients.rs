@@ -92,6 +92,17 @@ impl Clients {
         all
     }
 
+    /// Logs in by the Python libraries `websockets` and `erlpack` or `msgpack`: `encoding` is `etf` or `msgpack`.
+    pub fn packed(&self, encoding: &str) -> Vec<String> {
+        vec![
+            "env".into(),
+            format!("PYTHONPATH={}", self.path("python")),
+            "/usr/bin/python3".into(),
+            self.path("packed.py"),
+            encoding.into(),
+        ]
+    }
+
     /// Opens sockets of every other kind, and tries to leave by a device.
     pub fn sockets(&self, device: &str) -> Vec<String> {
         let script = self.path("sockets.py");

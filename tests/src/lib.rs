@@ -3,6 +3,7 @@
 //!
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
 
+pub mod autobahn;
 pub mod bulk;
 pub mod cage;
 pub mod capture;
@@ -15,6 +16,7 @@ pub mod interrupt;
 pub mod load;
 pub mod logs;
 pub mod memory;
+pub mod mirror;
 pub mod netns;
 pub mod pki;
 pub mod process;

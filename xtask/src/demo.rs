@@ -9,9 +9,9 @@ use crate::{clients, step, system};
 pub(crate) fn run() -> Result<()> {
     system::require_root()?;
     clients::install()?;
-    step::build(step::cargo())?;
+    step::build(step::cargo(), step::Profile::Debug)?;
     step::announce("demo");
     // Becomes it, so that Ctrl-C finds only the program that cleans up.
-    let error = Command::new(step::built("demo")).exec();
+    let error = Command::new(step::built("demo", step::Profile::Debug)).exec();
     Err(error).context("starting the demo")
 }

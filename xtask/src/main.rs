@@ -6,6 +6,7 @@
     reason = "these are command line tools for developers"
 )]
 
+mod autobahn;
 mod build_ebpf;
 mod clients;
 mod deadline;
@@ -35,6 +36,8 @@ enum Action {
     Demo,
     /// Install what is missing, then run every check and every test (root)
     Test(test::Arguments),
+    /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
+    Autobahn(autobahn::Arguments),
     /// Install the packages of the test clients into target/clients
     Clients,
     /// Build for release, then measure the daemon's memory under load (root)
@@ -53,6 +56,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::BuildEbpf(arguments) => build_ebpf::run(&arguments)?,
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
+        Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients => clients::install()?,
         Action::Memory => memory::run()?,
     }

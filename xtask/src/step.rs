@@ -39,27 +39,32 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// How a program is compiled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    Debug,
+    Release,
+}
+
 /// Builds every program of the workspace by a command made with [`cargo`].
 ///
 /// # Errors
 /// The build fails.
-pub(crate) fn build(mut cargo: Command) -> Result<()> {
-    run(
-        "building (the first time takes a few minutes)",
-        cargo.args(["build", "--workspace", "--bins"]),
-    )
+pub(crate) fn build(mut cargo: Command, profile: Profile) -> Result<()> {
+    cargo.args(["build", "--workspace", "--bins"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    run("building (the first time takes a few minutes)", &mut cargo)
 }
 
 /// A program that [`build`] made.
-pub(crate) fn built(name: &str) -> PathBuf {
-    target().join("debug").join(name)
-}
-
-/// A program that was built for release.
-pub(crate) fn released(name: &str) -> PathBuf {
-    target().join("release").join(name)
-}
-
-fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+pub(crate) fn built(name: &str, profile: Profile) -> PathBuf {
+    let target =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let directory = match profile {
+        Profile::Debug => "debug",
+        Profile::Release => "release",
+    };
+    target.join(directory).join(name)
 }

@@ -10,7 +10,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::{clients, deadline::Deadline, step, system};
+use crate::{
+    autobahn, clients,
+    deadline::Deadline,
+    step::{self, Profile},
+    system,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -34,6 +39,8 @@ enum Part {
     E2e,
     /// The demo (root)
     Demo,
+    /// A selection of Autobahn's WebSocket suite, direct and through interceptor (root)
+    Autobahn,
 }
 
 #[derive(Debug, Default)]
@@ -53,7 +60,7 @@ const FRESH_OBJECT: &str = "target/bpf/interceptor.bpf.o";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let on_kernel = wanted(Part::E2e) || wanted(Part::Demo);
+    let on_kernel = wanted(Part::E2e) || wanted(Part::Demo) || wanted(Part::Autobahn);
     let mut tally = Tally::default();
     if on_kernel {
         system::require_root()?;
@@ -76,7 +83,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         tally.tests("unit tests", &targets, &[]);
     }
     if on_kernel {
-        step::build(cargo())?;
+        step::build(cargo(), Profile::Debug)?;
     }
     if wanted(Part::E2e) {
         // One at a time: they measure, capture packets and count.
@@ -85,7 +92,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         tally.tests("end-to-end tests", &["--test", "e2e"], &options);
     }
     if wanted(Part::Demo) {
-        tally.check("demo", &mut Command::new(step::built("demo")));
+        let demo = step::built("demo", Profile::Debug);
+        tally.check("demo", &mut Command::new(demo));
+    }
+    if wanted(Part::Autobahn) {
+        autobahn(&mut tally);
     }
     Ok(tally.conclude())
 }
@@ -181,6 +192,17 @@ fn lint(tally: &mut Tally) {
     } else {
         tally.skip("licences, bans and sources: cargo-deny is not installed");
     }
+}
+
+fn autobahn(tally: &mut Tally) {
+    // Mirrors drop old releases sooner or later: what cannot be had then must not hide that everything else is well.
+    if let Err(error) = autobahn::install() {
+        return tally.skip(&format!("Autobahn's suite: {error:#}"));
+    }
+    tally.check(
+        "Autobahn's suite, a selection",
+        Command::new(step::built("autobahn", Profile::Debug)).args(autobahn::QUICK),
+    );
 }
 
 impl Tally {

@@ -17,7 +17,7 @@ use crate::{
 const EXAMPLES: &str = "\
 SENT and RECEIVED are seen from the client: bytes (inside TLS where it is opened) / messages (WebSocket messages, HTTP \
 requests or responses). REWRITES are placeholders that became secrets; `passed` are those that stood outside their \
-binding and went on as they were. SETUP is both handshakes and the dial together; --json has each.
+binding and went on as they were, `opaque` messages that mention one in a format that is not known. SETUP is both handshakes and the dial together; --json has each.
 
 A terminal of less than 200 columns does not show UID, ADDRESS, RULE, SETUP and START.
 
@@ -136,6 +136,9 @@ fn rewrites(connection: &ConnectionView) -> String {
     if connection.placeholders_passed > 0 {
         parts.push(format!("{} passed", connection.placeholders_passed));
     }
+    if connection.opaque_messages > 0 {
+        parts.push(format!("{} opaque", connection.opaque_messages));
+    }
     if parts.is_empty() {
         "-".into()
     } else {
@@ -157,11 +160,14 @@ fn setup(connection: &ConnectionView) -> Option<String> {
 }
 
 fn end(connection: &ConnectionView) -> String {
-    match (&connection.end, connection.live) {
-        (Some(end), _) => end.clone(),
-        (None, true) => "live".into(),
-        (None, false) => "ended".into(),
-    }
+    let end = match (&connection.end, connection.live) {
+        (Some(end), _) => end.as_str(),
+        (None, true) => "live",
+        (None, false) => "ended",
+    };
+    let remarks = connection.remarks.iter().map(String::as_str);
+    let parts: Vec<_> = std::iter::once(end).chain(remarks).collect();
+    parts.join("; ")
 }
 
 #[cfg(test)]
@@ -191,6 +197,8 @@ mod tests {
             },
             rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 1)].into(),
             placeholders_passed: 2,
+            remarks: vec!["a message outgrew".into()],
+            opaque_messages: 1,
             dial_us: Some(1_000),
             upstream_handshake_us: Some(3_500),
             client_handshake_us: Some(900),
@@ -214,6 +222,8 @@ mod tests {
             received: DirectionView::default(),
             rewrites: Default::default(),
             placeholders_passed: 0,
+            remarks: Vec::new(),
+            opaque_messages: 0,
             dial_us: None,
             upstream_handshake_us: None,
             client_handshake_us: None,
@@ -249,11 +259,11 @@ mod tests {
                 "discord/gateway.discord.gg:443",
                 "1.5 KiB / 3",
                 "90 B",
-                "DISCORD_BOT_TOKEN ×1, 2 passed",
+                "DISCORD_BOT_TOKEN ×1, 2 passed, 1 opaque",
                 "5 ms",
                 "2026-01-31T23:59:59.123Z",
                 "5m 07s",
-                "live",
+                "live; a message outgrew",
             ]
         );
         assert_eq!(

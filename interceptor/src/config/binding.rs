@@ -4,7 +4,7 @@ use crate::{
     address::Host,
     policy::{
         HostPattern,
-        binding::{Guard, JsonField, PathPlace, Surface},
+        binding::{Guard, GuardValue, JsonField, PathPlace, Surface},
     },
     yaml::{Findings, Node},
 };
@@ -17,6 +17,12 @@ const MAX_PATH: usize = 16;
 
 /// Values of a guard.
 const MAX_GUARD: usize = 32;
+
+/// Bytes of a guard's value that is text.
+const MAX_GUARD_TEXT: usize = 128;
+
+/// Most bytes that `websocket.limit` can mean: servers count them in 32 bits.
+const LIMIT_MAX: u64 = u32::MAX as u64;
 
 /// Headers that frame a message or name its recipient: a secret in one of them changes what the message is.
 const FRAMING_HEADERS: &[&str] = &[
@@ -66,6 +72,7 @@ fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
         ("query", fields.take("query")),
         ("websocket.json", fields.take("websocket.json")),
     ];
+    let limit = fields.take("websocket.limit");
     fields.finish(findings);
 
     let hosts: Vec<HostPattern> = hosts
@@ -91,11 +98,23 @@ fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
         );
         return None;
     }
+    if let Some(limit) = limit
+        && kind != "websocket.json"
+    {
+        findings.fault(
+            &limit.at,
+            "a limit of messages belongs to a binding with `websocket.json`",
+        );
+    }
+    let limit = limit.and_then(|limit| limit.integer(1..=LIMIT_MAX, findings));
     let surface = match kind {
         "header" => Surface::Header(read_header(place, findings)?),
         "path" => Surface::Path(read_path(place, findings)?),
         "query" => Surface::Query(read_parameter(place, findings)?),
-        _ => Surface::WebSocketJson(read_field(place, findings)?),
+        _ => Surface::WebSocketJson(JsonField {
+            limit,
+            ..read_field(place, findings)?
+        }),
     };
     Some(Binding { hosts, surface })
 }
@@ -157,7 +176,7 @@ fn read_parameter(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
     Some(name.into())
 }
 
-/// `{op: [2, 6], path: /d/token}`: the key beside `path` is the guard's member.
+/// `{op: [2, 6], path: /d/token}` or `{type: auth, path: /token}`: the key beside `path` is the guard's member.
 fn read_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
     let mut fields = node.fields(findings)?;
     let path = fields.require("path", findings);
@@ -177,11 +196,15 @@ fn read_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
             values: read_guard_values(&entry.value, findings)?,
         }),
     };
-    Some(JsonField { path: path?, guard })
+    Some(JsonField {
+        path: path?,
+        guard,
+        limit: None,
+    })
 }
 
-/// One integer or a list of them.
-fn read_guard_values(node: &Node, findings: &mut Findings) -> Option<Vec<u64>> {
+/// An integer, a text, or a list of such.
+fn read_guard_values(node: &Node, findings: &mut Findings) -> Option<Vec<GuardValue>> {
     let single = std::slice::from_ref(node);
     let items = if node.is_list() {
         node.filled_list(findings)?
@@ -192,11 +215,25 @@ fn read_guard_values(node: &Node, findings: &mut Findings) -> Option<Vec<u64>> {
         findings.fault(&node.at, format!("more than {MAX_GUARD} values"));
         return None;
     }
-    let values: Vec<u64> = items
+    let values: Vec<_> = items
         .iter()
-        .filter_map(|item| item.integer(0..=u64::MAX, findings))
+        .filter_map(|item| read_guard_value(item, findings))
         .collect();
     (values.len() == items.len()).then_some(values)
+}
+
+fn read_guard_value(node: &Node, findings: &mut Findings) -> Option<GuardValue> {
+    if !node.is_text() {
+        return node
+            .integer(0..=u64::MAX, findings)
+            .map(GuardValue::Integer);
+    }
+    let text = node.text(findings)?;
+    if text.len() > MAX_GUARD_TEXT {
+        findings.fault(&node.at, format!("longer than {MAX_GUARD_TEXT} bytes"));
+        return None;
+    }
+    Some(GuardValue::Text(text.into()))
 }
 
 /// A JSON pointer (RFC 6901) of member names; array indices have no meaning of their own.

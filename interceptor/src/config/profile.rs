@@ -59,8 +59,9 @@ mod tests {
             path: vec!["d".into(), "token".into()],
             guard: Some(Guard {
                 member: "op".into(),
-                values: vec![2, 6],
+                values: vec![2.into(), 6.into()],
             }),
+            limit: Some(4096),
         });
         let authorization = Surface::Header("authorization".into());
         assert_eq!(

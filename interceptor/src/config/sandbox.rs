@@ -9,11 +9,19 @@ use super::{
 use crate::{
     policy::{
         Endpoint, Handling, HostPattern, Policy, Target,
+        binding::Unbound,
         openshell::{self, Declared},
     },
     secrets::SecretName,
     yaml::{self, Findings, Node, Position},
 };
+
+/// What `unbound` can be.
+const UNBOUND: &[(&str, Unbound)] = &[
+    ("pass", Unbound::Pass),
+    ("record", Unbound::Record),
+    ("refuse", Unbound::Refuse),
+];
 
 /// Reads sandboxes against the rest of the configuration.
 pub(super) struct Reader<'a> {
@@ -54,6 +62,7 @@ impl Reader<'_> {
         let secrets = fields.take("secrets");
         let matched = fields.take("match");
         let intercept = fields.take("intercept");
+        let unbound = fields.take("unbound");
         fields.finish(findings);
 
         let name = name.and_then(|name| read_name(name, findings));
@@ -63,6 +72,7 @@ impl Reader<'_> {
         {
             findings.fault(&node.at, format!("sandbox {other} matches the same cgroup"));
         }
+        let unbound = unbound.and_then(|node| node.choice(UNBOUND, findings));
         let secrets = secrets.map_or_else(Vec::new, |list| self.read_secrets(list, findings));
         // A policy is a template: it is read for a name. Without one its faults are still worth showing.
         let (policies, mut declared) = policies
@@ -89,6 +99,7 @@ impl Reader<'_> {
             match_cgroup,
             policies,
             name,
+            unbound: unbound.unwrap_or_default(),
         })
     }
 

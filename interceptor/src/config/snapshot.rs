@@ -10,7 +10,7 @@ use super::binding::Binding;
 use crate::{
     address::Host,
     dns::resolver::Override,
-    policy::Policy,
+    policy::{Policy, binding::Unbound},
     rewrite::release::BoundSecret,
     secrets::{Secret, SecretName},
     yaml::{Level, Report},
@@ -35,6 +35,8 @@ pub(crate) struct SandboxRules {
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) secrets: Vec<SecretName>,
+    /// What happens to a placeholder that stands where nothing is bound.
+    pub(crate) unbound: Unbound,
     /// The cgroup to attach without being told to.
     pub(crate) match_cgroup: Option<PathBuf>,
 }

@@ -14,7 +14,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     address::Host,
-    policy::{Handling, Verdict, binding::Surface},
+    policy::{
+        Caller, Handling, Verdict,
+        binding::{GuardValue, Surface, Unbound},
+    },
     secrets::SecretName,
     yaml::Level,
 };
@@ -190,7 +193,7 @@ fn secrets_are_selected_by_host_with_their_surfaces() {
         panic!("not a field");
     };
     assert_eq!(field.path, ["d".into(), "a/b".into()]);
-    assert_eq!(field.guard.as_ref().unwrap().values, [2]);
+    assert_eq!(field.guard.as_ref().unwrap().values, [2.into()]);
     assert_eq!(elsewhere, std::slice::from_ref(&token));
     assert_eq!(bound("example.com"), (Vec::new(), vec![token, other]));
 }
@@ -202,7 +205,7 @@ fn tunnel_is_opened_by_an_explicit_override_only() {
     let opened = folder.load(GOOD).unwrap();
     let policy = &opened.sandbox("micky").unwrap().policy;
     assert!(matches!(
-        policy.decide(&gateway, 443),
+        policy.decide(&gateway, 443, &Caller::default()),
         Verdict::Intercept(_)
     ));
     assert!(opened.reports().iter().any(|report| {
@@ -213,7 +216,10 @@ fn tunnel_is_opened_by_an_explicit_override_only() {
         .load(&GOOD.replace("    intercept: [gateway.discord.gg]\n", ""))
         .unwrap();
     let policy = &shut.sandbox("micky").unwrap().policy;
-    assert!(matches!(policy.decide(&gateway, 443), Verdict::Tunnel(_)));
+    assert!(matches!(
+        policy.decide(&gateway, 443, &Caller::default()),
+        Verdict::Tunnel(_)
+    ));
     assert!(shut.reports().iter().any(|report| {
         report.file.ends_with("policy.yaml")
             && report.line == 6
@@ -369,4 +375,70 @@ fn shipped_example_loads_without_a_warning() {
         let (here, _) = snapshot.bound(rules.secrets.iter(), &host(name));
         assert_eq!(here.len(), 1, "{name}");
     }
+}
+
+#[test]
+fn placeholders_outside_their_binding_pass_unless_the_sandbox_says_otherwise() {
+    let folder = Folder::new();
+    let unbound = |line: &str| {
+        let text = GOOD.replace("  - name: empty\n", &format!("{line}  - name: empty\n"));
+        folder.load(&text).map(|snapshot| {
+            let [micky, empty] =
+                ["micky", "empty"].map(|name| snapshot.sandbox(name).unwrap().unbound);
+            assert_eq!(empty, Unbound::Pass);
+            micky
+        })
+    };
+    for (line, meant) in [
+        ("", Unbound::Pass),
+        ("    unbound: pass\n", Unbound::Pass),
+        ("    unbound: record\n", Unbound::Record),
+        ("    unbound: refuse\n", Unbound::Refuse),
+    ] {
+        assert_eq!(unbound(line).unwrap(), meant, "{line}");
+    }
+    let fault = unbound("    unbound: deny\n").unwrap_err().to_string();
+    assert!(
+        fault.contains("expected one of pass, record, refuse"),
+        "{fault}"
+    );
+}
+
+#[test]
+fn limit_of_a_binding_goes_with_its_field() {
+    let folder = Folder::new();
+    let text = GOOD.replace(
+        "path: /d/a~1b }\n",
+        "path: /d/a~1b }\n        websocket.limit: 4096\n",
+    );
+    let snapshot = folder.load(&text).unwrap();
+    let (here, _) = snapshot.bound([&secret("OTHER")].into_iter(), &host("gw.example.com"));
+    let [Surface::WebSocketJson(field)] = here[0].surfaces.as_slice() else {
+        panic!("{:?}", here[0].surfaces);
+    };
+    assert_eq!(field.limit, Some(4096));
+}
+
+#[test]
+fn guard_of_a_field_is_of_numbers_or_texts() {
+    let folder = Folder::new();
+    let values = |guard: &str| {
+        let text = GOOD.replace("op: 2", guard);
+        let snapshot = folder.load(&text).map_err(|faults| faults.to_string())?;
+        let (here, _) = snapshot.bound([&secret("OTHER")].into_iter(), &host("gw.example.com"));
+        let [Surface::WebSocketJson(field)] = here[0].surfaces.as_slice() else {
+            panic!("{:?}", here[0].surfaces);
+        };
+        Ok::<_, String>(field.guard.clone().unwrap().values)
+    };
+    let text = |text: &str| GuardValue::Text(text.into());
+    assert_eq!(values("type: auth"), Ok(vec![text("auth")]));
+    assert_eq!(
+        values("type: [auth, 5, \"5\"]"),
+        Ok(vec![text("auth"), 5.into(), text("5")])
+    );
+    let long = values(&format!("type: {}", "x".repeat(129))).unwrap_err();
+    assert!(long.contains("longer than 128 bytes"), "{long}");
+    let wrong = values("type: [true]").unwrap_err();
+    assert!(wrong.contains("expected a whole number"), "{wrong}");
 }

@@ -6,7 +6,10 @@ mod raw;
 mod secured;
 mod standing;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{
@@ -29,7 +32,7 @@ use crate::{
     address::Host,
     dns,
     error::chain,
-    policy::{Endpoint, Policy, Verdict},
+    policy::{Caller, Endpoint, Policy, Verdict},
     stats::{Live, Opening, connection::Connection},
 };
 
@@ -50,6 +53,7 @@ pub(super) struct Call {
     reloads: watch::Receiver<()>,
     sandbox: Arc<Sandbox>,
     origin: Origin,
+    caller: OnceLock<Caller>,
     live: Live,
     stop: watch::Receiver<bool>,
     seat: Option<OwnedSemaphorePermit>,
@@ -75,6 +79,7 @@ impl Call {
             reloads,
             sandbox,
             origin,
+            caller: OnceLock::new(),
             live,
             stop,
             seat,
@@ -159,9 +164,21 @@ impl Call {
         let port = self.origin.original.port();
         let configuration = self.configuration.load();
         match configuration.snapshot.sandbox(&self.sandbox.name) {
-            Some(rules) => rules.policy.decide(host, port),
+            Some(rules) => rules.policy.decide(host, port, self.caller(&rules.policy)),
             // The sandbox has left the configuration in a reload: it may reach nothing.
-            None => Policy::default().decide(host, port),
+            None => Policy::default().decide(host, port, &Caller::default()),
+        }
+    }
+
+    /// Who opened the connection, found out when a policy first asks.
+    fn caller(&self, policy: &Policy) -> &Caller {
+        static NOBODY: Caller = Caller {
+            executables: Vec::new(),
+        };
+        if policy.asks_for_the_caller() {
+            self.caller.get_or_init(|| Caller::of(&self.origin))
+        } else {
+            &NOBODY
         }
     }
 

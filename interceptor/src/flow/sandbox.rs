@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::{address::SandboxId, config::Snapshot, dns::memory::Memory, secrets::SecretName};
+use crate::{
+    address::SandboxId, config::Snapshot, dns::memory::Memory, secrets::SecretName,
+    websocket::takeover,
+};
 
 /// Connections of one sandbox at a time. Each takes two descriptors and some 20 KiB, more while it is busy.
 pub(super) const CONNECTIONS: usize = 4096;
@@ -18,6 +21,8 @@ pub(super) struct Sandbox {
     extra: Box<[SecretName]>,
     /// Which names our DNS answered with which addresses.
     pub(super) names: Memory,
+    /// Hosts whose clients do not take what a handshake tells them.
+    pub(super) takeover: Arc<takeover::Memory>,
     /// Turns true when connections are to end. Each of them holds a receiver.
     stop: watch::Sender<bool>,
     seats: Arc<Semaphore>,
@@ -30,6 +35,7 @@ impl Sandbox {
             name: name.into(),
             extra: extra.into(),
             names: Memory::default(),
+            takeover: Arc::default(),
             stop: watch::Sender::new(false),
             seats: Arc::new(Semaphore::new(CONNECTIONS)),
         }

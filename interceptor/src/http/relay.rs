@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{
-    End, Exchange, HttpError, MethodDecision, MethodRule,
+    End, Exchange, HttpError, Judge,
     head::Scanner,
     refusal::Refusal,
     request::{self, Request},
@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     address::Host,
+    policy::{Judgement, RequestView},
     rewrite::standing::{Reviewed, Revoked},
     stats::connection::Direction::ClientToServer,
-    websocket::{self, Session},
+    websocket::{self, Compression, Session, takeover::Trial},
 };
 
 /// Longest time from a head's first byte to its last.
@@ -113,7 +114,13 @@ where
             Turn::Refused { refusal, tellable } => {
                 return refuse(ends, refusal, request.to_head, tellable).await;
             }
-            Turn::Switched { deflate } => return switch(ends, exchange, deflate).await,
+            Turn::Switched { deflate, unasked } => {
+                let trial = unasked.then(|| {
+                    let memory = Arc::clone(&exchange.takeover);
+                    Trial::new(memory, exchange.authority.host.clone())
+                });
+                return switch(ends, exchange, deflate, trial, request.target).await;
+            }
         }
     }
 }
@@ -127,8 +134,8 @@ fn record(request: &Request, exchange: &Exchange) {
     for _ in 0..request.tally.passed {
         stats.count_placeholder_passed();
     }
-    if let Some(rule) = &request.audited {
-        tracing::warn!(host = %exchange.authority.host, rule, "the policy would refuse this request");
+    if let Some(why) = &request.audited {
+        tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
     }
 }
 
@@ -278,7 +285,9 @@ async fn switch<C, U>(
         tokio::io::WriteHalf<U>,
     >,
     exchange: Exchange,
-    deflate: bool,
+    deflate: Option<Compression>,
+    trial: Option<Trial>,
+    target: Option<Box<str>>,
 ) -> Result<End, HttpError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
@@ -298,7 +307,11 @@ where
         release: exchange.release,
         stats: Arc::clone(&exchange.stats),
         deflate,
-        listen_only: Box::new(move || listen_only(&exchange.method, &exchange.authority.host)),
+        trial,
+        listen_only: Box::new(move || {
+            let message = RequestView::new(MESSAGE, target.as_deref().unwrap_or("/"));
+            listen_only(&exchange.judge, &message, &exchange.authority.host)
+        }),
         standing: exchange.standing,
         shutdown: exchange.shutdown,
     };
@@ -317,13 +330,13 @@ where
 /// What OpenShell's policies call a client's message, as if it were a method.
 const MESSAGE: &str = "WEBSOCKET_TEXT";
 
-fn listen_only(method: &MethodRule, host: &Host) -> bool {
-    match method(MESSAGE) {
-        MethodDecision::Allow => false,
-        MethodDecision::Audit(rule) => {
-            tracing::warn!(%host, rule, "the policy would refuse this client's messages");
+fn listen_only(judge: &Judge, message: &RequestView<'_>, host: &Host) -> bool {
+    match judge(message) {
+        Judgement::Allow => false,
+        Judgement::Audit(why) => {
+            tracing::warn!(%host, why, "the policy would refuse this client's messages");
             false
         }
-        MethodDecision::Deny(_) => true,
+        Judgement::Deny(_) => true,
     }
 }

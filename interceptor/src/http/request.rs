@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    Exchange, MethodDecision,
+    Exchange,
     authority::{self, AuthorityError},
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
@@ -11,8 +11,9 @@ use super::{
     rewriting::{self, Edit, Edits, Tally},
 };
 use crate::{
+    policy::{Judgement, RequestView},
     rewrite::Unresolvable,
-    websocket::handshake::{self, Offer, OfferError, Offered},
+    websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
 /// A request that may go to the server.
@@ -26,8 +27,10 @@ pub(crate) struct Request {
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
     pub(crate) tally: Tally,
-    /// The rule that would have refused it, were it enforced.
+    /// Why it would have been refused, were its rule enforced.
     pub(crate) audited: Option<String>,
+    /// Of an upgrade, as the client wrote it.
+    pub(crate) target: Option<Box<str>>,
 }
 
 /// Decides on the request whose head is `raw`.
@@ -42,10 +45,10 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
     {
         return Err(Refusal::Trace);
     }
-    let audited = match (exchange.method)(head.method) {
-        MethodDecision::Allow => None,
-        MethodDecision::Audit(rule) => Some(rule),
-        MethodDecision::Deny(reason) => return Err(Refusal::Denied(reason)),
+    let audited = match (exchange.judge)(&RequestView::new(head.method, head.target)) {
+        Judgement::Allow => None,
+        Judgement::Audit(why) => Some(why),
+        Judgement::Deny(why) => return Err(Refusal::Denied(why)),
     };
 
     let mut edits = Edits::none(&head.fields);
@@ -56,10 +59,15 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
             None
         }
         Upgrade::WebSocket => {
-            narrow_extensions(&head.fields, &mut edits.fields);
+            let demands = Demands {
+                client_alone: exchange.release.reads_messages()
+                    && !exchange.takeover.holds(&exchange.authority.host),
+                // A secret in any place of this connection may come back in a message.
+                server_alone: !exchange.release.is_empty(),
+            };
+            narrow_extensions(&head.fields, demands, &mut edits.fields);
             let minor = u8::from(head.version == Version::Http11);
-            let rewriting = exchange.release.websocket_fields().next().is_some();
-            Offer::read(head.method, minor, head.fields.iter(), rewriting)?
+            Offer::read(head.method, minor, head.fields.iter(), demands)?
         }
     };
     let tally = rewriting::resolve(&head, &exchange.release, &mut edits)?;
@@ -67,10 +75,11 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
         framing,
-        offer,
         changed: rewriting::write(raw, &edits),
         tally,
         audited,
+        target: offer.is_some().then(|| head.target.into()),
+        offer,
     })
 }
 
@@ -110,11 +119,11 @@ fn decline_http2(fields: &Fields<'_>, edits: &mut [Edit]) {
     }
 }
 
-/// Leaves only the extensions that can be dealt with in the offer.
-fn narrow_extensions(fields: &Fields<'_>, edits: &mut [Edit]) {
+/// Leaves only the extensions that can be dealt with in the offer, and demands what that takes.
+fn narrow_extensions(fields: &Fields<'_>, demands: Demands, edits: &mut [Edit]) {
     for ((name, value), edit) in fields.iter().zip(edits) {
         if name.eq_ignore_ascii_case(handshake::EXTENSIONS) {
-            *edit = match handshake::narrow(value) {
+            *edit = match handshake::narrow(value, demands) {
                 Offered::Keep => Edit::Keep,
                 Offered::Narrow(value) => Edit::Value(Zeroizing::new(value)),
                 Offered::Drop => Edit::Drop,

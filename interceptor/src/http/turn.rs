@@ -26,7 +26,7 @@ use super::{
     request::Request,
     wire::{Inbound, Outbound},
 };
-use crate::stats::connection::Connection;
+use crate::{stats::connection::Connection, websocket::Compression};
 
 /// Longest stretch without a byte either way after the client has half-closed: it may be gone altogether.
 const HALF_CLOSED: Duration = Duration::from_secs(300);
@@ -51,8 +51,10 @@ pub(crate) enum Turn {
     Unanswered,
     /// The server has switched to WebSocket, and the client was told.
     Switched {
-        /// With permessage-deflate.
-        deflate: bool,
+        /// With permessage-deflate, in this way.
+        deflate: Option<Compression>,
+        /// The client was told `client_no_context_takeover` unasked.
+        unasked: bool,
     },
     /// To be told to the client if nothing of a response has gone to it.
     Refused { refusal: Refusal, tellable: bool },

@@ -1,4 +1,16 @@
-//! Bindings: the hosts and the one place at which a secret may stand.
+//! Bindings: the hosts and the one place at which a secret may stand; what happens to a placeholder anywhere else.
+
+/// What happens to a placeholder that stands where nothing is bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Unbound {
+    /// It goes on as the harmless text that it is, and is counted.
+    #[default]
+    Pass,
+    /// That, and its connection is remarked upon.
+    Record,
+    /// What it stands in does not go on.
+    Refuse,
+}
 
 /// A place in the traffic to a bound host.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,11 +42,25 @@ pub(crate) struct JsonField {
     pub(crate) path: Vec<Box<str>>,
     /// `None`: any document.
     pub(crate) guard: Option<Guard>,
+    /// Payload, in bytes, that the other side takes in a message. `None`: not known.
+    pub(crate) limit: Option<u64>,
 }
 
-/// A top-level member that must be one of some integers: `op: [2, 6]`.
+/// A top-level member that must be one of some integers or strings: `op: [2, 6]`, `type: auth`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Guard {
     pub(crate) member: Box<str>,
-    pub(crate) values: Vec<u64>,
+    pub(crate) values: Vec<GuardValue>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GuardValue {
+    Integer(u64),
+    Text(Box<str>),
+}
+
+impl From<u64> for GuardValue {
+    fn from(value: u64) -> Self {
+        Self::Integer(value)
+    }
 }

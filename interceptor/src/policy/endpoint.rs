@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, fmt, net::IpAddr};
 
-use super::{HostPattern, Network, reach};
+use super::{Binaries, HostPattern, Network, Requests, reach};
 use crate::address::Host;
 
 /// One host pattern at one port.
@@ -13,7 +13,9 @@ pub(crate) struct Endpoint {
     pub(crate) target: Target,
     pub(crate) port: u16,
     pub(crate) handling: Handling,
-    pub(crate) access: Access,
+    pub(crate) requests: Requests,
+    /// Who may use it.
+    pub(crate) binaries: Binaries,
     pub(crate) enforcement: Enforcement,
     /// When it is not empty, the only addresses that the host may have; private ones among them are allowed.
     pub(crate) allowed_ips: Vec<Network>,
@@ -74,19 +76,6 @@ impl Endpoint {
         }
     }
 
-    /// Whether `access` covers an HTTP method, or `WEBSOCKET_TEXT` for a client's text message. Methods are
-    /// case-sensitive (RFC 9110 §9.1). What to do when it does not is up to `enforcement`.
-    pub(crate) fn allows_method(&self, method: &str) -> bool {
-        let reads = matches!(method, "GET" | "HEAD" | "OPTIONS");
-        match self.access {
-            Access::ReadOnly => reads,
-            Access::ReadWrite => {
-                reads || matches!(method, "POST" | "PUT" | "PATCH" | "WEBSOCKET_TEXT")
-            }
-            Access::Full => true,
-        }
-    }
-
     /// Whether a connection may be dialled to an address that the host resolved to. Loopback, link-local, unspecified,
     /// multicast and metadata addresses never may; private and other special ones only by `allowed_ips`.
     ///
@@ -116,17 +105,14 @@ impl Endpoint {
             target: _,
             port: _,
             handling,
-            access,
+            // Those of all endpoints count.
+            requests: _,
+            binaries: _,
             enforcement,
             allowed_ips,
         } = self;
-        (handling, access, enforcement, allowed_ips)
-            != (
-                &other.handling,
-                &other.access,
-                &other.enforcement,
-                &other.allowed_ips,
-            )
+        (handling, enforcement, allowed_ips)
+            != (&other.handling, &other.enforcement, &other.allowed_ips)
     }
 
     /// The smallest decides.
@@ -136,7 +122,8 @@ impl Endpoint {
             target,
             port: _,
             handling,
-            access,
+            requests: _,
+            binaries: _,
             enforcement,
             allowed_ips: _,
         } = self;
@@ -144,7 +131,22 @@ impl Endpoint {
             Target::Named(pattern) => Some(pattern.specificity()),
             Target::Addresses => None,
         };
-        (Reverse(specificity), *handling, *access, *enforcement)
+        (Reverse(specificity), *handling, *enforcement)
+    }
+}
+
+impl Access {
+    /// Whether it covers an HTTP method, or `WEBSOCKET_TEXT` for a client's text message. Methods are case-sensitive
+    /// (RFC 9110 §9.1).
+    pub(super) fn covers(self, method: &str) -> bool {
+        let reads = matches!(method, "GET" | "HEAD" | "OPTIONS");
+        match self {
+            Self::ReadOnly => reads,
+            Self::ReadWrite => {
+                reads || matches!(method, "POST" | "PUT" | "PATCH" | "WEBSOCKET_TEXT")
+            }
+            Self::Full => true,
+        }
     }
 }
 

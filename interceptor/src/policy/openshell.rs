@@ -10,8 +10,8 @@ mod unenforced;
 use std::sync::Arc;
 
 use self::unenforced::Shape;
-use super::Endpoint;
-use crate::yaml::{Findings, Node, Position};
+use super::{Binaries, Binary, Endpoint};
+use crate::yaml::{Entry, Findings, Node, Position};
 
 /// An endpoint and the place that declares it.
 #[derive(Clone, Debug)]
@@ -128,34 +128,46 @@ fn read_rule(key: &str, rule: &Node, declared: &mut Vec<Declared>, findings: &mu
     if let Some(name) = name {
         name.text(findings);
     }
-    if let Some(binaries) = binaries {
-        Shape::List(&Shape::Fields(&[
-            ("path", Shape::Text),
-            ("harness", Shape::Boolean),
-        ]))
-        .check(&binaries.value, findings);
-        if !covers_every_binary(&binaries.value) {
-            findings.warn(
-                &binaries.key_at,
-                "not enforced yet: `binaries`; every process in the sandbox may use these endpoints",
-            );
-        }
-    }
+    let binaries = match binaries {
+        None => Some(Binaries::Any),
+        Some(entry) => read_binaries(entry, findings),
+    };
+    let Some(binaries) = binaries else {
+        return;
+    };
     let endpoints = endpoints.and_then(|endpoints| endpoints.list(findings));
     for endpoint in endpoints.unwrap_or_default() {
-        endpoint::read(key, endpoint, declared, findings);
+        endpoint::read(key, &binaries, endpoint, declared, findings);
     }
 }
 
-/// A list that leaves nothing out.
-fn covers_every_binary(binaries: &Node) -> bool {
-    let unread = &mut Findings::default();
-    binaries
-        .list(unread)
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|binary| binary.fields(unread)?.take("path")?.text(unread))
-        .any(|path| path == "/**")
+/// `binaries: [{ path: /usr/bin/node }]`. `None` after a fault.
+fn read_binaries(entry: &Entry, findings: &mut Findings) -> Option<Binaries> {
+    let mut binaries = Vec::new();
+    let mut complete = true;
+    let items = entry.value.list(findings)?;
+    for item in items {
+        let Some(mut fields) = item.fields(findings) else {
+            complete = false;
+            continue;
+        };
+        let path = fields.require("path", findings);
+        if let Some(harness) = fields.take("harness") {
+            harness.boolean(findings);
+        }
+        fields.finish(findings);
+        match path.and_then(|path| path.parse::<Binary>(findings)) {
+            Some(binary) => binaries.push(binary),
+            None => complete = false,
+        }
+    }
+    if items.is_empty() {
+        findings.warn(
+            &entry.key_at,
+            "`binaries` is empty: no program may use these endpoints",
+        );
+    }
+    complete.then_some(Binaries::Listed(binaries))
 }
 
 #[cfg(test)]

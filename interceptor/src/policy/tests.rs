@@ -8,7 +8,8 @@ fn endpoint(host: &str, port: u16, handling: Handling) -> Endpoint {
         target: Target::Named(host.parse().unwrap()),
         port,
         handling,
-        access: Access::Full,
+        requests: Requests::by_access(Access::Full),
+        binaries: Binaries::Any,
         enforcement: Enforcement::Audit,
         allowed_ips: Vec::new(),
     }
@@ -18,14 +19,18 @@ fn policy(endpoints: &[Endpoint]) -> Policy {
     Policy::new(endpoints.iter().cloned().map(Arc::new))
 }
 
+fn nobody() -> Caller {
+    Caller::default()
+}
+
 fn host(text: &str) -> Host {
     text.parse().unwrap()
 }
 
 /// The rule that decides.
 fn rule(policy: &Policy, name: &str, port: u16) -> Option<String> {
-    match policy.decide(&host(name), port) {
-        Verdict::Deny(Denial::Host { .. } | Denial::Port { .. }) => None,
+    match policy.decide(&host(name), port, &nobody()) {
+        Verdict::Deny(Denial::Host { .. } | Denial::Port { .. } | Denial::Binary { .. }) => None,
         Verdict::Deny(Denial::Unsupported { rule, .. }) => Some(rule.into()),
         Verdict::Tunnel(endpoint) | Verdict::Intercept(endpoint) | Verdict::Tcp(endpoint) => {
             Some(endpoint.rule.to_string())
@@ -35,7 +40,7 @@ fn rule(policy: &Policy, name: &str, port: u16) -> Option<String> {
 
 #[test]
 fn nothing_is_allowed_by_default() {
-    let denial = Policy::default().decide(&host("example.com"), 443);
+    let denial = Policy::default().decide(&host("example.com"), 443, &nobody());
     let Verdict::Deny(denial) = denial else {
         panic!("allowed");
     };
@@ -51,7 +56,7 @@ fn host_and_port_stand_in_one_endpoint() {
     ]);
     assert!(rule(&policy, "A.Example.Com", 443).is_some());
     assert_eq!(
-        policy.decide(&host("a.example.com"), 80),
+        policy.decide(&host("a.example.com"), 80, &nobody()),
         Verdict::Deny(Denial::Port {
             host: host("a.example.com"),
             port: 80
@@ -115,14 +120,125 @@ fn among_equals_the_safest_decides() {
         }
     }
     let strict = Endpoint {
-        access: Access::ReadOnly,
+        enforcement: Enforcement::Enforce,
         ..endpoint("a.example", 443, Handling::Intercept)
     };
     let lax = endpoint("a.example", 443, Handling::Intercept);
     assert_eq!(
-        policy(&[lax, strict]).endpoints()[0].access,
-        Access::ReadOnly
+        policy(&[lax, strict]).endpoints()[0].enforcement,
+        Enforcement::Enforce
     );
+}
+
+/// What becomes of a request to `a.example`.
+fn judge(endpoints: &[Endpoint], method: &str, target: &str) -> Judgement {
+    let view = RequestView::new(method, target);
+    policy(endpoints).judge(&host("a.example"), 443, &nobody(), &view)
+}
+
+fn allowing(host: &str, rules: &[(&str, &str)], enforcement: Enforcement) -> Endpoint {
+    let rule = |(method, path): &(&str, &str)| Rule {
+        method: Some((*method).into()),
+        path: path.parse().unwrap(),
+        query: Vec::new(),
+    };
+    Endpoint {
+        requests: Requests {
+            allow: Allow::Rules(rules.iter().map(rule).collect()),
+            ..Requests::by_access(Access::Full)
+        },
+        enforcement,
+        ..endpoint(host, 443, Handling::Intercept)
+    }
+}
+
+#[test]
+fn a_request_is_allowed_by_one_endpoint_and_denied_by_one() {
+    let reading = allowing("a.example", &[("GET", "/a/**")], Enforcement::Enforce);
+    let writing = allowing("*.example.org", &[("POST", "/**")], Enforcement::Enforce);
+    let wide = Endpoint {
+        target: Target::Named("a.example".parse().unwrap()),
+        rule: "w/a.example:443".into(),
+        ..writing
+    };
+    let mut denying = allowing("a.example", &[("GET", "/none")], Enforcement::Enforce);
+    denying.requests.deny = vec![Rule {
+        method: None,
+        path: "/a/secret".parse().unwrap(),
+        query: Vec::new(),
+    }];
+    let endpoints = [reading, wide, denying];
+    for (method, target, allowed) in [
+        ("GET", "/a/x", true),
+        ("POST", "/b", true),
+        ("GET", "/b", false),
+        ("GET", "/a/secret", false),
+        ("POST", "/a/secret", false),
+        ("GET", "/a/../b", false),
+    ] {
+        let judgement = judge(&endpoints, method, target);
+        assert_eq!(judgement == Judgement::Allow, allowed, "{method} {target}");
+        assert_eq!(matches!(judgement, Judgement::Deny(_)), !allowed);
+    }
+}
+
+#[test]
+fn what_one_endpoint_enforces_is_enforced_and_audit_lets_through() {
+    let audited = || allowing("a.example", &[("GET", "/**")], Enforcement::Audit);
+    let enforced = || allowing("a.example", &[("PUT", "/**")], Enforcement::Enforce);
+    assert!(matches!(
+        judge(&[audited()], "POST", "/"),
+        Judgement::Audit(_)
+    ));
+    for endpoints in [[audited(), enforced()], [enforced(), audited()]] {
+        assert!(matches!(judge(&endpoints, "POST", "/"), Judgement::Deny(_)));
+        assert_eq!(judge(&endpoints, "GET", "/"), Judgement::Allow);
+    }
+}
+
+#[test]
+fn a_path_that_no_endpoint_is_about_is_denied() {
+    let mut scoped = allowing("a.example", &[("GET", "/**")], Enforcement::Audit);
+    scoped.requests.scope = Some("/v1/**".parse().unwrap());
+    assert_eq!(judge(&[scoped.clone()], "GET", "/v1/x"), Judgement::Allow);
+    assert!(matches!(
+        judge(&[scoped], "GET", "/v2/x"),
+        Judgement::Deny(_)
+    ));
+}
+
+#[test]
+fn an_endpoint_does_not_exist_for_a_program_that_it_leaves_out() {
+    let only = |path: &str, handling| Endpoint {
+        binaries: Binaries::Listed(vec![path.parse().unwrap()]),
+        ..endpoint("a.example", 443, handling)
+    };
+    let policy = policy(&[
+        only("/usr/bin/node", Handling::Intercept),
+        only("/usr/bin/curl", Handling::Tunnel),
+    ]);
+    let caller = |path: &str| Caller {
+        executables: vec![path.as_bytes().into()],
+    };
+    let decide = |caller: &Caller| policy.decide(&host("a.example"), 443, caller);
+    assert!(matches!(
+        decide(&caller("/usr/bin/node")),
+        Verdict::Intercept(_)
+    ));
+    assert!(matches!(
+        decide(&caller("/usr/bin/curl")),
+        Verdict::Tunnel(_)
+    ));
+    for stranger in [caller("/usr/bin/wget"), nobody()] {
+        assert!(matches!(
+            decide(&stranger),
+            Verdict::Deny(Denial::Binary { .. })
+        ));
+    }
+    assert!(policy.knows(&host("a.example")) && policy.asks_for_the_caller());
+    let view = RequestView::new("GET", "/");
+    let judged = policy.judge(&host("a.example"), 443, &caller("/usr/bin/curl"), &view);
+    assert!(matches!(judged, Judgement::Deny(_)));
 }
 
 #[test]
@@ -142,15 +258,19 @@ fn dns_knows_what_some_port_allows() {
     ] {
         assert_eq!(policy.knows(&host(name)), expected, "{name}");
     }
-    assert!(policy.tcp(&host("db.example.com"), 5432).is_some());
-    assert!(policy.tcp(&host("a.example.com"), 443).is_none());
+    assert!(
+        policy
+            .tcp(&host("db.example.com"), 5432, &nobody())
+            .is_some()
+    );
+    assert!(policy.tcp(&host("a.example.com"), 443, &nobody()).is_none());
 }
 
 #[test]
 fn access_is_a_set_of_methods() {
-    let with = |access| Endpoint {
-        access,
-        ..endpoint("a.example", 443, Handling::Intercept)
+    let allows = |access, method: &str| {
+        let says = Requests::by_access(access).say(&RequestView::new(method, "/"));
+        says == Says::Allowed
     };
     for (method, read_only, read_write) in [
         ("GET", true, true),
@@ -164,17 +284,9 @@ fn access_is_a_set_of_methods() {
         ("get", false, false),
         ("", false, false),
     ] {
-        assert_eq!(
-            with(Access::ReadOnly).allows_method(method),
-            read_only,
-            "{method}"
-        );
-        assert_eq!(
-            with(Access::ReadWrite).allows_method(method),
-            read_write,
-            "{method}"
-        );
-        assert!(with(Access::Full).allows_method(method), "{method}");
+        assert_eq!(allows(Access::ReadOnly, method), read_only, "{method}");
+        assert_eq!(allows(Access::ReadWrite, method), read_write, "{method}");
+        assert!(allows(Access::Full, method), "{method}");
     }
 }
 
@@ -231,9 +343,9 @@ proptest! {
                 .map(|(pattern, handling, port)| endpoint(PATTERNS[*pattern], *port, HANDLINGS[*handling]))
                 .collect::<Vec<_>>())
         };
-        let forward = make(&picks).decide(&host(name), 443);
+        let forward = make(&picks).decide(&host(name), 443, &nobody());
         picks.reverse();
-        prop_assert_eq!(&forward, &make(&picks).decide(&host(name), 443));
+        prop_assert_eq!(&forward, &make(&picks).decide(&host(name), 443, &nobody()));
         // Oracle: denied exactly if no pattern matches at the port, or the deciding one is unsupported.
         let named = picks.iter().any(|(pattern, _, port)| {
             *port == 443 && PATTERNS[*pattern].parse::<HostPattern>().unwrap().matches(&host(name))

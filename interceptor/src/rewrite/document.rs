@@ -16,11 +16,16 @@ use zeroize::Zeroizing;
 
 use super::{
     RELEASES_MAX, Unresolvable, encode, grammar,
-    json::{Cursor, GuardState},
+    json::Cursor,
     matcher::{Matcher, Piece},
-    release::Release,
+    release::{NotBound, Release},
+    trail::GuardState,
 };
-use crate::{policy::binding::JsonField, stats::connection::Connection};
+use crate::{
+    policy::binding::JsonField,
+    secrets::SecretName,
+    stats::connection::{Connection, Remark},
+};
 
 /// What may be written where, for every document of a connection.
 pub(crate) struct Rules {
@@ -40,10 +45,27 @@ pub(crate) enum Refusal {
     GuardUnseen,
     #[error("a message contradicts itself about the member that guards a bound field")]
     GuardContradicted,
-    #[error("a message that took a secret turned out to be malformed JSON")]
+    #[error("a message that took a secret turned out to be malformed")]
     Malformed,
     #[error("a message asks for more than {RELEASES_MAX} secrets")]
     TooMany,
+    #[error(
+        "a placeholder stands in a message where its secret is not bound, which `unbound: refuse` does not let pass"
+    )]
+    Unbound,
+}
+
+/// What a placeholder is worth where it stands.
+pub(super) enum Worth<'r> {
+    /// It is text.
+    Text,
+    /// That depends on a guard that was not seen yet.
+    Undecided,
+    Secret {
+        field: usize,
+        name: &'r SecretName,
+        secret: &'r [u8],
+    },
 }
 
 /// The rewriting of one document, from its first byte to its last.
@@ -52,6 +74,10 @@ pub(crate) struct Document {
     stats: Arc<Connection>,
     matcher: Matcher,
     placement: Placement,
+    /// Bytes that were pushed.
+    taken: u64,
+    /// Bytes that were appended.
+    given: u64,
 }
 
 /// Where the document stands, and so what a placeholder is worth there.
@@ -74,12 +100,13 @@ impl Refusal {
             Self::GuardContradicted => "credential_guard_contradicted",
             Self::Malformed => "credential_message_malformed",
             Self::TooMany => "credential_count",
+            Self::Unbound => "credential_unbound",
         }
     }
 }
 
 impl Rules {
-    /// `None` if no secret may stand in a WebSocket message: nothing has to be looked at.
+    /// `None`: nothing in a WebSocket message has to be looked at.
     pub(crate) fn for_messages(release: Arc<Release>) -> Option<Arc<Self>> {
         let mut fields: Vec<JsonField> = Vec::new();
         for field in release.websocket_fields() {
@@ -88,8 +115,102 @@ impl Rules {
             }
         }
         let fields = Arc::from(fields);
-        (!release.is_empty() && !<[JsonField]>::is_empty(&fields))
+        release
+            .reads_messages()
             .then(|| Arc::new(Self { release, fields }))
+    }
+
+    /// A message with secrets at `fields` took so many bytes, and so many without them.
+    pub(super) fn watch_limit(
+        &self,
+        fields: impl Iterator<Item = usize>,
+        without: u64,
+        with: u64,
+        stats: &Connection,
+    ) {
+        let limits = fields.filter_map(|field| self.fields.get(field)?.limit);
+        let Some(limit) = limits.min() else {
+            return;
+        };
+        if without <= limit && with > limit && stats.remark(Remark::OutgrewLimit) {
+            // By how much would tell the secret's length.
+            tracing::warn!(
+                limit,
+                "a message outgrew its server's limit when its secret went in: expect the server to close"
+            );
+        }
+    }
+
+    /// A placeholder goes on as text.
+    ///
+    /// # Errors
+    /// The policy does not let it.
+    pub(super) fn pass_unbound(&self, stats: &Connection) -> Result<(), Refusal> {
+        let passed = self.release.pass_unbound(stats);
+        passed.map_err(|NotBound| Refusal::Unbound)
+    }
+
+    /// A message that mentions a placeholder goes on as it is, since nobody knows where in it that stands.
+    ///
+    /// # Errors
+    /// The policy does not let it.
+    pub(crate) fn pass_opaque(&self, stats: &Connection) -> Result<(), Refusal> {
+        let passed = self.release.pass_opaque(stats);
+        passed.map_err(|NotBound| Refusal::Unbound)
+    }
+
+    /// Every field that takes a secret.
+    pub(super) fn fields(&self) -> &Arc<[JsonField]> {
+        &self.fields
+    }
+
+    /// The sandbox has a secret of this name.
+    pub(super) fn knows(&self, key: &str) -> bool {
+        self.release.knows(key)
+    }
+
+    /// What the placeholder of `key` is worth at `fields`, with the states of their guards.
+    ///
+    /// # Errors
+    /// A field takes a secret, but not this one.
+    pub(super) fn worth(
+        &self,
+        fields: impl Iterator<Item = (usize, GuardState)>,
+        key: &str,
+    ) -> Result<Worth<'_>, Refusal> {
+        let mut bound = false;
+        let mut undecided = false;
+        for (index, guard) in fields {
+            match guard {
+                GuardState::Violated => {}
+                GuardState::Unseen => undecided = true,
+                GuardState::Holds => {
+                    bound = true;
+                    let field = self.fields.get(index);
+                    let found = field.and_then(|field| self.release.websocket_json(field, key));
+                    if let Some((name, secret)) = found {
+                        return Ok(Worth::Secret {
+                            field: index,
+                            name,
+                            secret,
+                        });
+                    }
+                }
+            }
+        }
+        if bound {
+            let why = if self.release.is_bound_elsewhere(key) {
+                Unresolvable::BoundElsewhere
+            } else {
+                Unresolvable::Unavailable
+            };
+            return Err(Refusal::Unresolvable(why));
+        }
+        Ok(if undecided {
+            Worth::Undecided
+        } else {
+            Worth::Text
+        })
     }
 }
 
@@ -155,6 +276,8 @@ impl Document {
                 whole,
                 released: Vec::new(),
             },
+            taken: 0,
+            given: 0,
         }
     }
 
@@ -168,11 +291,16 @@ impl Document {
             stats,
             matcher,
             placement,
+            taken,
+            given,
         } = self;
-        let known = |key: &str| rules.release.knows(key);
+        let known = |key: &str| rules.knows(key);
+        let before = out.len();
         matcher.push(text, &known, &mut |piece| {
             placement.take(piece, rules, stats, out)
         })?;
+        *taken += text.len() as u64;
+        *given += (out.len() - before) as u64;
         placement.check()
     }
 
@@ -186,15 +314,20 @@ impl Document {
             stats,
             matcher,
             placement,
+            taken,
+            given,
         } = self;
-        let known = |key: &str| rules.release.knows(key);
+        let known = |key: &str| rules.knows(key);
+        let before = out.len();
         matcher.finish(&known, &mut |piece| {
             placement.take(piece, rules, stats, out)
         })?;
+        *given += (out.len() - before) as u64;
         placement.check()?;
         if !placement.released.is_empty() && !placement.cursor.is_complete() {
             return Err(Refusal::Malformed);
         }
+        rules.watch_limit(placement.released.iter().copied(), *taken, *given, stats);
         Ok(())
     }
 
@@ -220,7 +353,7 @@ impl Placement {
                     self.cursor.push(raw);
                     return Ok(());
                 }
-                stats.count_placeholder_passed();
+                rules.pass_unbound(stats)?;
                 raw
             }
         };
@@ -237,44 +370,27 @@ impl Placement {
         stats: &Connection,
         out: &mut Vec<u8>,
     ) -> Result<bool, Refusal> {
-        let mut bound = false;
-        let mut undecided = false;
-        for index in self.cursor.fields_here() {
-            match self.guard(index) {
-                GuardState::Violated => {}
-                GuardState::Unseen => undecided = true,
-                GuardState::Holds => {
-                    bound = true;
-                    let field = rules.fields.get(index);
-                    let Some((name, secret)) =
-                        field.and_then(|field| rules.release.websocket_json(field, key))
-                    else {
-                        continue;
-                    };
-                    if self.released.len() == RELEASES_MAX {
-                        return Err(Refusal::TooMany);
-                    }
-                    encode::json_string(secret, out).map_err(|encode::NotUtf8| {
-                        Refusal::Unresolvable(Unresolvable::Unavailable)
-                    })?;
-                    stats.count_rewrite(name);
-                    self.released.push(index);
-                    return Ok(true);
+        let fields = self.cursor.fields_here();
+        let fields = fields.map(|field| (field, self.guard(field)));
+        match rules.worth(fields, key)? {
+            Worth::Text => Ok(false),
+            Worth::Undecided if self.whole => Ok(false),
+            Worth::Undecided => Err(Refusal::GuardUnseen),
+            Worth::Secret {
+                field,
+                name,
+                secret,
+            } => {
+                if self.released.len() == RELEASES_MAX {
+                    return Err(Refusal::TooMany);
                 }
+                encode::json_string(secret, out)
+                    .map_err(|encode::NotUtf8| Refusal::Unresolvable(Unresolvable::Unavailable))?;
+                stats.count_rewrite(name);
+                self.released.push(field);
+                Ok(true)
             }
         }
-        if bound {
-            let why = if rules.release.is_bound_elsewhere(key) {
-                Unresolvable::BoundElsewhere
-            } else {
-                Unresolvable::Unavailable
-            };
-            return Err(Refusal::Unresolvable(why));
-        }
-        if undecided && !self.whole {
-            return Err(Refusal::GuardUnseen);
-        }
-        Ok(false)
     }
 
     /// What went out under a guard must not lose it.

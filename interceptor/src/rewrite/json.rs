@@ -2,69 +2,27 @@
 //!
 //! A document is read only as far as a secret depends on it. What cannot be followed without doubt is a *fault*, and
 //! from a fault on no byte stands at any field:
-//! - what is not JSON, as far as its structure goes (numbers, literals, what strings hold beside escapes of names are
-//!   not checked: they cannot shift the structure);
+//! - what is not JSON, as far as its structure goes (numbers, literals, what strings hold beside escapes of names and
+//!   of a guard's values are not checked: they cannot shift the structure);
 //! - a document whose root is not an object: no field has a place in it;
-//! - nesting deeper than [`DEPTH_MAX`].
-//!
-//! Readers disagree about a member that is there twice, so all its occurrences count: a guard holds if it is there and
-//! each of its values is one of those allowed, whatever other spelling a reader that ignores case might take for it.
-//! A field that is there twice is the field both times.
+//! - nesting deeper than `trail::DEPTH_MAX`.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
-use crate::policy::binding::{Guard, JsonField};
-
-/// Containers that may be open at once.
-pub(crate) const DEPTH_MAX: u32 = 64;
-
-/// What is known of a field's guard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GuardState {
-    /// The guard's member was not seen yet.
-    Unseen,
-    Holds,
-    Violated,
-}
-
-impl GuardState {
-    /// The verdict of two looks at parts of the same document.
-    pub(crate) fn and(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Violated, _) | (_, Self::Violated) => Self::Violated,
-            (Self::Holds, _) | (_, Self::Holds) => Self::Holds,
-            (Self::Unseen, Self::Unseen) => Self::Unseen,
-        }
-    }
-}
+use super::trail::{GuardState, Scalar, TooDeep, Trail};
+use crate::policy::binding::{GuardValue, JsonField};
 
 /// Follows one document.
 pub(crate) struct Cursor {
-    fields: Arc<[JsonField]>,
-    /// One for each field.
-    tracks: Vec<Track>,
-    /// Containers that are open.
-    depth: u32,
-    /// Bit `depth - 1` is set for an object.
-    objects: u64,
+    trail: Trail,
     state: State,
-    /// The member name that is being read, as it is written, without quotes; at most `name_max + 1` bytes.
-    name: Vec<u8>,
-    /// A longer name, escapes and all, is none of ours.
-    name_max: usize,
-}
-
-/// How far the open containers lie on a field's path.
-struct Track {
-    /// Names of the path that the open containers stand for.
-    matched: usize,
-    /// The current member's name is the path's next one.
-    on_path: bool,
-    /// The current member is the guard, or what a reader that ignores case takes for it.
-    on_guard: bool,
-    /// Spelled as the guard.
-    exact: bool,
-    guard: GuardState,
+    /// The member name that is being read, or the string that a guard asks for, as it is written, without quotes; at
+    /// most `word_max + 1` bytes.
+    word: Vec<u8>,
+    /// A longer one, escapes and all, is none of ours.
+    word_max: usize,
+    /// The string that is being read is one that a guard asks for.
+    keeps_text: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,17 +77,22 @@ impl Cursor {
             let guard = field.guard.iter().map(|guard| &guard.member);
             field.path.iter().chain(guard)
         });
+        let guards = fields.iter().filter_map(|field| field.guard.as_ref());
+        let values = guards
+            .flat_map(|guard| &guard.values)
+            .filter_map(|value| match value {
+                GuardValue::Text(text) => Some(text),
+                GuardValue::Integer(_) => None,
+            });
         // A byte is written with at most six, `\u0041`.
-        let name_max = names.map(|name| name.len()).max().unwrap_or(0) * 6;
-        let tracks = fields.iter().map(Track::new).collect();
+        let word_max = names.chain(values).map(|word| word.len()).max();
+        let word_max = word_max.unwrap_or(0) * 6;
         Self {
-            fields,
-            tracks,
-            depth: 0,
-            objects: 0,
+            trail: Trail::new(fields),
             state: State::Root,
-            name: Vec::new(),
-            name_max,
+            word: Vec::new(),
+            word_max,
+            keeps_text: false,
         }
     }
 
@@ -141,24 +104,29 @@ impl Cursor {
                 State::Fault => return,
                 State::InString {
                     escaped: Escape::None,
-                } => match memchr::memchr2(b'"', b'\\', rest) {
-                    None => return,
-                    Some(at) => {
-                        let (special, after) = rest.split_at(at).1.split_at(1);
-                        if special == b"\"" {
-                            self.value_end();
-                        } else {
+                } => {
+                    let at = memchr::memchr2(b'"', b'\\', rest);
+                    let (plain, special) = rest.split_at(at.unwrap_or(rest.len()));
+                    self.keep_text(plain);
+                    match special.split_first() {
+                        None => return,
+                        Some((b'"', after)) => {
+                            self.string_end();
+                            after
+                        }
+                        Some((backslash, after)) => {
+                            self.keep_text(&[*backslash]);
                             self.state = State::InString {
                                 escaped: Escape::Kind,
                             };
+                            after
                         }
-                        after
                     }
-                },
+                }
                 State::InName { escaped: false } => {
                     let at = memchr::memchr2(b'"', b'\\', rest);
                     let (plain, special) = rest.split_at(at.unwrap_or(rest.len()));
-                    self.keep_name(plain);
+                    self.keep_word(plain);
                     match special.split_first() {
                         None => return,
                         Some((b'"', after)) => {
@@ -166,7 +134,7 @@ impl Cursor {
                             after
                         }
                         Some((backslash, after)) => {
-                            self.keep_name(&[*backslash]);
+                            self.keep_word(&[*backslash]);
                             self.state = State::InName { escaped: true };
                             after
                         }
@@ -195,18 +163,12 @@ impl Cursor {
             == State::InString {
                 escaped: Escape::None,
             };
-        let depth = self.depth as usize;
-        let fields = self.tracks.iter().zip(self.fields.iter()).enumerate();
-        fields
-            .filter(move |(_, (track, field))| here && track.on_path && field.path.len() == depth)
-            .map(|(index, _)| index)
+        self.trail.fields_here().filter(move |_| here)
     }
 
-    /// What is known so far of the guard of a field; a field without one is never in doubt.
+    /// What is known so far of the guard of a field.
     pub(crate) fn guard(&self, field: usize) -> GuardState {
-        self.tracks
-            .get(field)
-            .map_or(GuardState::Violated, |track| track.guard)
+        self.trail.guard(field)
     }
 
     /// The document cannot be followed any more.
@@ -239,16 +201,17 @@ impl Cursor {
             (State::Value | State::ValueOrEnd, _) => self.scalar(byte),
             (State::NameOrEnd, b'}') => self.close(true),
             (State::Name | State::NameOrEnd, b'"') => {
-                self.name.clear();
+                self.word.clear();
                 self.state = State::InName { escaped: false };
             }
             // The byte after a backslash; of `\u0022` the digits are plain bytes.
             (State::InName { .. }, _) => {
-                self.keep_name(&[byte]);
+                self.keep_word(&[byte]);
                 self.state = State::InName { escaped: false };
             }
             (State::Colon, b':') => self.state = State::Value,
             (State::InString { escaped }, _) => {
+                self.keep_text(&[byte]);
                 let escaped = match escaped {
                     Escape::Kind if byte == b'u' => Escape::Digits(4),
                     Escape::None | Escape::Kind => Escape::None,
@@ -266,7 +229,7 @@ impl Cursor {
             }
             (State::Literal, _) => {}
             (State::Separator, b',') => {
-                self.state = if self.in_object() {
+                self.state = if self.trail.in_object() {
                     State::Name
                 } else {
                     State::Value
@@ -288,73 +251,54 @@ impl Cursor {
             b't' | b'f' | b'n' => State::Literal,
             _ => State::Fault,
         };
-        if !matches!(self.state, State::Number(_)) {
-            self.judge(None);
+        self.keeps_text = byte == b'"' && self.trail.asks_for_text();
+        if self.keeps_text {
+            self.word.clear();
+        } else if !matches!(self.state, State::Number(_)) {
+            self.trail.judge(Scalar::Other);
         }
     }
 
-    fn number_end(&mut self, number: Option<Integer>) {
-        self.judge(number.map(|number| number.value));
+    fn string_end(&mut self) {
+        if std::mem::take(&mut self.keeps_text) {
+            if self.word.len() > self.word_max {
+                self.trail.judge(Scalar::Other);
+            } else if let Some(text) = decode(&self.word) {
+                self.trail.judge(Scalar::Text(&text));
+            } else {
+                self.state = State::Fault;
+                return;
+            }
+        }
         self.value_end();
     }
 
-    /// A member's value is an integer, or anything else.
-    fn judge(&mut self, value: Option<u64>) {
-        for (track, field) in self.tracks.iter_mut().zip(self.fields.iter()) {
-            let (true, Some(guard)) = (track.on_guard, &field.guard) else {
-                continue;
-            };
-            let holds = value.is_some_and(|value| guard.values.contains(&value));
-            track.guard = match (holds, track.guard) {
-                (false, _) => GuardState::Violated,
-                (true, GuardState::Unseen) if track.exact => GuardState::Holds,
-                (true, state) => state,
-            };
-        }
+    fn number_end(&mut self, number: Option<Integer>) {
+        let number = number.map(|number| Scalar::Integer(number.value));
+        self.trail.judge(number.unwrap_or(Scalar::Other));
+        self.value_end();
     }
 
     fn open(&mut self, object: bool) {
-        self.judge(None);
-        if self.depth == DEPTH_MAX {
-            self.state = State::Fault;
-            return;
-        }
-        let parent = self.depth as usize;
-        for track in &mut self.tracks {
-            if object && track.on_path {
-                track.matched = parent;
-            }
-            track.leave_member();
-        }
-        let bit = 1 << self.depth;
-        self.depth += 1;
-        if object {
-            self.objects |= bit;
-            self.state = State::NameOrEnd;
-        } else {
-            self.objects &= !bit;
-            self.state = State::ValueOrEnd;
-        }
+        self.state = match (self.trail.open(object), object) {
+            (Err(TooDeep), _) => State::Fault,
+            (Ok(()), true) => State::NameOrEnd,
+            (Ok(()), false) => State::ValueOrEnd,
+        };
     }
 
     fn close(&mut self, object: bool) {
-        if self.in_object() != object {
+        if self.trail.in_object() != object {
             self.state = State::Fault;
             return;
         }
-        self.depth -= 1;
-        let parents = (self.depth as usize).saturating_sub(1);
-        for track in &mut self.tracks {
-            track.matched = track.matched.min(parents);
-        }
+        self.trail.close();
         self.value_end();
     }
 
     fn value_end(&mut self) {
-        for track in &mut self.tracks {
-            track.leave_member();
-        }
-        self.state = if self.depth == 0 {
+        self.trail.value_end();
+        self.state = if self.trail.is_outside() {
             State::End
         } else {
             State::Separator
@@ -363,72 +307,26 @@ impl Cursor {
 
     fn name_end(&mut self) {
         self.state = State::Colon;
-        if self.name.len() > self.name_max {
+        if self.word.len() > self.word_max {
             return;
         }
-        let decoded;
-        let name = if self.name.contains(&b'\\') {
-            let quoted = [b"\"", self.name.as_slice(), b"\""].concat();
-            match serde_json::from_slice::<String>(&quoted) {
-                Ok(name) => {
-                    decoded = name;
-                    decoded.as_bytes()
-                }
-                Err(_) => {
-                    self.state = State::Fault;
-                    return;
-                }
-            }
-        } else {
-            &self.name
-        };
-        let parents = (self.depth as usize).saturating_sub(1);
-        for (track, field) in self.tracks.iter_mut().zip(self.fields.iter()) {
-            track.enter_member(field, parents, name);
+        match decode(&self.word) {
+            Some(name) => self.trail.member(&name),
+            None => self.state = State::Fault,
         }
     }
 
-    fn keep_name(&mut self, bytes: &[u8]) {
-        let room = (self.name_max + 1).saturating_sub(self.name.len());
-        self.name
+    /// More of a string that is no name.
+    fn keep_text(&mut self, bytes: &[u8]) {
+        if self.keeps_text {
+            self.keep_word(bytes);
+        }
+    }
+
+    fn keep_word(&mut self, bytes: &[u8]) {
+        let room = (self.word_max + 1).saturating_sub(self.word.len());
+        self.word
             .extend_from_slice(bytes.split_at(room.min(bytes.len())).0);
-    }
-
-    fn in_object(&self) -> bool {
-        self.depth
-            .checked_sub(1)
-            .is_some_and(|top| self.objects & (1 << top) != 0)
-    }
-}
-
-impl Track {
-    fn new(field: &JsonField) -> Self {
-        let guard = match field.guard {
-            None => GuardState::Holds,
-            Some(_) => GuardState::Unseen,
-        };
-        Self {
-            matched: 0,
-            on_path: false,
-            on_guard: false,
-            exact: false,
-            guard,
-        }
-    }
-
-    /// `parents`: containers round the object that the member stands in.
-    fn enter_member(&mut self, field: &JsonField, parents: usize, name: &[u8]) {
-        let next = field.path.get(parents);
-        self.on_path = self.matched == parents && next.is_some_and(|next| next.as_bytes() == name);
-        let guard = field.guard.as_ref().filter(|_| parents == 0);
-        let spelled = |guard: &Guard| guard.member.as_bytes().eq_ignore_ascii_case(name);
-        self.on_guard = guard.is_some_and(spelled);
-        self.exact = guard.is_some_and(|guard| guard.member.as_bytes() == name);
-    }
-
-    fn leave_member(&mut self) {
-        self.on_path = false;
-        self.on_guard = false;
     }
 }
 
@@ -453,6 +351,16 @@ impl Integer {
         let digits = self.digits + 1;
         Some(Self { value, digits })
     }
+}
+
+/// What is between the quotes of a string; `None` if it has an escape that is none.
+fn decode(word: &[u8]) -> Option<Cow<'_, [u8]>> {
+    if !word.contains(&b'\\') {
+        return Some(Cow::Borrowed(word));
+    }
+    let quoted = [b"\"", word, b"\""].concat();
+    let decoded = serde_json::from_slice::<String>(&quoted).ok()?;
+    Some(Cow::Owned(decoded.into_bytes()))
 }
 
 fn is_number_byte(byte: u8) -> bool {

@@ -2,8 +2,9 @@
 
 use crate::{
     address::VerifiedName,
-    policy::binding::{JsonField, PathPlace, Surface},
+    policy::binding::{JsonField, PathPlace, Surface, Unbound},
     secrets::{ReleaseGrant, Secret, SecretName},
+    stats::connection::{Connection, Remark},
 };
 
 /// The secrets that are bound to one verified upstream, with their surfaces. Made once per connection.
@@ -14,7 +15,12 @@ pub(crate) struct Release {
     entries: Vec<Entry>,
     /// Secrets that the sandbox has but that are bound to other hosts: named in refusals, never resolvable here.
     elsewhere: Vec<SecretName>,
+    unbound: Unbound,
 }
+
+/// `unbound: refuse`, and a placeholder stands where nothing is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotBound;
 
 #[derive(Debug)]
 struct Entry {
@@ -56,6 +62,7 @@ impl Release {
             grant: Some(ReleaseGrant::for_upstream(upstream)),
             entries,
             elsewhere,
+            unbound: Unbound::default(),
         }
     }
 
@@ -65,7 +72,13 @@ impl Release {
             grant: None,
             entries: Vec::new(),
             elsewhere: Vec::new(),
+            unbound: Unbound::default(),
         }
+    }
+
+    /// The same with what happens to placeholders that stand where nothing is bound.
+    pub(crate) fn with_unbound(self, unbound: Unbound) -> Self {
+        Self { unbound, ..self }
     }
 
     /// Nothing can ever be resolved: the connection needs no scanning.
@@ -76,6 +89,46 @@ impl Release {
     /// Some place of this connection may take the secret `name`.
     pub(crate) fn has(&self, name: &SecretName) -> bool {
         self.entries.iter().any(|entry| entry.name == *name)
+    }
+
+    /// The client's WebSocket messages have to be read.
+    pub(crate) fn reads_messages(&self) -> bool {
+        self.unbound != Unbound::Pass || self.websocket_fields().next().is_some()
+    }
+
+    /// Deals with a placeholder that stands where nothing is bound.
+    ///
+    /// # Errors
+    /// What it stands in may not go on.
+    pub(crate) fn pass_unbound(&self, stats: &Connection) -> Result<(), NotBound> {
+        self.tolerate(stats)?;
+        stats.count_placeholder_passed();
+        Ok(())
+    }
+
+    /// Deals with a message that mentions a placeholder, in a format that is not known or too long to be read.
+    ///
+    /// # Errors
+    /// It may not go on.
+    pub(crate) fn pass_opaque(&self, stats: &Connection) -> Result<(), NotBound> {
+        self.tolerate(stats)?;
+        stats.count_opaque_message();
+        Ok(())
+    }
+
+    fn tolerate(&self, stats: &Connection) -> Result<(), NotBound> {
+        match self.unbound {
+            Unbound::Pass => {}
+            Unbound::Record => {
+                if stats.remark(Remark::Unbound) {
+                    tracing::warn!(
+                        "a placeholder went out as text: it stands where its secret is not bound"
+                    );
+                }
+            }
+            Unbound::Refuse => return Err(NotBound),
+        }
+        Ok(())
     }
 
     /// The sandbox has a secret of this name, wherever it is bound.

@@ -1,7 +1,8 @@
 //! One connection's record, filled by `flow`, `http` and `websocket` while it lives.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    fmt,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -24,6 +25,7 @@ pub(crate) struct Connection {
     sent: Flow,
     received: Flow,
     placeholders_passed: AtomicU64,
+    opaque_messages: AtomicU64,
     facts: Mutex<Facts>,
 }
 
@@ -47,8 +49,27 @@ pub(crate) struct Facts {
     pub(crate) upstream_handshake: Option<Duration>,
     pub(crate) client_handshake: Option<Duration>,
     pub(crate) rewrites: BTreeMap<SecretName, u64>,
+    pub(crate) remarks: BTreeSet<Remark>,
     /// How it ended, for an operator: `client closed`, `denied: no rule for example.com:443`.
     pub(crate) end: Option<String>,
+}
+
+/// What an operator should know of a connection, however it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Remark {
+    /// A message was longer with its secret than the other side takes.
+    OutgrewLimit,
+    /// A placeholder stood where nothing is bound.
+    Unbound,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OutgrewLimit => "a message outgrew the server's limit with its secret",
+            Self::Unbound => "a placeholder stood outside its binding",
+        })
+    }
 }
 
 impl Connection {
@@ -67,8 +88,20 @@ impl Connection {
         self.placeholders_passed.fetch_add(1, Relaxed);
     }
 
+    /// A message that mentions a placeholder went on as it was, since its format is not known.
+    pub(crate) fn count_opaque_message(&self) {
+        self.opaque_messages.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn count_rewrite(&self, name: &SecretName) {
         self.note(|facts| *facts.rewrites.entry(name.clone()).or_default() += 1);
+    }
+
+    /// Returns whether that is new.
+    pub(crate) fn remark(&self, remark: Remark) -> bool {
+        let mut new = false;
+        self.note(|facts| new = facts.remarks.insert(remark));
+        new
     }
 
     /// Sets facts.
@@ -93,6 +126,10 @@ impl Connection {
 
     pub(crate) fn placeholders_passed(&self) -> u64 {
         self.placeholders_passed.load(Relaxed)
+    }
+
+    pub(crate) fn opaque_messages(&self) -> u64 {
+        self.opaque_messages.load(Relaxed)
     }
 
     fn flow(&self, direction: Direction) -> &Flow {

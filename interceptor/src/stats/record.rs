@@ -66,6 +66,8 @@ impl Record {
                 .map(|(name, count)| (name.to_string(), count))
                 .collect(),
             placeholders_passed: self.connection.placeholders_passed(),
+            remarks: facts.remarks.iter().map(ToString::to_string).collect(),
+            opaque_messages: self.connection.opaque_messages(),
             dial_us: facts.dial.map(micros),
             upstream_handshake_us: facts.upstream_handshake.map(micros),
             client_handshake_us: facts.client_handshake.map(micros),

@@ -32,6 +32,10 @@ pub(crate) struct ConnectionView {
     pub(crate) rewrites: BTreeMap<String, u64>,
     /// Placeholders that went on as they were, outside their binding.
     pub(crate) placeholders_passed: u64,
+    /// What else an operator should know, in words.
+    pub(crate) remarks: Vec<String>,
+    /// Messages of an unknown format that mention a placeholder and went on as they were.
+    pub(crate) opaque_messages: u64,
     pub(crate) dial_us: Option<u64>,
     pub(crate) upstream_handshake_us: Option<u64>,
     pub(crate) client_handshake_us: Option<u64>,
@@ -66,6 +70,7 @@ pub(crate) struct TotalsView {
     /// By the secret's name.
     pub(crate) rewrites: BTreeMap<String, u64>,
     pub(crate) placeholders_passed: u64,
+    pub(crate) opaque_messages: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -20,6 +20,9 @@ pub(crate) const POLICY_VIOLATION: u16 = 1008;
 /// What was sent is more than anybody should.
 pub(crate) const TOO_BIG: u16 = 1009;
 
+/// A client misses an extension that it needs (RFC 6455 §7.4.1).
+pub(crate) const MISSING_EXTENSION: u16 = 1010;
+
 /// A Close frame; towards a server with a mask. `reason` is cut to what a control frame holds, and should be ASCII.
 pub(crate) fn frame(code: u16, reason: &str, mask: Option<[u8; 4]>) -> Vec<u8> {
     let room = usize::try_from(frame::CONTROL_MAX).unwrap_or(0) - 2;

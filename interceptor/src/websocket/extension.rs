@@ -1,14 +1,34 @@
 //! What two sides may agree on in `Sec-WebSocket-Extensions`: permessage-deflate (RFC 7692 §7), nothing else.
 //!
 //! Extensions change what frames mean, so those that are not understood are taken out of the offer, and so are offers of
-//! permessage-deflate that break a rule: a server would have to decline them. What is left goes on as it was spelled. An
-//! answer that matches no offer is refused.
+//! permessage-deflate that break a rule: a server would have to decline them. What is left goes on as it was spelled,
+//! with `server_no_context_takeover` behind it where the server's messages have to be read: a server that accepts such an
+//! offer has to say so in its answer (§7.1.1.1). An answer that matches no offer is refused.
 
 /// The one extension that is understood.
 const NAME: &[u8] = b"permessage-deflate";
 
 /// What a client is told so that each of its messages stands alone.
-const STAND_ALONE: &[u8] = b"client_no_context_takeover";
+const CLIENT_ALONE: &[u8] = b"client_no_context_takeover";
+
+/// What a server is told so that each of its messages stands alone.
+const SERVER_ALONE: &[u8] = b"server_no_context_takeover";
+
+/// How messages may be compressed, as agreed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Compression {
+    /// Each compressed message of the client stands alone; else it may refer to those before it.
+    pub(crate) client_alone: bool,
+    /// The same of the server's.
+    pub(crate) server_alone: bool,
+}
+
+/// Whose messages have to stand alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demands {
+    pub(crate) client_alone: bool,
+    pub(crate) server_alone: bool,
+}
 
 /// Parameters of one offer, or of an answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,26 +49,35 @@ pub(crate) enum Offered {
     Drop,
 }
 
-/// Takes what may not be offered out of a header's value.
-pub(crate) fn narrow(value: &[u8]) -> Offered {
-    let all: Vec<_> = members(value).collect();
-    let kept: Vec<_> = all
-        .iter()
-        .filter(|member| Deflate::parse(member).is_some())
-        .copied()
-        .collect();
-    if kept.is_empty() {
-        Offered::Drop
-    } else if kept.len() == all.len() {
-        Offered::Keep
-    } else {
-        Offered::Narrow(kept.join(&b", "[..]))
+/// Takes what may not be offered out of a header's value, and adds what is demanded of the server.
+pub(crate) fn narrow(value: &[u8], demands: Demands) -> Offered {
+    let mut changed = false;
+    let mut kept = Vec::new();
+    for member in members(value) {
+        match Deflate::parse(member) {
+            None => changed = true,
+            Some(offer) if demands.server_alone && !offer.server_no_context_takeover => {
+                changed = true;
+                kept.push(with_parameter(member, SERVER_ALONE));
+            }
+            Some(_) => kept.push(member.to_vec()),
+        }
+    }
+    match (kept.is_empty(), changed) {
+        (true, _) => Offered::Drop,
+        (false, false) => Offered::Keep,
+        (false, true) => Offered::Narrow(kept.join(&b", "[..])),
     }
 }
 
-/// The offers in a header's value that [`narrow`] leaves.
-pub(crate) fn offers(value: &[u8]) -> impl Iterator<Item = Deflate> {
-    members(value).filter_map(Deflate::parse)
+/// The offers in a header's value as [`narrow`] leaves them.
+pub(crate) fn offers(value: &[u8], demands: Demands) -> impl Iterator<Item = Deflate> {
+    members(value)
+        .filter_map(Deflate::parse)
+        .map(move |offer| Deflate {
+            server_no_context_takeover: offer.server_no_context_takeover || demands.server_alone,
+            ..offer
+        })
 }
 
 /// Reads an answer's value; `None` if it matches none of `offers`.
@@ -61,9 +90,12 @@ pub(crate) fn answer(value: &[u8], offers: &[Deflate]) -> Option<Deflate> {
 }
 
 impl Deflate {
-    /// The client compresses each message by itself.
-    pub(crate) fn stands_alone(&self) -> bool {
-        self.client_no_context_takeover
+    /// What this says if it is an answer.
+    pub(crate) fn compression(&self) -> Compression {
+        Compression {
+            client_alone: self.client_no_context_takeover,
+            server_alone: self.server_no_context_takeover,
+        }
     }
 
     /// Reads one extension with its parameters; `None` if it is another one, or breaks a rule of §7.1.
@@ -77,10 +109,10 @@ impl Deflate {
             let mut sides = part.splitn(2, |byte| *byte == b'=').map(<[u8]>::trim_ascii);
             let (name, value) = (sides.next()?, sides.next());
             let fresh = match (name, value) {
-                (b"server_no_context_takeover", None) => {
+                (SERVER_ALONE, None) => {
                     !std::mem::replace(&mut deflate.server_no_context_takeover, true)
                 }
-                (STAND_ALONE, None) => {
+                (CLIENT_ALONE, None) => {
                     !std::mem::replace(&mut deflate.client_no_context_takeover, true)
                 }
                 (b"server_max_window_bits", Some(value)) => deflate
@@ -128,8 +160,12 @@ impl Deflate {
 
 /// An answer's value with the parameter that makes each message of the client stand alone (§7.1.1.2: binding, and may
 /// come unasked).
-pub(crate) fn with_stand_alone(value: &[u8]) -> Vec<u8> {
-    [value, b"; ", STAND_ALONE].concat()
+pub(crate) fn with_client_alone(value: &[u8]) -> Vec<u8> {
+    with_parameter(value, CLIENT_ALONE)
+}
+
+fn with_parameter(value: &[u8], parameter: &[u8]) -> Vec<u8> {
+    [value, b"; ", parameter].concat()
 }
 
 /// 8 to 15 without leading zeroes, perhaps in quotes.
@@ -177,7 +213,7 @@ mod tests {
     use super::*;
 
     fn narrowed(value: &str) -> Offered {
-        narrow(value.as_bytes())
+        narrow(value.as_bytes(), Demands::default())
     }
 
     #[test]
@@ -223,12 +259,13 @@ mod tests {
                      permessage-deflate; server_max_window_bits=99 ,permessage-deflate";
         let left = b"permessage-deflate; client_max_window_bits, permessage-deflate";
         assert_eq!(narrowed(mixed), Offered::Narrow(left.to_vec()));
-        assert_eq!(offers(mixed.as_bytes()).count(), 2);
+        assert_eq!(offers(mixed.as_bytes(), Demands::default()).count(), 2);
     }
 
     #[test]
     fn answer_has_to_match_an_offer() {
-        let offered = |value: &str| offers(value.as_bytes()).collect::<Vec<_>>();
+        let offered =
+            |value: &str| offers(value.as_bytes(), Demands::default()).collect::<Vec<_>>();
         let plain = "permessage-deflate";
         let bits = "permessage-deflate; client_max_window_bits; server_max_window_bits=10";
         let takeover = "permessage-deflate; server_no_context_takeover; client_max_window_bits=12";
@@ -310,11 +347,35 @@ mod tests {
 
     #[test]
     fn client_is_told_that_each_message_stands_alone() {
-        let offers: Vec<_> = offers(b"permessage-deflate; client_max_window_bits").collect();
+        let offer = b"permessage-deflate; client_max_window_bits";
+        let offers: Vec<_> = offers(offer, Demands::default()).collect();
         let value = b"permessage-deflate; client_max_window_bits=11";
-        assert!(!answer(value, &offers).unwrap().stands_alone());
-        let told = with_stand_alone(value);
-        assert!(answer(&told, &offers).unwrap().stands_alone());
-        assert_eq!(narrow(&told), Offered::Keep);
+        let client_alone =
+            |value: &[u8]| answer(value, &offers).unwrap().compression().client_alone;
+        assert!(!client_alone(value));
+        let told = with_client_alone(value);
+        assert!(client_alone(&told));
+        assert_eq!(narrow(&told, Demands::default()), Offered::Keep);
+    }
+
+    #[test]
+    fn server_is_told_that_each_message_stands_alone_in_every_offer_and_has_to_agree() {
+        let demands = Demands {
+            server_alone: true,
+            ..Demands::default()
+        };
+        let value: &[u8] = b"x-other, permessage-deflate ; client_max_window_bits,\
+            permessage-deflate; server_no_context_takeover, permessage-deflate";
+        let told = b"permessage-deflate ; client_max_window_bits; server_no_context_takeover, \
+            permessage-deflate; server_no_context_takeover, \
+            permessage-deflate; server_no_context_takeover";
+        assert_eq!(narrow(value, demands), Offered::Narrow(told.to_vec()));
+        assert_eq!(narrow(told, demands), Offered::Keep);
+        assert_eq!(narrow(b"x-other", demands), Offered::Drop);
+        let offers: Vec<_> = offers(value, demands).collect();
+        assert_eq!(offers.len(), 3);
+        assert_eq!(answer(b"permessage-deflate", &offers), None);
+        let agreed = answer(b"permessage-deflate; server_no_context_takeover", &offers);
+        assert!(agreed.unwrap().compression().server_alone);
     }
 }

@@ -9,8 +9,8 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
-use super::extension::{self, Deflate};
-pub(crate) use super::extension::{Offered, narrow};
+use super::extension::{self, Compression, Deflate};
+pub(crate) use super::extension::{Demands, Offered, narrow};
 
 /// A client's proper offer.
 #[derive(Debug)]
@@ -20,15 +20,14 @@ pub(crate) struct Offer {
     /// Subprotocols, as they are spelled.
     protocols: Vec<Box<[u8]>>,
     deflate: Vec<Deflate>,
-    /// Messages of the client may be rewritten.
-    rewriting: bool,
+    demands: Demands,
 }
 
 /// What both sides agreed on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Agreement {
-    /// Messages may be compressed.
-    pub(crate) deflate: bool,
+    /// Messages may be compressed, in this way as the client sees it.
+    pub(crate) deflate: Option<Compression>,
     /// The client has to see this as the value of [`EXTENSIONS`].
     pub(crate) extensions: Option<Vec<u8>>,
 }
@@ -67,7 +66,7 @@ pub(crate) enum AnswerError {
 
 impl Offer {
     /// Reads a request's head; `None` if it asks for no upgrade to WebSocket. `minor`: of HTTP/1.
-    /// `rewriting`: secrets may stand in the client's messages.
+    /// `demands`: where messages have to be read.
     ///
     /// # Errors
     /// It asks for one, but not properly.
@@ -75,7 +74,7 @@ impl Offer {
         method: &str,
         minor: u8,
         headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
-        rewriting: bool,
+        demands: Demands,
     ) -> Result<Option<Self>, OfferError> {
         let headers = Headers(headers);
         if !headers.has_token("upgrade", b"websocket") {
@@ -107,9 +106,9 @@ impl Offer {
             protocols: headers.tokens(PROTOCOL).map(Box::from).collect(),
             deflate: headers
                 .all(EXTENSIONS)
-                .flat_map(extension::offers)
+                .flat_map(|value| extension::offers(value, demands))
                 .collect(),
-            rewriting,
+            demands,
         }))
     }
 
@@ -147,11 +146,21 @@ impl Offer {
         if chosen > 0 && !offered {
             return Err(AnswerError::Protocol);
         }
+        let Some((value, deflate)) = deflate else {
+            return Ok(Agreement {
+                deflate: None,
+                extensions: None,
+            });
+        };
+        let agreed = deflate.compression();
+        let client_alone = agreed.client_alone || self.demands.client_alone;
         Ok(Agreement {
-            deflate: deflate.is_some(),
-            extensions: deflate
-                .filter(|(_, deflate)| self.rewriting && !deflate.stands_alone())
-                .map(|(value, _)| extension::with_stand_alone(value)),
+            deflate: Some(Compression {
+                client_alone,
+                ..agreed
+            }),
+            extensions: (client_alone && !agreed.client_alone)
+                .then(|| extension::with_client_alone(value)),
         })
     }
 }
@@ -205,8 +214,13 @@ mod tests {
         head.iter().map(|(name, value)| (*name, value.as_bytes()))
     }
 
+    const CLIENT_ALONE: Demands = Demands {
+        client_alone: true,
+        server_alone: false,
+    };
+
     fn read(head: &Head) -> Result<Option<Offer>, OfferError> {
-        Offer::read("GET", 1, headers(head), true)
+        Offer::read("GET", 1, headers(head), CLIENT_ALONE)
     }
 
     fn proper_offer() -> Head {
@@ -241,7 +255,7 @@ mod tests {
     fn proper_handshake_is_taken() {
         let offer = read(&proper_offer()).unwrap().unwrap();
         let plain = Agreement {
-            deflate: false,
+            deflate: None,
             extensions: None,
         };
         let agreed = offer.check_answer(headers(&proper_answer()));
@@ -291,11 +305,11 @@ mod tests {
         }
         let head = proper_offer();
         assert_eq!(
-            Offer::read("POST", 1, headers(&head), true).unwrap_err(),
+            Offer::read("POST", 1, headers(&head), CLIENT_ALONE).unwrap_err(),
             OfferError::Method
         );
         assert_eq!(
-            Offer::read("GET", 0, headers(&head), true).unwrap_err(),
+            Offer::read("GET", 0, headers(&head), CLIENT_ALONE).unwrap_err(),
             OfferError::HttpVersion
         );
     }
@@ -367,16 +381,20 @@ mod tests {
     #[test]
     fn client_is_told_that_its_messages_stand_alone_only_if_they_may_be_rewritten() {
         let told = "permessage-deflate; client_no_context_takeover";
-        for (answer, rewriting, seen) in [
-            ("permessage-deflate", true, Some(told)),
-            ("permessage-deflate", false, None),
-            (told, true, None),
+        for (answer, demands, seen, client_alone) in [
+            ("permessage-deflate", CLIENT_ALONE, Some(told), true),
+            ("permessage-deflate", Demands::default(), None, false),
+            (told, CLIENT_ALONE, None, true),
+            (told, Demands::default(), None, true),
         ] {
-            let offer = Offer::read("GET", 1, headers(&proper_offer()), rewriting);
+            let offer = Offer::read("GET", 1, headers(&proper_offer()), demands);
             let answer = with(proper_answer(), "sec-websocket-extensions", &[answer]);
             let agreed = offer.unwrap().unwrap().check_answer(headers(&answer));
             let extensions = seen.map(|seen| seen.as_bytes().to_vec());
-            let deflate = true;
+            let deflate = Some(Compression {
+                client_alone,
+                server_alone: false,
+            });
             assert_eq!(
                 agreed,
                 Ok(Agreement {
@@ -385,6 +403,34 @@ mod tests {
                 })
             );
         }
+    }
+
+    #[test]
+    fn server_that_does_not_say_what_is_demanded_of_it_is_refused() {
+        let demands = Demands {
+            server_alone: true,
+            ..Demands::default()
+        };
+        let offer = Offer::read("GET", 1, headers(&proper_offer()), demands);
+        let offer = offer.unwrap().unwrap();
+        let answer = |value| with(proper_answer(), "sec-websocket-extensions", &[value]);
+        let silent = answer("permessage-deflate");
+        assert_eq!(
+            offer.check_answer(headers(&silent)),
+            Err(AnswerError::Extension)
+        );
+        let agreed = answer("permessage-deflate; server_no_context_takeover");
+        assert_eq!(
+            offer.check_answer(headers(&agreed)),
+            Ok(Agreement {
+                deflate: Some(Compression {
+                    client_alone: false,
+                    server_alone: true
+                }),
+                extensions: None
+            })
+        );
+        assert!(offer.check_answer(headers(&proper_answer())).is_ok());
     }
 
     #[test]

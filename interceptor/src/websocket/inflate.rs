@@ -1,8 +1,9 @@
 //! Inflating a client's compressed messages (RFC 7692 §7.2.2), to look into them. Nothing is ever deflated.
 //!
-//! Each message stands alone, since the client was told `client_no_context_takeover`: there is an inflater only while a
-//! message is under way. Its window is always the largest, which reads what any smaller one wrote: senders that were told
-//! 8 bits are known to use 9.
+//! Each message stands alone, since the client was told `client_no_context_takeover`; where a client does not take that,
+//! the text that its next message may refer to is kept, and put into the window of each new inflater. So there is an
+//! inflater only while a message is under way. Its window is always the largest, which reads what any smaller one wrote:
+//! senders that were told 8 bits are known to use 9.
 //!
 //! What a message says has to be beyond doubt before it may take a secret: it must end at the end of a block, and behind
 //! a block that calls itself the last one (BFINAL) there may be no more than the one zero byte of §7.2.3.4. Receivers
@@ -10,8 +11,11 @@
 
 use zlib_rs::{Inflate, InflateError, InflateFlush, Status};
 
+pub(super) use self::history::History;
 use super::close;
 use crate::rewrite::document;
+
+mod history;
 
 /// What is inflated at a time, in bytes.
 const CHUNK: usize = 16 * 1024;
@@ -71,6 +75,8 @@ pub(super) struct Inflater {
     tail: usize,
     /// The last block is over.
     ended: bool,
+    /// The message brought that block itself.
+    brought_last: bool,
     /// The zero byte behind the last block has come.
     padded: bool,
     /// There is more to come out before anything has to go in.
@@ -78,12 +84,13 @@ pub(super) struct Inflater {
 }
 
 /// What a look through a message found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Survey {
     /// There may be a placeholder somewhere.
     pub(super) concerns: bool,
     /// All of the text is there, not only its beginning.
     pub(super) whole: bool,
+    /// What the next message may refer to, if this one is complete and may itself refer to what was before it.
+    pub(super) behind: Option<History>,
 }
 
 impl Fault {
@@ -104,16 +111,25 @@ impl Fault {
 }
 
 impl Inflater {
-    pub(super) fn new() -> Self {
-        Self::limited(LIMITS)
+    /// `history`: what the message may refer to; `None` if it stands alone.
+    pub(super) fn new(history: Option<&History>) -> Self {
+        Self::limited(LIMITS, history)
     }
 
-    fn limited(limits: Limits) -> Self {
+    fn limited(limits: Limits, history: Option<&History>) -> Self {
+        let mut inflate = Inflate::new(false, 15);
+        if let Some(history) = history
+            && let Err(error) = inflate.set_dictionary(history.text())
+        {
+            // Raw deflate takes one anywhere between blocks (zlib's manual). If not, references to it are refused.
+            tracing::error!(?error, "a window could not be set");
+        }
         Self {
-            inflate: Inflate::new(false, 15),
+            inflate,
             limits,
             tail: 0,
             ended: false,
+            brought_last: false,
             padded: false,
             full: false,
         }
@@ -122,6 +138,11 @@ impl Inflater {
     /// More comes out, even if nothing more goes in.
     pub(super) fn is_full(&self) -> bool {
         self.full
+    }
+
+    /// The message ended with a last block of its own.
+    pub(super) fn brought_last(&self) -> bool {
+        self.brought_last
     }
 
     /// Takes some of `input` and appends to `out`, at most [`CHUNK`] bytes. Returns how much it took.
@@ -146,6 +167,7 @@ impl Inflater {
         let (taken, made) = self.decompress(input, room)?;
         out.truncate(start + made);
         self.full = made == CHUNK;
+        self.brought_last = self.ended;
         if taken < input.len() && !self.full && !self.ended {
             return Err(Fault::Corrupt);
         }
@@ -207,7 +229,8 @@ impl Inflater {
 }
 
 /// Looks through a message, all of it if it is `complete`, else as far as `least` bytes of text reach. At least these, if
-/// there are so many, are left in `text`; never more than a chunk beyond them.
+/// there are so many, are left in `text`; never more than a chunk beyond them. `history`: what it may refer to; `None` if
+/// it stands alone.
 ///
 /// # Errors
 /// The message may not go on.
@@ -215,9 +238,11 @@ pub(super) fn survey(
     message: &[u8],
     complete: bool,
     least: usize,
+    history: Option<&History>,
     text: &mut Vec<u8>,
 ) -> Result<Survey, Fault> {
-    let mut inflater = Inflater::new();
+    let mut inflater = Inflater::new(history);
+    let mut behind = history.filter(|_| complete).cloned();
     let mut rest = message;
     let mut concerns = false;
     // What comes behind `text`, a chunk at a time.
@@ -225,8 +250,8 @@ pub(super) fn survey(
     let mut long = false;
     text.clear();
     loop {
-        let behind = text.len() >= least;
-        let into = if behind {
+        let beyond = text.len() >= least;
+        let into = if beyond {
             let last = if window.is_empty() { &*text } else { &window };
             let overlap = last.split_at(last.len().saturating_sub(OVERLAP)).1;
             window = overlap.to_vec();
@@ -242,12 +267,23 @@ pub(super) fn survey(
             rest = rest.get(taken..).unwrap_or_default();
             false
         };
-        long |= behind && into.len() > before;
+        long |= beyond && into.len() > before;
+        if let Some(behind) = &mut behind {
+            behind.push(into.get(before..).unwrap_or_default());
+        }
         let from = before.saturating_sub(OVERLAP);
         concerns = concerns || document::concerns(into.get(from..).unwrap_or_default());
         if done || !complete && text.len() >= least {
-            let whole = complete && !long;
-            return Ok(Survey { concerns, whole });
+            if let Some(behind) = &mut behind
+                && inflater.brought_last()
+            {
+                behind.clear();
+            }
+            return Ok(Survey {
+                concerns,
+                whole: complete && !long,
+                behind,
+            });
         }
     }
 }

@@ -22,6 +22,7 @@ use super::{
     mask,
     observer::Observer,
     rewriter::{REST, Rewriter},
+    takeover::Trial,
 };
 use crate::{
     rewrite::{
@@ -61,6 +62,7 @@ where
         release,
         stats,
         deflate,
+        trial,
         listen_only,
         standing,
         mut shutdown,
@@ -73,15 +75,16 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let rules = Rules::for_messages(release);
-    let may_rewrite = rules.is_some() || !deflate;
+    let may_rewrite = rules.is_some() || deflate.is_none_or(|deflate| deflate.client_alone);
     let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
     rewriter.forbid_messages(listen_only());
-    let observer = Observer::new(from_server, deflate, stats.clone());
+    let observer = Observer::new(from_server, deflate.is_some(), stats.clone());
     let mut relay = Relay {
         client,
         upstream,
         up: Lane::new(rewriter, Direction::ClientToServer, stats.clone()),
         down: Lane::new(observer, Direction::ServerToClient, stats),
+        trial,
         listen_only,
         may_rewrite,
         first: None,
@@ -111,6 +114,7 @@ struct Relay<C, U> {
     upstream: U,
     up: Lane<Rewriter>,
     down: Lane<Observer>,
+    trial: Option<Trial>,
     listen_only: Box<dyn Fn() -> bool + Send + Sync>,
     /// The handshake made every message of the client stand alone, or compressed none.
     may_rewrite: bool,
@@ -207,6 +211,9 @@ where
                 _ if self.down.source_ended() => Some(End::Vanished { by: Side::Server }),
                 _ => None,
             };
+            if self.first.is_some() {
+                self.end_trial();
+            }
         }
         let ended = self.up.source_ended() || self.down.source_ended();
         if self.phase == Phase::Open && (ended || up.is_some() && down.is_some()) {
@@ -301,9 +308,21 @@ where
 
     /// Tears both directions down.
     fn fail(&mut self, error: WebSocketError) {
+        if matches!(error, WebSocketError::Client(_)) {
+            self.end_trial();
+        }
         self.blame(error);
         self.up.abandon();
         self.down.abandon();
+    }
+
+    /// The connection came to an end: was it because of what the client was told?
+    fn end_trial(&mut self) {
+        if let Some(trial) = self.trial.take()
+            && !self.up.filter.has_spoken()
+        {
+            trial.end(self.first);
+        }
     }
 
     fn blame(&mut self, error: WebSocketError) {

@@ -1,4 +1,4 @@
-//! Client to server: puts secrets into text messages, and leaves everything else as it is.
+//! Client to server: puts secrets into messages, and leaves everything else as it is.
 //!
 //! 1. Control frames go on at once, between fragments too. A Close ends the rewriting: of a message that it interrupts
 //!    nothing more goes out, what comes behind it goes on as it is.
@@ -14,30 +14,45 @@
 //! replaced, and uncompressed if something is. If it is all here but its text is longer than the hold, it is looked
 //! through to its end first, and inflated once more as it is streamed if there may be something to replace.
 //!
+//! A binary message that begins as JSON does is treated as a text message, but stays binary. Any other is for
+//! `rewrite::binary`, whole: where 4 would stream it, it is not searched, and goes on as it comes.
+//!
+//! Of a client whose compressed messages refer to each other ([`Window`]) the first one that does not go on as it came
+//! puts the server's window out of step: from there on every compressed message goes uncompressed.
+//!
 //! What may be the beginning of a placeholder is carried from fragment to fragment by the matcher, never beyond the
 //! message. Which placeholders are replaced is for `rewrite::document` to say.
 
+mod held;
 mod outbox;
 mod stream;
+mod window;
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf as _, BytesMut};
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use self::{
+    held::{Frame, Held, Kind},
     outbox::Outbox,
-    stream::{Deflated, Stream},
+    stream::{Body, Deflated, Stream},
+    window::Window,
 };
 use super::{
     close,
+    extension::Compression,
     filter::{Filter, Stop},
-    frame::{self, Header, Opcode, Sender, Sequence},
-    inflate::{self, Survey},
+    frame::{Header, Opcode, Sender, Sequence},
+    inflate::{self, History, Survey},
     mask,
 };
 use crate::{
-    rewrite::document::{self, Rules},
+    rewrite::{
+        binary::{self, Outcome},
+        document::{self, Document, Rules},
+        grammar,
+    },
     stats::connection::{Connection, Direction},
 };
 
@@ -50,17 +65,15 @@ pub(crate) const FRAGMENT_MIN: usize = 16 * 1024;
 /// How long a sender may rest between fragments before what is held is streamed.
 pub(crate) const REST: Duration = Duration::from_millis(5);
 
-/// Payload that Discord's gateway takes in a message from a client (it closes with 4002 beyond).
-const DISCORD_MAX: usize = 4096;
-
 /// Rewrites what one client sends.
 pub(crate) struct Rewriter {
-    /// `None`: nothing is to be looked at.
+    /// `None`: nothing is to be looked for.
     rules: Option<Arc<Rules>>,
     /// Those for the messages behind the one that is coming.
     next_rules: Option<Option<Arc<Rules>>>,
     /// permessage-deflate was negotiated.
     deflate: bool,
+    window: Window,
     stats: Arc<Connection>,
     input: BytesMut,
     /// Bytes at the front of `input` that are cleared.
@@ -71,8 +84,7 @@ pub(crate) struct Rewriter {
     message: Message,
     /// The frame of a passed or streamed message of which not all has come.
     frame: Option<Frame>,
-    /// The fragments of a held message as they came, without the one that is still coming.
-    held: Vec<u8>,
+    held: Held,
     /// Sender rested, but what is held has to stay.
     must_hold: bool,
     /// Unmasked payload; never holds a secret.
@@ -83,6 +95,8 @@ pub(crate) struct Rewriter {
     stopped: bool,
     /// The client may send control frames only.
     listen_only: bool,
+    /// The client has begun a message.
+    has_spoken: bool,
 }
 
 /// What is done with the message that is coming.
@@ -94,38 +108,45 @@ enum Message {
     Streamed(Box<Stream>),
 }
 
-/// What a whole message holds.
-enum Found {
-    Nothing,
-    /// Maybe a placeholder.
-    Something,
-    /// Maybe one, and more text than is held.
-    SomethingLong,
+/// What a look at a whole message found.
+struct Look {
+    /// There may be a placeholder.
+    concerns: bool,
+    /// All of its text is at hand.
+    whole: bool,
+    /// What the next message may refer to, if this one does not stand alone.
+    behind: Option<History>,
 }
 
-#[derive(Clone, Copy)]
-struct Frame {
-    fin: bool,
-    mask: [u8; 4],
-    /// Payload that has come.
-    offset: usize,
-    /// Payload to come.
-    left: u64,
+/// What becomes of a whole message.
+enum Settled {
+    AsItCame,
+    /// This goes in its place, uncompressed.
+    Put(Zeroizing<Vec<u8>>),
+    /// It is streamed from here on.
+    Streamed,
 }
 
 impl Rewriter {
-    /// `input`: what has come already. Without `rules` nothing is held or rewritten. `deflate`: permessage-deflate was
-    /// negotiated, with rules so that each message of the client stands alone.
+    /// `input`: what has come already. Without `rules` nothing is rewritten. `compression`: as it was negotiated; a client
+    /// whose messages refer to each other is followed only if there are `rules` from its first message on.
     pub(crate) fn new(
         input: BytesMut,
         rules: Option<Arc<Rules>>,
-        deflate: bool,
+        compression: Option<Compression>,
         stats: Arc<Connection>,
     ) -> Self {
+        let leans = compression.is_some_and(|compression| !compression.client_alone);
+        let window = if leans && rules.is_some() {
+            Window::kept()
+        } else {
+            Window::default()
+        };
         Self {
             rules,
             next_rules: None,
-            deflate,
+            deflate: compression.is_some(),
+            window,
             stats,
             input,
             ready: 0,
@@ -133,13 +154,14 @@ impl Rewriter {
             sequence: Sequence::default(),
             message: Message::None,
             frame: None,
-            held: Vec::new(),
+            held: Held::default(),
             must_hold: false,
             scratch: Vec::new(),
             inflated: Vec::new(),
             closed: None,
             stopped: false,
             listen_only: false,
+            has_spoken: false,
         }
     }
 
@@ -162,12 +184,17 @@ impl Rewriter {
         }
     }
 
+    /// The client has begun a message.
+    pub(crate) fn has_spoken(&self) -> bool {
+        self.has_spoken
+    }
+
     /// [`on_rest`](Self::on_rest) wants to be called when nothing has come for [`REST`].
     pub(crate) fn awaits_rest(&self) -> bool {
         match &self.message {
             Message::Held => !self.must_hold && self.input.is_empty(),
             Message::Streamed(stream) => {
-                self.frame.is_none() && !stream.is_behind() && !stream.staged.is_empty()
+                self.frame.is_none() && !stream.is_behind() && !stream.is_bare()
             }
             Message::None | Message::Passed => false,
         }
@@ -182,19 +209,30 @@ impl Rewriter {
             return Ok(());
         }
         if matches!(self.message, Message::Held) {
-            self.gather_held();
-            // The guard of a field may come yet.
-            self.must_hold = if self.is_compressed() {
-                let found = inflate::survey(&self.scratch, false, HOLD, &mut self.inflated)?;
-                found.concerns && self.inflated.len() < HOLD
-            } else {
-                document::concerns(&self.scratch)
-            };
+            self.must_hold = self.is_undecided()?;
             if self.must_hold || !self.begin_stream()? {
                 return Ok(());
             }
         }
         self.emit(false)
+    }
+
+    /// What is held may need what is still to come.
+    fn is_undecided(&mut self) -> Result<bool, Stop> {
+        let kind = self.kind();
+        self.scratch.clear();
+        self.held.unmask(&mut self.scratch);
+        let (concerns, text) = if kind.compressed {
+            let history = self.window.history();
+            let survey = inflate::survey(&self.scratch, false, HOLD, history, &mut self.inflated)?;
+            // There is no more to be held of that much.
+            let concerns = survey.concerns && self.inflated.len() < HOLD;
+            (concerns, &self.inflated)
+        } else {
+            (document::concerns(&self.scratch), &self.scratch)
+        };
+        // The guard of a field may come yet, or the byte that tells what this is.
+        Ok(concerns || kind.binary && text.is_empty())
     }
 
     /// Bytes of memory in use for buffers.
@@ -204,8 +242,9 @@ impl Rewriter {
             Message::Streamed(stream) => stream.buffered(),
             Message::None | Message::Held | Message::Passed => 0,
         };
-        let kept = self.held.capacity() + self.scratch.capacity() + self.inflated.capacity();
-        self.input.capacity() + self.out.bytes.capacity() + kept + staged
+        let kept = self.held.buffered() + self.scratch.capacity() + self.inflated.capacity();
+        let window = self.window.buffered();
+        self.input.capacity() + self.out.bytes.capacity() + kept + staged + window
     }
 
     fn step(&mut self) -> Result<bool, Stop> {
@@ -237,8 +276,9 @@ impl Rewriter {
         if self.listen_only {
             return Err(Stop::Forbidden);
         }
+        self.has_spoken = true;
         match self.message {
-            Message::None if header.opcode == Opcode::Binary || self.rules.is_none() => {
+            Message::None if !self.is_searched(&header) => {
                 self.message = Message::Passed;
                 self.open(&header);
                 self.ready += header.size;
@@ -260,6 +300,11 @@ impl Rewriter {
         }
     }
 
+    /// A message that begins with this frame has to be looked into.
+    fn is_searched(&self, header: &Header) -> bool {
+        self.rules.is_some() || self.window.is_kept() && header.compressed
+    }
+
     /// A control frame goes on as soon as it is all here.
     fn control(&mut self, header: &Header) -> bool {
         let frame = self.unread().get(..header.total());
@@ -272,7 +317,7 @@ impl Rewriter {
             self.closed = Some(close::code(&payload));
             // A message that was not complete never will be.
             self.message = Message::None;
-            self.held = Vec::new();
+            self.held = Held::default();
         }
         self.ready += header.total();
         true
@@ -284,17 +329,17 @@ impl Rewriter {
         if total > self.unread().len() {
             return self.wait();
         }
-        if header.fin && self.held.is_empty() && matches!(self.message, Message::None) {
+        if header.fin && matches!(self.message, Message::None) {
             return self.search_frame(header);
         }
-        if self.held.len() + total > HOLD {
+        if self.held.bytes().len() + total > HOLD {
             return self.begin_stream();
         }
         if self.ready > 0 {
             return Ok(false);
         }
         let fragment = self.input.split_to(total);
-        self.held.extend_from_slice(&fragment);
+        self.held.push(&fragment);
         self.sequence.follow(header);
         self.must_hold = false;
         self.message = Message::Held;
@@ -307,7 +352,7 @@ impl Rewriter {
     /// The bytes that are here end inside a frame, or between two.
     fn wait(&mut self) -> Result<bool, Stop> {
         let incomplete = matches!(self.message, Message::None | Message::Held);
-        if incomplete && self.held.len() + self.unread().len() >= HOLD {
+        if incomplete && self.held.bytes().len() + self.unread().len() >= HOLD {
             return self.begin_stream();
         }
         Ok(false)
@@ -315,174 +360,210 @@ impl Rewriter {
 
     /// A message in one frame, all here.
     fn search_frame(&mut self, header: &Header) -> Result<bool, Stop> {
+        let kind = self.kind();
         let total = header.total();
-        let payload = self.input.get(self.ready + header.size..self.ready + total);
         self.scratch.clear();
-        mask::copy(
-            header.mask,
-            0,
-            payload.unwrap_or_default(),
-            &mut self.scratch,
-        );
-        let found = self.search(header.compressed)?;
-        if self.ready > 0 && !matches!(found, Found::Nothing) {
+        let unread = self.input.get(self.ready..).unwrap_or_default();
+        held::unmask_next(unread, &mut self.scratch);
+        let look = self.look(kind)?;
+        if self.ready > 0 && !self.goes_as_it_came(kind, &look) {
             // What comes before it goes first.
             return Ok(false);
         }
-        match found {
-            Found::SomethingLong => {
+        match self.settle(kind, look)? {
+            Settled::AsItCame => {
+                self.ready += total;
+                self.end_message();
+            }
+            Settled::Put(text) => {
                 self.input.advance(total);
-                self.stream_whole();
-                return Ok(true);
+                self.put_message(kind, &text)?;
             }
-            Found::Something => {
-                if let Some(text) = self.rewrite(header.compressed)? {
-                    self.input.advance(total);
-                    self.put_message(text)?;
-                    return Ok(true);
-                }
-            }
-            Found::Nothing => {}
+            Settled::Streamed => self.input.advance(total),
         }
-        self.ready += total;
-        self.end_message();
         Ok(true)
     }
 
     /// A message in fragments, all of them held.
     fn search_held(&mut self) -> Result<(), Stop> {
-        self.gather_held();
-        let compressed = self.is_compressed();
-        let rewritten = match self.search(compressed)? {
-            Found::SomethingLong => {
-                self.held = Vec::new();
-                self.stream_whole();
-                return Ok(());
-            }
-            Found::Something => self.rewrite(compressed)?,
-            Found::Nothing => None,
-        };
-        let held = std::mem::take(&mut self.held);
-        match rewritten {
-            Some(text) => self.put_message(text),
-            None => {
-                self.out.bytes = held;
+        let kind = self.kind();
+        self.scratch.clear();
+        self.held.unmask(&mut self.scratch);
+        let look = self.look(kind)?;
+        let settled = self.settle(kind, look)?;
+        let frames = self.held.take();
+        match settled {
+            Settled::AsItCame => {
+                self.out.bytes = frames;
                 self.end_message();
-                Ok(())
             }
+            Settled::Put(text) => self.put_message(kind, &text)?,
+            Settled::Streamed => {}
         }
+        Ok(())
     }
 
-    /// Searches the whole message in `scratch`; its text is left in `inflated` if it is `compressed`.
-    fn search(&mut self, compressed: bool) -> Result<Found, Stop> {
-        let Survey { concerns, whole } = if compressed {
-            inflate::survey(&self.scratch, true, HOLD, &mut self.inflated)?
+    /// Searches the whole message in `scratch`; its text is left in `inflated` if it is compressed.
+    fn look(&mut self, kind: Kind) -> Result<Look, Stop> {
+        let Survey {
+            concerns,
+            whole,
+            behind,
+        } = if kind.compressed {
+            let history = self.window.history();
+            inflate::survey(&self.scratch, true, HOLD, history, &mut self.inflated)?
         } else {
             Survey {
                 concerns: document::concerns(&self.scratch),
                 whole: true,
+                behind: None,
             }
         };
-        Ok(match (concerns, whole) {
-            (false, _) => Found::Nothing,
-            (true, true) => Found::Something,
-            (true, false) => Found::SomethingLong,
+        Ok(Look {
+            concerns: concerns && self.rules.is_some(),
+            whole,
+            behind,
         })
     }
 
-    /// The message that was searched, with its secrets; `None` if it goes on as it is.
-    fn rewrite(&self, compressed: bool) -> Result<Option<Zeroizing<Vec<u8>>>, Stop> {
+    /// Nothing can make the message that was looked at another one.
+    fn goes_as_it_came(&self, kind: Kind, look: &Look) -> bool {
+        !look.concerns && !(kind.compressed && self.window.is_out_of_step())
+    }
+
+    /// Decides on the whole message that was looked at.
+    fn settle(&mut self, kind: Kind, look: Look) -> Result<Settled, Stop> {
+        if self.goes_as_it_came(kind, &look) {
+            self.window.replace(look.behind);
+            return Ok(Settled::AsItCame);
+        }
+        if !look.whole {
+            let json = kind.is_json(&self.inflated);
+            if let Some(rules) = &self.rules
+                && look.concerns
+                && !json
+            {
+                rules.pass_opaque(&self.stats)?;
+            }
+            if json || self.window.is_out_of_step() {
+                self.stream_whole(kind);
+                return Ok(Settled::Streamed);
+            }
+            self.window.replace(look.behind);
+            return Ok(Settled::AsItCame);
+        }
+        self.window.replace(look.behind);
+        let rewritten = if look.concerns {
+            self.rewrite(kind)?
+        } else {
+            None
+        };
+        Ok(match rewritten {
+            Some(text) => {
+                if kind.compressed {
+                    self.window.miss();
+                }
+                Settled::Put(text)
+            }
+            None if kind.compressed && self.window.is_out_of_step() => {
+                Settled::Put(Zeroizing::new(std::mem::take(&mut self.inflated)))
+            }
+            None => Settled::AsItCame,
+        })
+    }
+
+    /// The message that was looked at, with its secrets; `None` if it goes on as it is.
+    fn rewrite(&self, kind: Kind) -> Result<Option<Zeroizing<Vec<u8>>>, Stop> {
         let Some(rules) = &self.rules else {
             return Ok(None);
         };
-        let plain = if compressed {
+        let plain = if kind.compressed {
             &self.inflated
         } else {
             &self.scratch
         };
-        let text = document::rewrite(rules, plain, &self.stats)?;
-        if let Some(text) = &text
-            && text.len() > DISCORD_MAX
-            && plain.len() <= DISCORD_MAX
-        {
-            // By how much would tell the secret's length.
-            tracing::warn!(
-                limit = DISCORD_MAX,
-                "a message outgrew the limit of Discord's gateway when its secret went in: expect close code 4002"
-            );
+        if kind.is_json(plain) {
+            return Ok(document::rewrite(rules, plain, &self.stats)?);
         }
-        Ok(text)
+        Ok(match binary::rewrite(rules, plain, &self.stats)? {
+            Outcome::Rewritten(message) => Some(message),
+            Outcome::Unchanged | Outcome::Opaque => None,
+        })
     }
 
-    fn put_message(&mut self, text: Zeroizing<Vec<u8>>) -> Result<(), Stop> {
-        self.out.put(true, Opcode::Text, &text, true)?;
+    fn put_message(&mut self, kind: Kind, text: &[u8]) -> Result<(), Stop> {
+        self.out.put(true, kind.opcode(), text, true)?;
         self.end_message();
         Ok(())
     }
 
-    /// Unmasks the held fragments into `scratch`.
-    fn gather_held(&mut self) {
-        self.scratch.clear();
-        let mut rest = self.held.as_slice();
-        while let Ok(Some(header)) = Header::parse(rest, Sender::Client, self.deflate) {
-            let (frame, after) = rest.split_at(header.total().min(rest.len()));
-            let payload = frame.get(header.size..).unwrap_or_default();
-            mask::copy(header.mask, 0, payload, &mut self.scratch);
-            rest = after;
-        }
-    }
-
-    /// Unmasks what has come of the next frame behind that, to look ahead.
-    fn gather_unread(&mut self) {
-        let unread = self.input.get(self.ready..).unwrap_or_default();
-        if let Ok(Some(header)) = Header::parse(unread, Sender::Client, self.deflate)
-            && !header.opcode.is_control()
-        {
-            let frame = unread.split_at(header.total().min(unread.len())).0;
-            let payload = frame.get(header.size..).unwrap_or_default();
-            mask::copy(header.mask, 0, payload, &mut self.scratch);
-        }
-    }
-
     /// The message is too long to hold, or its sender too slow.
     fn begin_stream(&mut self) -> Result<bool, Stop> {
-        let Some(rules) = self.rules.clone() else {
-            return Ok(false);
-        };
         if self.ready > 0 {
             return Ok(false);
         }
-        self.gather_held();
+        let kind = self.kind();
+        self.scratch.clear();
+        self.held.unmask(&mut self.scratch);
         let held = self.scratch.len();
-        let compressed = self.is_compressed();
-        self.gather_unread();
-        let stream = if compressed {
-            inflate::survey(&self.scratch, false, HOLD, &mut self.inflated)?;
-            self.scratch.truncate(held);
-            let backlog = std::mem::take(&mut self.scratch);
-            let mut stream = Stream::begin(&rules, &self.inflated, &self.stats);
-            stream.deflated = Some(Deflated::new(backlog, false));
-            stream
+        // To look ahead.
+        held::unmask_next(&self.input, &mut self.scratch);
+        if kind.compressed {
+            let history = self.window.history();
+            inflate::survey(&self.scratch, false, HOLD, history, &mut self.inflated)?;
+        }
+        let ahead = if kind.compressed {
+            &self.inflated
         } else {
-            let mut stream = Stream::begin(&rules, &self.scratch, &self.stats);
-            let text = self.scratch.split_at(held).0;
-            stream.document.push(text, &mut stream.staged)?;
+            &self.scratch
+        };
+        let body = match &self.rules {
+            Some(rules) if kind.is_json(ahead) => {
+                Body::Json(Document::begin(rules, ahead, false, &self.stats))
+            }
+            rules => {
+                // Only of its beginning is anything known.
+                if let Some(rules) = rules
+                    && grammar::mentions(ahead)
+                {
+                    rules.pass_opaque(&self.stats)?;
+                }
+                if !kind.compressed || !self.window.is_kept() {
+                    self.out.bytes = self.held.take();
+                    self.message = Message::Passed;
+                    return Ok(true);
+                }
+                Body::Opaque
+            }
+        };
+        self.scratch.truncate(held);
+        let stream = if kind.compressed {
+            let backlog = std::mem::take(&mut self.scratch);
+            let deflated = Deflated::new(backlog, false, self.window.history());
+            self.window.miss();
+            Stream::begin(kind.opcode(), body, Some(deflated))
+        } else {
+            let mut stream = Stream::begin(kind.opcode(), body, None);
+            stream.push(&self.scratch)?;
             stream
         };
-        self.held = Vec::new();
+        self.held = Held::default();
         self.message = Message::Streamed(stream);
         Ok(true)
     }
 
-    /// Streams the message that was searched: compressed, all here, and with too much text to hold.
-    fn stream_whole(&mut self) {
-        let Some(rules) = &self.rules else {
-            return;
+    /// Streams the message that was looked at: compressed, all here, and with too much text to hold.
+    fn stream_whole(&mut self, kind: Kind) {
+        let body = match &self.rules {
+            Some(rules) if kind.is_json(&self.inflated) => {
+                Body::Json(Document::begin(rules, &self.inflated, false, &self.stats))
+            }
+            Some(_) | None => Body::Opaque,
         };
         let backlog = std::mem::take(&mut self.scratch);
-        let mut stream = Stream::begin(rules, &self.inflated, &self.stats);
-        stream.deflated = Some(Deflated::new(backlog, true));
-        self.message = Message::Streamed(stream);
+        let deflated = Deflated::new(backlog, true, self.window.history());
+        self.window.miss();
+        self.message = Message::Streamed(Stream::begin(kind.opcode(), body, Some(deflated)));
     }
 
     /// Takes the next piece of text out of a compressed, streamed message.
@@ -495,7 +576,11 @@ impl Rewriter {
         };
         self.inflated.clear();
         let last = deflated.step(&mut self.inflated)?;
-        stream.document.push(&self.inflated, &mut stream.staged)?;
+        self.window.push(&self.inflated);
+        if last && deflated.brought_last() {
+            self.window.clear();
+        }
+        stream.push(&self.inflated)?;
         self.take_staged(last)?;
         Ok(true)
     }
@@ -506,9 +591,9 @@ impl Rewriter {
             return Ok(());
         };
         if last {
-            stream.document.finish(&mut stream.staged)?;
+            stream.finish()?;
         }
-        if last || stream.staged.len() >= FRAGMENT_MIN {
+        if last || stream.is_ripe() {
             self.emit(last)?;
         }
         Ok(())
@@ -532,7 +617,7 @@ impl Rewriter {
         if let Some(deflated) = &mut stream.deflated {
             deflated.refill(&mut self.scratch, last);
         } else {
-            stream.document.push(&self.scratch, &mut stream.staged)?;
+            stream.push(&self.scratch)?;
             self.take_staged(last)?;
         }
         Ok(true)
@@ -540,27 +625,11 @@ impl Rewriter {
 
     /// Makes a fragment of what is staged.
     fn emit(&mut self, last: bool) -> Result<(), Stop> {
-        let Message::Streamed(stream) = &mut self.message else {
-            return Ok(());
-        };
-        let opcode = if stream.started {
-            Opcode::Continuation
-        } else {
-            Opcode::Text
-        };
-        if last || !stream.staged.is_empty() {
-            let secret = stream.document.has_released();
-            self.out.put(last, opcode, &stream.staged, secret)?;
-            stream.started = true;
-            if secret {
-                let capacity = stream.staged.capacity();
-                stream.staged.zeroize();
-                stream.staged.reserve(capacity);
+        if let Message::Streamed(stream) = &mut self.message {
+            stream.emit(last, &mut self.out)?;
+            if last {
+                self.end_message();
             }
-            stream.staged.clear();
-        }
-        if last {
-            self.end_message();
         }
         Ok(())
     }
@@ -579,12 +648,7 @@ impl Rewriter {
 
     fn open(&mut self, header: &Header) {
         self.sequence.follow(header);
-        self.frame = Some(Frame {
-            fin: header.fin,
-            mask: header.mask,
-            offset: 0,
-            left: header.length,
-        });
+        self.frame = Some(Frame::new(header));
     }
 
     fn end_message(&mut self) {
@@ -593,10 +657,10 @@ impl Rewriter {
         self.stats.count_message(Direction::ClientToServer);
     }
 
-    /// Is the message that is held, or that comes next, compressed?
-    fn is_compressed(&self) -> bool {
-        let first = self.held.first().or_else(|| self.unread().first());
-        first.is_some_and(|first| first & frame::RSV1 != 0)
+    /// Of the message that is held, or that comes next.
+    fn kind(&self) -> Kind {
+        let first = self.held.bytes().first().or_else(|| self.unread().first());
+        Kind::of(first.copied().unwrap_or_default())
     }
 
     fn unread(&self) -> &[u8] {
@@ -649,20 +713,6 @@ impl Filter for Rewriter {
 
     fn closed(&self) -> Option<Option<u16>> {
         self.closed
-    }
-}
-
-impl Frame {
-    /// So much of `available` belongs to the frame.
-    fn clamp(&self, available: usize) -> usize {
-        usize::try_from(self.left)
-            .unwrap_or(usize::MAX)
-            .min(available)
-    }
-
-    fn take(&mut self, taken: usize) {
-        self.offset = (self.offset + taken) % 4;
-        self.left -= taken as u64;
     }
 }
 

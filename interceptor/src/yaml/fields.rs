@@ -38,10 +38,6 @@ impl<'a> Fields<'a> {
         Some(self.entries.remove(index))
     }
 
-    pub(crate) fn has(&self, key: &str) -> bool {
-        self.entries.iter().any(|entry| *entry.key == *key)
-    }
-
     pub(crate) fn require(
         &mut self,
         key: &'static str,

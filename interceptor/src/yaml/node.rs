@@ -181,6 +181,14 @@ impl Node {
         found.map(|(_, value)| *value)
     }
 
+    pub(crate) fn is_mapping(&self) -> bool {
+        matches!(self.value, Value::Mapping(_))
+    }
+
+    pub(crate) fn is_text(&self) -> bool {
+        self.kind() == Kind::Text
+    }
+
     pub(crate) fn is_list(&self) -> bool {
         matches!(self.value, Value::List(_))
     }

@@ -72,23 +72,10 @@ impl Stage {
     }
 }
 
-#[test]
-fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result<()> {
-    let mut stage = Stage::new()?;
-    let finished = stage.run("client")?;
-    assert_eq!(finished.event("open")?["extensions"], "permessage-deflate");
-    let close = finished.event("close")?;
-    assert_eq!(
-        (&close["code"], &close["answers"]),
-        (&1000.into(), &54.into())
-    );
-
-    stage.server.kill()?;
-    let served = stage.server.finish()?;
-    assert_eq!(
-        served.event("connected")?["extensions"],
-        "permessage-deflate"
-    );
+/// Ends the server, which must have got the client's messages with the token where it belongs.
+fn check_served(mut server: Running) -> Result<Finished> {
+    server.kill()?;
+    let served = server.finish()?;
     let seen: Vec<_> = served
         .events()
         .into_iter()
@@ -99,7 +86,24 @@ fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result
     expected.extend([(false, true); 50]);
     expected.extend([(true, false), (false, false)]);
     assert_eq!(seen, expected);
+    Ok(served)
+}
 
+#[test]
+fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result<()> {
+    let stage = Stage::new()?;
+    let finished = stage.run("client")?;
+    assert_eq!(finished.event("open")?["extensions"], "permessage-deflate");
+    let close = finished.event("close")?;
+    assert_eq!(
+        (&close["code"], &close["answers"]),
+        (&1000.into(), &54.into())
+    );
+    let served = check_served(stage.server)?;
+    assert_eq!(
+        served.event("connected")?["extensions"],
+        "permessage-deflate"
+    );
     let connection = &stage.daemon.connections()?[0];
     assert_eq!(
         connection["rewrites"]["DISCORD_BOT_TOKEN"], 2,
@@ -108,6 +112,24 @@ fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result
     // Compressed on the wire: as text the numbers alone have more.
     let sent = connection["sent"]["bytes"].as_u64().context("no count")?;
     assert!(sent < 200_000, "{connection}");
+    Ok(())
+}
+
+/// The library `ws`, told to take no parameter that it did not ask for.
+#[test]
+fn a_client_that_refuses_what_it_is_told_connects_again_and_keeps_its_window() -> Result<()> {
+    let stage = Stage::new()?;
+    let finished = stage.run("strict")?;
+    let error = finished.event("error")?["message"].to_string();
+    assert!(error.contains("Sec-WebSocket-Extensions"), "{error}");
+    let closes: Vec<_> = finished
+        .events()
+        .into_iter()
+        .filter(|event| event["event"] == "close")
+        .map(|event| (event["code"].clone(), event["answers"].clone()))
+        .collect();
+    assert_eq!(closes, [(1006.into(), 0.into()), (1000.into(), 54.into())]);
+    check_served(stage.server)?;
     Ok(())
 }
 

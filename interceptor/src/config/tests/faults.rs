@@ -146,17 +146,27 @@ fn every_kind_of_fault_is_told_at_its_place() {
             &["interceptor.yaml:6:16: the name of a parameter has 1 to 128 bytes"],
         ),
         (
-            binding("websocket.json: { op: [2, x], to: 1, path: d }"),
+            binding("websocket.json: { op: [2, false], to: 1, path: d }"),
             &[
-                "interceptor.yaml:6:35: expected a whole number, found text",
-                "interceptor.yaml:6:39: one guard is allowed: one key beside `path`",
-                "interceptor.yaml:6:52: a JSON pointer begins with `/`, such as /d/token",
+                "interceptor.yaml:6:35: expected a whole number, found true or false",
+                "interceptor.yaml:6:43: one guard is allowed: one key beside `path`",
+                "interceptor.yaml:6:56: a JSON pointer begins with `/`, such as /d/token",
             ],
         ),
         (
             binding("websocket.json: { path: /d//token }"),
             &[
                 "interceptor.yaml:6:33: a member's name in a JSON pointer is empty, longer than 128 bytes, or has a `~` that is neither ~0 nor ~1",
+            ],
+        ),
+        (
+            binding("websocket.json: { path: /a }\n        websocket.limit: 0"),
+            &["interceptor.yaml:7:26: expected a whole number from 1 to 4294967295"],
+        ),
+        (
+            binding("header: x\n        websocket.limit: 5"),
+            &[
+                "interceptor.yaml:7:26: a limit of messages belongs to a binding with `websocket.json`",
             ],
         ),
         (

@@ -18,7 +18,6 @@ use crate::{
     error::chain,
     flow::{denial::Denial, tunnel},
     http::{self, Exchange, HttpError, Scheme},
-    policy::Endpoint,
     stats::connection::Direction,
     websocket::WebSocketError,
 };
@@ -40,7 +39,6 @@ pub(super) struct Relay {
     pub(super) streams: Streams,
     pub(super) authority: Authority,
     pub(super) verified: Option<VerifiedName>,
-    pub(super) endpoint: Arc<Endpoint>,
     /// Already read from the client.
     pub(super) early: BytesMut,
 }
@@ -81,13 +79,11 @@ impl Carriage {
                     streams,
                     authority,
                     verified,
-                    endpoint,
                     early,
                 } = *relay;
-                let (release, method, standing) = call.stand(Footing {
+                let (release, judge, standing) = call.stand(Footing {
                     host: authority.host.clone(),
                     verified,
-                    endpoint,
                 });
                 let exchange = |scheme| Exchange {
                     scheme,
@@ -95,7 +91,8 @@ impl Carriage {
                     release,
                     stats: Arc::clone(call.stats()),
                     early,
-                    method,
+                    judge,
+                    takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
                     shutdown: call.stop.clone(),
                 };

@@ -53,7 +53,6 @@ impl Call {
                 streams: Streams::Plain { client, upstream },
                 authority,
                 verified: None,
-                endpoint,
                 early: buffered,
             }))),
             Err(error) => {

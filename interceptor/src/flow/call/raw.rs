@@ -24,17 +24,20 @@ impl Call {
         let configuration = self.configuration.load();
         let rules = configuration.snapshot.sandbox(&self.sandbox.name)?;
         let OriginalDst(address) = self.origin.original;
+        let caller = self.caller(&rules.policy);
         let by_name = self
             .sandbox
             .names
             .names(address.ip())
             .into_iter()
             .find_map(|host| {
-                let endpoint = rules.policy.tcp(&host, address.port())?;
+                let endpoint = rules.policy.tcp(&host, address.port(), caller)?;
                 Some((RawTarget::Name(host), endpoint))
             });
         by_name.or_else(|| {
-            let endpoint = rules.policy.tcp_address(address.ip(), address.port())?;
+            let endpoint = rules
+                .policy
+                .tcp_address(address.ip(), address.port(), caller)?;
             Some((RawTarget::Address(address), endpoint))
         })
     }

@@ -101,7 +101,6 @@ impl Call {
             streams: Streams::Secured { client, upstream },
             authority: Authority { host, port },
             verified: Some(verified),
-            endpoint,
             early: BytesMut::new(),
         })))
     }

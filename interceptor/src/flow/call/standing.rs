@@ -2,13 +2,11 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
-use arc_swap::ArcSwap;
-
 use super::Call;
 use crate::{
     address::{Host, VerifiedName},
-    http::{MethodDecision, MethodRule},
-    policy::{Endpoint, Enforcement, Verdict},
+    http::Judge,
+    policy::{Judgement, RequestView, Verdict, binding::Unbound},
     rewrite::{
         release::Release,
         standing::{Reviewed, Revoked, Standing},
@@ -20,7 +18,6 @@ pub(super) struct Footing {
     pub(super) host: Host,
     /// `None` on plain TCP: nobody vouches for who answers, so nothing is released.
     pub(super) verified: Option<VerifiedName>,
-    pub(super) endpoint: Arc<Endpoint>,
 }
 
 /// A connection that is carried unread.
@@ -33,33 +30,34 @@ pub(super) enum Passage {
 }
 
 impl Call {
-    /// What the connection may do: with which secrets, by which methods, and how it hears that this has changed.
-    pub(super) fn stand(
-        self: &Arc<Self>,
-        footing: Footing,
-    ) -> (Arc<Release>, MethodRule, Standing) {
-        let Footing {
-            host,
-            verified,
-            endpoint,
-        } = footing;
+    /// What the connection may do: with which secrets, by which requests, and how it hears that this has changed.
+    pub(super) fn stand(self: &Arc<Self>, footing: Footing) -> (Arc<Release>, Judge, Standing) {
+        let Footing { host, verified } = footing;
         let release = Arc::new(self.release(verified.as_ref()));
-        let endpoint = Arc::new(ArcSwap::new(endpoint));
-        let judging = Arc::clone(&endpoint);
-        let method: MethodRule = Box::new(move |method| judge(&judging.load(), method));
         let call = Arc::clone(self);
-        let review = move || call.review(&host, verified.as_ref(), &endpoint);
+        let judged = host.clone();
+        let judge: Judge = Box::new(move |request| call.judge(&judged, request));
+        let call = Arc::clone(self);
+        let review = move || call.review(&host, verified.as_ref());
         let standing = Standing::new(self.reloads.clone(), Box::new(review));
-        (release, method, standing)
+        (release, judge, standing)
+    }
+
+    /// What the policy says of one request.
+    fn judge(&self, host: &Host, request: &RequestView<'_>) -> Judgement {
+        let configuration = self.configuration.load();
+        let port = self.origin.original.port();
+        match configuration.snapshot.sandbox(&self.sandbox.name) {
+            Some(rules) => {
+                let caller = self.caller(&rules.policy);
+                rules.policy.judge(host, port, caller, request)
+            }
+            None => Judgement::Deny(format!("no rule for {host}:{port}")),
+        }
     }
 
     /// Holds an HTTP connection against the configuration that is valid now.
-    fn review(
-        &self,
-        host: &Host,
-        verified: Option<&VerifiedName>,
-        endpoint: &ArcSwap<Endpoint>,
-    ) -> Reviewed {
+    fn review(&self, host: &Host, verified: Option<&VerifiedName>) -> Reviewed {
         self.follow();
         let decided = match self.decide(host) {
             Verdict::Intercept(decided) => decided,
@@ -78,7 +76,6 @@ impl Call {
             return Err(Revoked::Secret(gone));
         }
         self.decided("intercept", &decided);
-        endpoint.store(decided);
         Ok(Arc::new(release))
     }
 
@@ -120,7 +117,10 @@ impl Call {
             Passage::Address(address) => {
                 let configuration = self.configuration.load();
                 let rules = configuration.snapshot.sandbox(&self.sandbox.name);
-                let endpoint = rules.and_then(|rules| rules.policy.tcp_address(address.ip(), port));
+                let endpoint = rules.and_then(|rules| {
+                    let caller = self.caller(&rules.policy);
+                    rules.policy.tcp_address(address.ip(), port, caller)
+                });
                 match endpoint {
                     Some(endpoint) => endpoint,
                     None => return gone(format!("no rule for raw TCP to {address}")),
@@ -138,52 +138,15 @@ impl Call {
 
     /// The secrets that may go to the verified owner of a name, by this connection.
     fn release(&self, verified: Option<&VerifiedName>) -> Release {
-        let Some(verified) = verified else {
-            return Release::nothing();
-        };
         let configuration = self.configuration.load();
         let snapshot = &configuration.snapshot;
+        let rules = snapshot.sandbox(&self.sandbox.name);
+        let unbound = rules.map_or_else(Unbound::default, |rules| rules.unbound);
+        let Some(verified) = verified else {
+            return Release::nothing().with_unbound(unbound);
+        };
         let names = self.sandbox.secrets(snapshot);
         let (bound, elsewhere) = snapshot.bound(names.into_iter(), verified.host());
-        Release::new(verified, bound, elsewhere)
-    }
-}
-
-fn judge(endpoint: &Endpoint, method: &str) -> MethodDecision {
-    if endpoint.allows_method(method) {
-        return MethodDecision::Allow;
-    }
-    match endpoint.enforcement {
-        Enforcement::Enforce => MethodDecision::Deny(format!(
-            "rule {} has access {}, which does not allow this method",
-            endpoint.rule, endpoint.access
-        )),
-        Enforcement::Audit => MethodDecision::Audit(endpoint.rule.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::policy::{Access, Handling, Target};
-
-    #[test]
-    fn a_refused_method_is_told_its_rule_and_access() {
-        let endpoint = Endpoint {
-            rule: "docs/docs.example.com:443".into(),
-            target: Target::Named("docs.example.com".parse().unwrap()),
-            port: 443,
-            handling: Handling::Intercept,
-            access: Access::ReadOnly,
-            enforcement: Enforcement::Enforce,
-            allowed_ips: Vec::new(),
-        };
-        assert_eq!(judge(&endpoint, "GET"), MethodDecision::Allow);
-        let told =
-            "rule docs/docs.example.com:443 has access read-only, which does not allow this method";
-        assert_eq!(
-            judge(&endpoint, "POST"),
-            MethodDecision::Deny(told.to_owned())
-        );
+        Release::new(verified, bound, elsewhere).with_unbound(unbound)
     }
 }

@@ -3,7 +3,10 @@
 use tokio::io::AsyncWriteExt as _;
 
 use super::peer::{HOST, Rig};
-use crate::http::{End, HttpError, MethodDecision, Refusal};
+use crate::{
+    http::{End, HttpError, Refusal},
+    policy::Judgement,
+};
 
 #[tokio::test(start_paused = true)]
 async fn a_head_that_trickles_is_refused() {
@@ -74,7 +77,7 @@ async fn a_half_closed_client_is_not_kept_for_ever() {
 
 #[tokio::test(start_paused = true)]
 async fn a_server_that_reads_nothing_ends_the_connection() {
-    let mut rig = Rig::with(100, Box::new(|_| MethodDecision::Allow), b"");
+    let mut rig = Rig::with(100, Box::new(|_| Judgement::Allow), b"");
     let head = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 50000\r\n\r\n");
     rig.ask(head).await;
     while rig.client.write_all(&[b'x'; 100]).await.is_ok() {}
@@ -83,7 +86,7 @@ async fn a_server_that_reads_nothing_ends_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_nothing_ends_the_connection() {
-    let mut rig = Rig::with(100, Box::new(|_| MethodDecision::Allow), b"");
+    let mut rig = Rig::with(100, Box::new(|_| Judgement::Allow), b"");
     rig.ask(format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n"))
         .await;
     let mut response = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();

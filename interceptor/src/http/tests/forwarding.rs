@@ -5,7 +5,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::peer::Rig;
 use crate::{
-    http::{End, HttpError, MethodDecision},
+    http::{End, HttpError},
+    policy::Judgement,
     stats::connection::Direction::{ClientToServer, ServerToClient},
 };
 
@@ -52,7 +53,7 @@ async fn messages_arrive_the_same_when_split_at_every_byte() {
 #[tokio::test]
 async fn bytes_that_were_read_before_come_first() {
     let (early, late) = GET.split_at(20);
-    let mut rig = Rig::with(1024, Box::new(|_| MethodDecision::Allow), early.as_bytes());
+    let mut rig = Rig::with(1024, Box::new(|_| Judgement::Allow), early.as_bytes());
     rig.ask(late).await;
     rig.server_gets(GET).await;
     rig.answer(OK).await;
@@ -185,7 +186,7 @@ async fn a_streamed_answer_flows_while_the_body_is_sent() {
 async fn an_answer_reaches_a_client_whose_body_the_server_stopped_reading() {
     let head = "POST /up HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 1000000\r\n\r\n";
     let response = "HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let mut rig = Rig::with(4096, Box::new(|_| MethodDecision::Allow), b"");
+    let mut rig = Rig::with(4096, Box::new(|_| Judgement::Allow), b"");
     rig.ask(head).await;
     rig.server_gets(head).await;
     rig.answer(response).await;
@@ -351,7 +352,7 @@ async fn a_stopping_daemon_lets_the_request_under_way_end() {
 
 #[tokio::test]
 async fn a_writer_waits_for_its_reader() {
-    let mut rig = Rig::with(1000, Box::new(|_| MethodDecision::Allow), b"");
+    let mut rig = Rig::with(1000, Box::new(|_| Judgement::Allow), b"");
     let head = "POST /up HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 10000000\r\n\r\n";
     rig.ask(head).await;
     let mut written = 0;
@@ -397,7 +398,7 @@ proptest! {
             let answered: Vec<String> = turns.iter().map(|(length, chunk, _, chunked)| {
                 format!("HTTP/1.1 200 OK\r\n{}", framed(*length, *chunk, *chunked))
             }).collect();
-            let Rig { client, server, .. } = Rig::with(room, Box::new(|_| MethodDecision::Allow), b"");
+            let Rig { client, server, .. } = Rig::with(room, Box::new(|_| Judgement::Allow), b"");
             let (mut from_relay, mut to_relay) = tokio::io::split(client);
             let (mut at_server, mut from_server) = tokio::io::split(server);
             let (all_asked, all_answered) = (asked.concat(), answered.concat());
@@ -431,7 +432,7 @@ proptest! {
 async fn the_relays_future_is_small() {
     let (client, _client) = tokio::io::duplex(1);
     let (server, _server) = tokio::io::duplex(1);
-    let (exchange, _shutdown) = super::peer::exchange(Box::new(|_| MethodDecision::Allow));
+    let (exchange, _shutdown) = super::peer::exchange(Box::new(|_| Judgement::Allow));
     let size = size_of_val(&crate::http::relay(client, server, exchange));
     assert!(size < 8 * 1024, "{size} bytes");
 }

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::peer::exchange;
-use crate::http::{MethodDecision, relay};
+use crate::{http::relay, policy::Judgement};
 
 /// A server and the port that it listens on.
 async fn serve() -> (Child, u16) {
@@ -43,7 +43,7 @@ async fn node_to_node_is_as_without_a_relay() {
                 .await
                 .unwrap();
             tokio::spawn(async move {
-                let (exchange, _shutdown) = exchange(Box::new(|_| MethodDecision::Allow));
+                let (exchange, _shutdown) = exchange(Box::new(|_| Judgement::Allow));
                 relay(accepted, dialled, exchange).await
             });
         }

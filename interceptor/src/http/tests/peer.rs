@@ -12,8 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::{
     address::{Authority, VerifiedName},
-    http::{End, Exchange, HttpError, MethodDecision, MethodRule, Scheme, relay},
-    policy::binding::{PathPlace, Surface},
+    http::{End, Exchange, HttpError, Judge, Scheme, relay},
+    policy::{
+        Judgement,
+        binding::{PathPlace, Surface},
+    },
     rewrite::{
         release::{BoundSecret, Release, builder},
         standing::{
@@ -23,6 +26,7 @@ use crate::{
     },
     secrets::Secret,
     stats::connection::Connection,
+    websocket::takeover,
 };
 
 pub(super) const HOST: &str = "api.example.com";
@@ -67,7 +71,7 @@ pub(super) fn release_of(value: &str) -> Release {
     Release::new(&upstream, vec![bound], vec!["OTHER".parse().unwrap()])
 }
 
-pub(super) fn exchange(method: MethodRule) -> (Exchange, watch::Sender<bool>) {
+pub(super) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
     let (shutdown, stopping) = watch::channel(false);
     let exchange = Exchange {
         scheme: Scheme::Https,
@@ -78,7 +82,8 @@ pub(super) fn exchange(method: MethodRule) -> (Exchange, watch::Sender<bool>) {
         release: Arc::new(release()),
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
-        method,
+        judge,
+        takeover: Arc::default(),
         standing: Standing::for_ever(),
         shutdown: stopping,
     };
@@ -96,19 +101,19 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Self {
-        Self::with(64 * 1024, Box::new(|_| MethodDecision::Allow), b"")
+        Self::with(64 * 1024, Box::new(|_| Judgement::Allow), b"")
     }
 
     /// `room`: bytes that each direction of each stream holds before a writer has to wait.
-    pub(super) fn with(room: usize, method: MethodRule, early: &[u8]) -> Self {
-        let (mut exchange, shutdown) = exchange(method);
+    pub(super) fn with(room: usize, judge: Judge, early: &[u8]) -> Self {
+        let (mut exchange, shutdown) = exchange(judge);
         exchange.early = BytesMut::from(early);
         Self::of(room, exchange, shutdown)
     }
 
     /// With a configuration that can be loaded again.
     pub(super) fn reloading() -> (Self, Reloads) {
-        let (mut exchange, shutdown) = exchange(Box::new(|_| MethodDecision::Allow));
+        let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
         let (reloads, standing) = reloads();
         exchange.standing = standing;
         (Self::of(64 * 1024, exchange, shutdown), reloads)
@@ -116,9 +121,15 @@ impl Rig {
 
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.
     pub(super) fn rewriting_messages() -> Self {
-        let (mut exchange, shutdown) = exchange(Box::new(|_| MethodDecision::Allow));
+        Self::remembering(&Arc::default())
+    }
+
+    /// The same with what other connections of its sandbox noted.
+    pub(super) fn remembering(takeover: &Arc<takeover::Memory>) -> Self {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
         let release = builder::release().discord("TOKEN", SECRET.as_bytes());
         exchange.release = Arc::new(release.build());
+        exchange.takeover = Arc::clone(takeover);
         Self::of(64 * 1024, exchange, shutdown)
     }
 

@@ -1,7 +1,10 @@
 //! What must not reach the server, and what must not reach the client.
 
 use super::peer::{HOST, Rig};
-use crate::http::{End, MethodDecision, Refusal};
+use crate::{
+    http::{End, Refusal},
+    policy::{Judgement, RequestView},
+};
 
 /// Requests that two servers are known to read differently: (request, status, error).
 const SMUGGLING: [(&str, u16, &str); 22] = [
@@ -159,7 +162,7 @@ async fn heads_that_are_too_large_are_refused() {
         "a".repeat(65 * 1024)
     );
     for request in [many, long] {
-        let mut rig = Rig::with(128 * 1024, Box::new(|_| MethodDecision::Allow), b"");
+        let mut rig = Rig::with(128 * 1024, Box::new(|_| Judgement::Allow), b"");
         rig.ask(request).await;
         assert_eq!(
             rig.refused().await,
@@ -180,14 +183,14 @@ async fn a_malformed_body_is_refused_before_its_end_reaches_the_server() {
 
 #[tokio::test]
 async fn methods_are_the_policys_to_decide() {
-    let method = |method: &str| match method {
-        "GET" => MethodDecision::Allow,
-        "PUT" => MethodDecision::Audit("example/read-only".into()),
-        _ => MethodDecision::Deny("example/read-only allows no such method".into()),
+    let judge = |request: &RequestView<'_>| match request.method {
+        "GET" => Judgement::Allow,
+        "PUT" => Judgement::Audit("example/read-only".into()),
+        _ => Judgement::Deny("example/read-only allows no such method".into()),
     };
     let request = |method: &str| format!("{method} / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-    let mut rig = Rig::with(4096, Box::new(method), b"");
+    let mut rig = Rig::with(4096, Box::new(judge), b"");
     rig.pass(request("GET"), ok).await;
     rig.pass(request("PUT"), ok).await;
     rig.ask(request("DELETE")).await;

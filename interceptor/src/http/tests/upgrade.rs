@@ -1,5 +1,7 @@
 //! Switching protocols: to WebSocket when both sides properly agree, to nothing else.
 
+use std::sync::Arc;
+
 use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -80,7 +82,8 @@ async fn the_handshake_loses_what_is_not_understood_and_carries_its_secret() {
     .await;
     rig.server_gets(offer(
         SECRET,
-        "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n",
+        "sec-websocket-extensions: permessage-deflate; client_max_window_bits; \
+         server_no_context_takeover\r\n",
     ))
     .await;
 }
@@ -98,7 +101,7 @@ fn compressed_frame(token: &str) -> Vec<u8> {
 
 #[tokio::test]
 async fn compression_that_both_sides_agree_on_passes_unchanged_if_nothing_is_rewritten() {
-    let deflate = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let deflate = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n";
     let mut rig = Rig::new();
     rig.pass(request(deflate), switching(deflate)).await;
     let compressed = [0xc1, 0x07, 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
@@ -108,7 +111,10 @@ async fn compression_that_both_sides_agree_on_passes_unchanged_if_nothing_is_rew
 #[tokio::test]
 async fn client_is_told_that_its_messages_stand_alone_where_they_may_be_rewritten() {
     let header = |parameters: &str| {
-        format!("Sec-WebSocket-Extensions:permessage-deflate{parameters}\r\nX-Other: 1\r\n")
+        format!(
+            "Sec-WebSocket-Extensions:permessage-deflate; server_no_context_takeover{parameters}\r\n\
+             X-Other: 1\r\n"
+        )
     };
     for (answered, seen) in [
         ("", "; client_no_context_takeover"),
@@ -127,6 +133,34 @@ async fn client_is_told_that_its_messages_stand_alone_where_they_may_be_rewritte
         rig.server_gets(&asked).await;
         rig.answer(switching(&header(answered))).await;
         rig.client_gets(switching(&header(seen))).await;
+        rig.pass(compressed_frame("plain"), server_frame("hi"))
+            .await;
+        rig.ask(compressed_frame(TOKEN)).await;
+        let plain = client_frame(&format!(r#"{{"op":2,"d":{{"token":"{SECRET}"}}}}"#));
+        let mut sent = vec![0; plain.len()];
+        rig.server.read_exact(&mut sent).await.unwrap();
+        assert_eq!(sent[..2], plain[..2], "not compressed");
+    }
+}
+
+#[tokio::test]
+async fn client_that_refuses_what_it_is_told_is_not_told_again_and_its_token_is_put_in() {
+    let header =
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n".to_owned();
+    let told = header.replace("\r\n", "; client_no_context_takeover\r\n");
+    let memory = Arc::default();
+    for seen in [&told, &header] {
+        let mut rig = Rig::remembering(&memory);
+        rig.ask(request(&header)).await;
+        rig.server_gets(request(&header)).await;
+        rig.answer(switching(&header)).await;
+        rig.client_gets(switching(seen)).await;
+        if *seen == told {
+            drop(rig.client);
+            // The server hears of it when it is noted.
+            assert_eq!(rig.server.read(&mut [0]).await.unwrap(), 0);
+            continue;
+        }
         rig.pass(compressed_frame("plain"), server_frame("hi"))
             .await;
         rig.ask(compressed_frame(TOKEN)).await;

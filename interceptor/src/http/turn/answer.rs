@@ -18,7 +18,10 @@ use crate::{
         wire::{Inbound, Outbound},
     },
     stats::connection::{Connection, Direction::ServerToClient},
-    websocket::handshake::{Agreement, EXTENSIONS},
+    websocket::{
+        Compression,
+        handshake::{Agreement, EXTENSIONS},
+    },
 };
 
 /// Most interim (1xx) responses to one request.
@@ -66,7 +69,8 @@ where
                 let head = changed.as_ref().map_or(&*head, |changed| changed);
                 pass_on(client, head, progress, stats).await?;
                 stats.count_message(ServerToClient);
-                return Ok(Turn::Switched { deflate });
+                let unasked = changed.is_some();
+                return Ok(Turn::Switched { deflate, unasked });
             }
             Ok(Judged::Final(framing, after)) => (framing, after),
             Err(refusal) => return refused(refusal),
@@ -149,8 +153,8 @@ enum Judged {
     Interim,
     /// 101, properly asked for and properly answered.
     Switch {
-        /// permessage-deflate was agreed on.
-        deflate: bool,
+        /// permessage-deflate was agreed on, in this way.
+        deflate: Option<Compression>,
         /// The head that the client has to see instead.
         changed: Option<Zeroizing<Vec<u8>>>,
     },

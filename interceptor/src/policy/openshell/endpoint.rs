@@ -2,9 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use super::{Declared, requests::Requests, unenforced};
+use super::{Declared, requests::Written, unenforced};
 use crate::{
-    policy::{Access, Endpoint, Enforcement, Handling, HostPattern, Network, Protocol, Target},
+    policy::{Binaries, Endpoint, Enforcement, Handling, HostPattern, Network, Protocol, Target},
     yaml::{Findings, Node, Position},
 };
 
@@ -16,12 +16,6 @@ const PROTOCOLS: &[(&str, Protocol)] = &[
     ("mcp", Protocol::Mcp),
     ("json-rpc", Protocol::JsonRpc),
     ("sql", Protocol::Sql),
-];
-
-const ACCESS: &[(&str, Access)] = &[
-    ("full", Access::Full),
-    ("read-only", Access::ReadOnly),
-    ("read-write", Access::ReadWrite),
 ];
 
 const ENFORCEMENT: &[(&str, Enforcement)] = &[
@@ -47,6 +41,7 @@ const TLS: &[(&str, Tls)] = &[
 /// Reads one endpoint and appends what it declares, once for each of its ports.
 pub(super) fn read(
     rule: &str,
+    binaries: &Binaries,
     endpoint: &Node,
     declared: &mut Vec<Declared>,
     findings: &mut Findings,
@@ -60,10 +55,12 @@ pub(super) fn read(
     let ports = fields.take("ports");
     let protocol_node = fields.take("protocol");
     let tls_node = fields.take("tls");
-    let requests = Requests {
+    let written = Written {
+        path: fields.take("path"),
         access: fields.take_entry("access"),
         rules: fields.take_entry("rules"),
-        has_deny_rules: fields.has("deny_rules"),
+        deny_rules: fields.take_entry("deny_rules"),
+        allow_encoded_slash: fields.take("allow_encoded_slash"),
     };
     let enforcement = fields.take("enforcement");
     let allowed_ips = fields.take("allowed_ips");
@@ -73,13 +70,6 @@ pub(super) fn read(
     let ports = read_ports(at, port, ports, findings);
     let protocol = choice_or(protocol_node, None, PROTOCOLS, Some, findings);
     let tls = choice_or(tls_node, Tls::Auto, TLS, |tls| tls, findings);
-    let access = choice_or(
-        requests.access.map(|entry| &entry.value),
-        Access::Full,
-        ACCESS,
-        |access| access,
-        findings,
-    );
     let enforcement = choice_or(
         enforcement,
         Enforcement::Audit,
@@ -88,18 +78,16 @@ pub(super) fn read(
         findings,
     );
     let destination = read_destination(at, host, allowed_ips, findings);
-    if let Some(protocol) = protocol {
-        requests.check(at, protocol, findings);
-    }
+    let requests = protocol.and_then(|protocol| written.read(at, protocol, findings));
 
     let (
         Some(ports),
         Some(protocol),
         Some(tls),
-        Some(access),
+        Some(requests),
         Some(enforcement),
         Some(destination),
-    ) = (ports, protocol, tls, access, enforcement, destination)
+    ) = (ports, protocol, tls, requests, enforcement, destination)
     else {
         return;
     };
@@ -123,7 +111,7 @@ pub(super) fn read(
         );
         return;
     }
-    requests.report(access, enforcement, handling, findings);
+    written.report(&requests, enforcement, handling, findings);
 
     for port in ports {
         declared.push(Declared {
@@ -133,7 +121,8 @@ pub(super) fn read(
                 target: target.clone(),
                 port,
                 handling,
-                access,
+                requests: requests.clone(),
+                binaries: binaries.clone(),
                 enforcement,
                 allowed_ips: allowed_ips.clone(),
             }),

@@ -1,6 +1,9 @@
 use super::*;
 use crate::{
-    policy::{Access, Denial, Enforcement, Handling, Policy, Protocol, Verdict},
+    policy::{
+        Access, Allow, Caller, Denial, Enforcement, Handling, Judgement, Policy, Protocol,
+        RequestView, Verdict,
+    },
     yaml::{self, Faults, Level, Report},
 };
 
@@ -38,8 +41,20 @@ fn endpoint(lines: &str) -> String {
     text
 }
 
+fn node() -> Caller {
+    Caller {
+        executables: vec![b"/usr/bin/node".as_slice().into()],
+    }
+}
+
+/// Is a request by node allowed?
+fn allows(policy: &Policy, host: &str, method: &str, target: &str) -> bool {
+    let view = RequestView::new(method, target);
+    policy.judge(&host.parse().unwrap(), 443, &node(), &view) == Judgement::Allow
+}
+
 fn decide(policy: &Policy, host: &str, port: u16) -> Verdict {
-    policy.decide(&host.parse().unwrap(), port)
+    policy.decide(&host.parse().unwrap(), port, &node())
 }
 
 fn warnings(reports: &[Report]) -> Vec<(u32, &str)> {
@@ -93,23 +108,16 @@ fn preset_of_spring_2026_tunnels_the_gateway() {
         panic!("not intercepted");
     };
     assert_eq!(api.enforcement, Enforcement::Enforce);
-    assert_eq!(
-        warnings(&reports),
-        [
-            (
-                15,
-                "not enforced yet: `rules`; every method and path of the host is allowed"
-            ),
-            (
-                27,
-                "not enforced yet: `rules`; every method and path of the host is allowed"
-            ),
-            (
-                29,
-                "not enforced yet: `binaries`; every process in the sandbox may use these endpoints"
-            ),
-        ]
-    );
+    assert_eq!(warnings(&reports), []);
+    for (host, method, allowed) in [
+        ("discord.com", "POST", true),
+        ("discord.com", "DELETE", false),
+        ("cdn.discordapp.com", "HEAD", true),
+        ("cdn.discordapp.com", "POST", false),
+    ] {
+        let found = allows(&policy, host, method, "/api/v10/x");
+        assert_eq!(found, allowed, "{method} {host}");
+    }
     let tunnel = reports.iter().find(|report| report.line == 21).unwrap();
     assert!(tunnel.message.contains("`intercept`"), "{tunnel}");
     assert!(
@@ -168,20 +176,26 @@ network_policies:
         };
         assert_eq!(&*endpoint.rule, rule);
     }
-    // The second list of rules leaves nothing out, so that ignoring it changes nothing.
-    assert_eq!(
-        warnings(&reports),
-        [
-            (
-                15,
-                "not enforced yet: `rules`; every method and path of the host is allowed"
-            ),
-            (
-                25,
-                "not enforced yet: `binaries`; every process in the sandbox may use these endpoints"
-            ),
-        ]
+    assert_eq!(warnings(&reports), []);
+    for (host, method, allowed) in [
+        ("gateway.discord.gg", "GET", true),
+        ("gateway.discord.gg", "WEBSOCKET_TEXT", true),
+        // The wildcard's endpoint speaks of this host too.
+        ("gateway.discord.gg", "POST", true),
+        ("gateway-us-east1-b.discord.gg", "POST", true),
+    ] {
+        assert_eq!(
+            allows(&policy, host, method, "/?v=10"),
+            allowed,
+            "{method} {host}"
+        );
+    }
+    let stranger = policy.decide(
+        &"gateway.discord.gg".parse().unwrap(),
+        443,
+        &Caller::default(),
     );
+    assert!(matches!(stranger, Verdict::Deny(Denial::Binary { .. })));
     for line in [13, 14] {
         assert!(reports.iter().any(|report| report.line == line), "{line}");
     }
@@ -227,6 +241,16 @@ network_policies:
         decide(&policy, "example.com", 443),
         Verdict::Deny(_)
     ));
+    for (method, target, allowed) in [
+        ("POST", "/bot1:2/sendMessage", true),
+        ("HEAD", "/file/bot1:2/a/b", true),
+        ("POST", "/file/bot1:2/a", false),
+        ("GET", "/bot1:2", false),
+        ("GET", "/other/x", false),
+    ] {
+        let found = allows(&policy, "api.telegram.org", method, target);
+        assert_eq!(found, allowed, "{method} {target}");
+    }
 }
 
 #[test]
@@ -276,7 +300,7 @@ network_policies:
         let Verdict::Intercept(endpoint) = decide(&policy, "api.github.com", port) else {
             panic!("not intercepted at {port}");
         };
-        assert_eq!(endpoint.access, Access::ReadWrite);
+        assert_eq!(endpoint.requests.allow, Allow::Access(Access::ReadWrite));
     }
     assert_eq!(
         decide(&policy, "api.github.com", 9443),
@@ -292,13 +316,13 @@ network_policies:
         );
     }
     let warned: Vec<u32> = warnings(&reports).iter().map(|(line, _)| *line).collect();
-    assert_eq!(warned, [3, 4, 5, 6, 12, 21, 25, 27, 28, 32, 34, 37, 39]);
+    assert_eq!(warned, [3, 4, 5, 6, 25, 27, 28, 32, 34, 37, 39]);
     let informed: Vec<u32> = reports
         .iter()
         .filter(|report| report.level == Level::Info)
         .map(|report| report.line)
         .collect();
-    assert_eq!(informed, [7, 16, 17, 18, 19, 20, 29, 33, 38]);
+    assert_eq!(informed, [7, 17, 18, 19, 20, 29, 33, 38]);
 }
 
 #[test]
@@ -381,6 +405,7 @@ fn bad_endpoints_are_faults_at_their_place() {
         (
             "host: a.example\nport: 443\nrules: [ { alow: {} }, { allow: { methd: GET } } ]",
             &[
+                "7:18: the key `allow` is missing",
                 "7:20: unknown key `alow`; did you mean `allow`?",
                 "7:43: unknown key `methd`; did you mean `method`?",
             ],
@@ -429,6 +454,7 @@ fn bad_files_are_faults_at_their_place() {
             "version: 1\nnetwork_policies:\n  r:\n    endpoint: []\n    binaries: [{ pth: /a }]\n",
             &[
                 "4:5: unknown key `endpoint`; did you mean `endpoints`?",
+                "5:16: the key `path` is missing",
                 "5:18: unknown key `pth`; did you mean `path`?",
             ],
         ),
@@ -477,7 +503,7 @@ fn restrictions_that_cannot_hold_are_warned_of() {
         ),
         ("access: read-only\nenforcement: enforce", None),
         ("access: full", None),
-        ("access: read-only\ntls: skip", Some("`access` in a tunnel")),
+        ("access: read-only\ntls: skip", Some("requests in a tunnel")),
         ("protocol: rest", Some("every request is allowed")),
         (
             "protocol: websocket\nrules: [ { allow: { method: '*', path: '**' } } ]",
@@ -509,7 +535,7 @@ fn endpoints_without_a_name_are_raw_tcp_or_nothing() {
         "allowed_ips: [10.1.0.0/16]\nport: 5432\nprotocol: tcp",
     ));
     assert_eq!(warnings(&reports), []);
-    let endpoint_at = |ip: &str, port| policy.tcp_address(ip.parse().unwrap(), port);
+    let endpoint_at = |ip: &str, port| policy.tcp_address(ip.parse().unwrap(), port, &node());
     assert_eq!(
         &*endpoint_at("10.1.2.3", 5432).unwrap().rule,
         "r/10.1.0.0/16:5432"
@@ -520,14 +546,14 @@ fn endpoints_without_a_name_are_raw_tcp_or_nothing() {
     let (policy, _) = loaded(&endpoint("host: 10.1.2.3\nport: 5432\nprotocol: tcp"));
     assert!(
         policy
-            .tcp_address("10.1.2.3".parse().unwrap(), 5432)
+            .tcp_address("10.1.2.3".parse().unwrap(), 5432, &node())
             .is_some()
     );
 
     let (policy, reports) = loaded(&endpoint("host: 10.1.2.3\nport: 443"));
     assert!(
         policy
-            .tcp_address("10.1.2.3".parse().unwrap(), 443)
+            .tcp_address("10.1.2.3".parse().unwrap(), 443, &node())
             .is_none()
     );
     assert_eq!(
@@ -545,13 +571,52 @@ fn endpoints_without_a_name_are_raw_tcp_or_nothing() {
 }
 
 #[test]
-fn binaries_that_leave_nothing_out_are_no_warning() {
-    for (binaries, warned) in [("/**", false), ("/usr/bin/**", true)] {
-        let (_, reports) = loaded(&format!(
-            "version: 1\nnetwork_policies: {{ r: {{ binaries: [ {{ path: /bin/sh }}, {{ path: {binaries} }} ] }} }}\n"
-        ));
+fn an_empty_list_of_binaries_is_warned_of_and_a_bad_one_is_a_fault() {
+    let policy = |binaries: &str| {
+        format!("version: 1\nnetwork_policies: {{ r: {{ binaries: [ {binaries} ] }} }}\n")
+    };
+    for (binaries, warned) in [("{ path: /usr/bin/** }", false), ("", true)] {
+        let (_, reports) = loaded(&policy(binaries));
         assert_eq!(!warnings(&reports).is_empty(), warned, "{binaries}");
     }
+    assert_eq!(
+        faults(&policy("{ harness: true }, { path: '/[*' }")),
+        [
+            "2:38: the key `path` is missing",
+            "2:65: a `[` or `{` of the glob is not closed, or its class is empty"
+        ]
+    );
+}
+
+#[test]
+fn rules_that_cannot_be_told_of_a_request_allow_nothing_and_deny_everything() {
+    let (policy, reports) = loaded(&endpoint(
+        "host: a.example\nport: 443\nprotocol: rest\nenforcement: enforce\n\
+         rules: [ { allow: { method: GET } }, { allow: { method: POST, path: /x, operation_type: query } } ]",
+    ));
+    assert_eq!(warnings(&reports).len(), 2, "{reports:?}");
+    assert!(!allows(&policy, "a.example", "GET", "/x"));
+    assert!(!allows(&policy, "a.example", "POST", "/x"));
+
+    let (policy, reports) = loaded(&endpoint(
+        "host: a.example\nport: 443\nprotocol: rest\nenforcement: enforce\naccess: full\n\
+         deny_rules: [ { method: POST, path: /x, operation_type: query }, { path: /y } ]",
+    ));
+    assert_eq!(warnings(&reports).len(), 2, "{reports:?}");
+    assert!(!allows(&policy, "a.example", "POST", "/x"));
+    assert!(!allows(&policy, "a.example", "GET", "/y"));
+    assert!(allows(&policy, "a.example", "GET", "/x"));
+}
+
+#[test]
+fn queries_are_written_in_three_ways() {
+    let (policy, _) = loaded(&endpoint(
+        "host: a.example\nport: 443\nprotocol: rest\nenforcement: enforce\n\
+         rules: [ { allow: { method: GET, path: /x, query: { a: '1*', b: { glob: '2' }, c: { any: [x, y] } } } } ]",
+    ));
+    assert!(allows(&policy, "a.example", "GET", "/x?a=10&b=2&c=y&d=z"));
+    assert!(!allows(&policy, "a.example", "GET", "/x?a=10&b=2&c=z"));
+    assert!(!allows(&policy, "a.example", "GET", "/x?a=10&b=2"));
 }
 
 #[test]

@@ -63,18 +63,6 @@ enum Effect {
 /// An endpoint's fields without effect here: key, shape, effect, and the consequence for an operator.
 const FIELDS: &[(&str, Shape, Effect, &str)] = &[
     (
-        "path",
-        Shape::Text,
-        Effect::Laxer,
-        "not enforced yet: `path`; every path of the host is reachable",
-    ),
-    (
-        "deny_rules",
-        Shape::List(&DENY_RULE),
-        Effect::Laxer,
-        "not enforced yet: `deny_rules`; what they deny is allowed",
-    ),
-    (
         "persisted_queries",
         Shape::Text,
         Effect::Laxer,
@@ -111,12 +99,6 @@ const FIELDS: &[(&str, Shape, Effect, &str)] = &[
         Shape::Fields(&[("max_body_bytes", Shape::Count)]),
         Effect::Harmless,
         "without effect: `json_rpc`; protocol json-rpc is not supported and its endpoints are denied",
-    ),
-    (
-        "allow_encoded_slash",
-        Shape::Boolean,
-        Effect::Harmless,
-        "without effect: `allow_encoded_slash`; paths are forwarded as they are",
     ),
     (
         "websocket_credential_rewrite",
@@ -162,14 +144,11 @@ const FIELDS: &[(&str, Shape, Effect, &str)] = &[
     ),
 ];
 
-/// `rules[]`.
-pub(super) const ALLOW_RULE: Shape = Shape::Fields(&[("allow", Shape::Fields(MATCHERS))]);
-
 /// `deny_rules[]`.
-const DENY_RULE: Shape = Shape::Fields(MATCHERS);
+pub(super) const DENY_RULE: Shape = Shape::Fields(MATCHERS);
 
 /// What a rule matches a request by.
-const MATCHERS: &[(&str, Shape)] = &[
+pub(super) const MATCHERS: &[(&str, Shape)] = &[
     ("method", Shape::Text),
     ("path", Shape::Text),
     ("command", Shape::Text),

@@ -1,5 +1,8 @@
 use super::*;
-use crate::rewrite::release::builder::{discord_field, release};
+use crate::{
+    policy::binding::Unbound,
+    rewrite::release::builder::{discord_field, release},
+};
 
 const TOKEN: &str = "MTIz.abc\"\\def";
 const ESCAPED: &str = r#"MTIz.abc\"\\def"#;
@@ -210,9 +213,9 @@ fn streamed_document_without_a_bound_placeholder_is_not_changed() {
 #[test]
 fn secrets_of_one_field_can_have_different_guards() {
     let mut resume = discord_field();
-    resume.guard.as_mut().unwrap().values = vec![6];
+    resume.guard.as_mut().unwrap().values = vec![6.into()];
     let mut identify = discord_field();
-    identify.guard.as_mut().unwrap().values = vec![2];
+    identify.guard.as_mut().unwrap().values = vec![2.into()];
     let release = release()
         .field("I", b"first", identify)
         .field("R", b"second", resume)
@@ -243,4 +246,75 @@ fn nothing_has_to_be_looked_at_without_a_field() {
             .build()
     ));
     assert!(!none(release().discord("X", b"x").build()));
+    assert!(!none(release().unbound(Unbound::Record).build()));
+}
+
+#[test]
+fn unbound_placeholder_is_passed_recorded_or_refused_as_the_policy_says() {
+    let beside =
+        r#"{"op":2,"d":{"token":"openshell:resolve:env:T","x":"openshell:resolve:env:T"}}"#;
+    let escaped = r#"{"op":1,"d":"openshell\u003aresolve\u003aenv:NOBODY"}"#;
+    for text in [beside, escaped, "not JSON: openshell:resolve:env:OTHER"] {
+        for (unbound, remarked) in [
+            (Unbound::Pass, false),
+            (Unbound::Record, true),
+            (Unbound::Refuse, false),
+        ] {
+            let release = release().discord("T", b"x").unbound(unbound).build();
+            let rules = Rules::for_messages(Arc::new(release)).unwrap();
+            let stats = Arc::new(Connection::default());
+            let result = rewrite(&rules, text.as_bytes(), &stats);
+            if unbound == Unbound::Refuse {
+                assert_eq!(result.unwrap_err(), Refusal::Unbound);
+                assert_eq!(stats.placeholders_passed(), 0);
+            } else {
+                assert_eq!(result.unwrap().is_some(), text == beside);
+                assert_eq!(stats.placeholders_passed(), 1);
+            }
+            assert_eq!(stats.facts().remarks.contains(&Remark::Unbound), remarked);
+            let bound = r#"{"op":6,"d":{"token":"openshell:resolve:env:T"}}"#;
+            assert!(rewrite(&rules, bound.as_bytes(), &stats).unwrap().is_some());
+        }
+    }
+}
+
+#[test]
+fn message_that_outgrows_its_limit_with_its_secret_is_remarked_upon() {
+    let mut field = discord_field();
+    let token = "s".repeat(100);
+    let identify = |pad: usize| {
+        let pad = "x".repeat(pad);
+        format!(r#"{{"op":2,"pad":"{pad}","d":{{"token":"openshell:resolve:env:T"}}}}"#)
+    };
+    let least = identify(0).len();
+    for (limit, pad, remarked) in [
+        (None, 5000, false),
+        (Some(4096), 4096 - least - 77, false),
+        (Some(4096), 4096 - least - 76, true),
+        (Some(4096), 4096 - least, true),
+        // It was too long without it.
+        (Some(4096), 4096 - least + 1, false),
+    ] {
+        field.limit = limit;
+        let release = release()
+            .field("T", token.as_bytes(), field.clone())
+            .build();
+        let rules = Rules::for_messages(Arc::new(release)).unwrap();
+        let text = identify(pad);
+        for size in [text.len(), 1000] {
+            let stats = Arc::new(Connection::default());
+            let mut document = Document::begin(&rules, b"", false, &stats);
+            let mut out = Vec::new();
+            for piece in text.as_bytes().chunks(size) {
+                document.push(piece, &mut out).unwrap();
+            }
+            document.finish(&mut out).unwrap();
+            let remarks = stats.facts().remarks;
+            assert_eq!(
+                remarks.contains(&Remark::OutgrewLimit),
+                remarked,
+                "{limit:?} {pad}"
+            );
+        }
+    }
 }

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::{BoundSecret, Release};
 use crate::{
     address::VerifiedName,
-    policy::binding::{Guard, JsonField, PathPlace, Surface},
+    policy::binding::{Guard, JsonField, PathPlace, Surface, Unbound},
     secrets::{Secret, SecretName},
 };
 
@@ -19,6 +19,7 @@ use crate::{
 pub(crate) struct Builder {
     bound: Vec<BoundSecret>,
     elsewhere: Vec<SecretName>,
+    unbound: Unbound,
 }
 
 pub(crate) fn release() -> Builder {
@@ -31,8 +32,9 @@ pub(crate) fn discord_field() -> JsonField {
         path: vec!["d".into(), "token".into()],
         guard: Some(Guard {
             member: "op".into(),
-            values: vec![2, 6],
+            values: vec![2.into(), 6.into()],
         }),
+        limit: Some(4096),
     }
 }
 
@@ -69,9 +71,14 @@ impl Builder {
         self
     }
 
+    pub(crate) fn unbound(mut self, unbound: Unbound) -> Self {
+        self.unbound = unbound;
+        self
+    }
+
     pub(crate) fn build(self) -> Release {
         let upstream = VerifiedName::after_handshake("gateway.example".parse().unwrap());
-        Release::new(&upstream, self.bound, self.elsewhere)
+        Release::new(&upstream, self.bound, self.elsewhere).with_unbound(self.unbound)
     }
 
     fn bind(mut self, name: &str, secret: &[u8], surfaces: Vec<Surface>) -> Self {

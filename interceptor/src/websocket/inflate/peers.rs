@@ -33,6 +33,10 @@ impl Compressor {
 
     /// A message's payload. Its window goes on to the next.
     pub(crate) fn message(&mut self, text: &[u8]) -> Vec<u8> {
+        if text.is_empty() {
+            // Nothing to flush: RFC 7692 §7.2.3.6.
+            return vec![0];
+        }
         let mut out = self.flush(text, DeflateFlush::SyncFlush);
         assert!(out.ends_with(&TAIL));
         out.truncate(out.len() - TAIL.len());

@@ -8,7 +8,7 @@ const PLACEHOLDER: &str = "openshell:resolve:env:T";
 
 /// Inflates a whole message that arrives in pieces of `size`.
 fn inflate(message: &[u8], size: usize) -> Result<Vec<u8>, Fault> {
-    let mut inflater = Inflater::new();
+    let mut inflater = Inflater::new(None);
     let mut text = Vec::new();
     for chunk in message.chunks(size) {
         let mut rest = chunk;
@@ -141,7 +141,7 @@ fn bombs_are_refused_by_ratio_and_by_size() {
         ratio: 1000,
         total: 5000,
     };
-    let mut inflater = Inflater::limited(limits);
+    let mut inflater = Inflater::limited(limits, None);
     let message = Compressor::new(8).message(&[b'y'; 6000]);
     let result = inflater.push(&message, &mut Vec::new());
     assert_eq!(result, Err(Fault::Bomb));
@@ -168,7 +168,7 @@ fn survey_finds_a_placeholder_anywhere_and_keeps_the_beginning() {
     ] {
         for (placeholder, behind) in [(PLACEHOLDER, 0), (PLACEHOLDER, 70_000), ("", 0)] {
             let plain = [&noise(length), placeholder, &noise(behind)].concat();
-            let found = survey(&compress(plain.as_bytes()), true, LEAST, &mut text).unwrap();
+            let found = survey(&compress(plain.as_bytes()), true, LEAST, None, &mut text).unwrap();
             assert_eq!(found.concerns, !placeholder.is_empty(), "{length}");
             assert_eq!(found.whole, text.len() == plain.len());
             assert!(plain.as_bytes().starts_with(&text) && text.len() < LEAST + CHUNK);
@@ -181,8 +181,54 @@ fn survey_finds_a_placeholder_anywhere_and_keeps_the_beginning() {
 fn fault_at_the_end_of_a_long_message_is_found_before_any_of_it_goes() {
     let mut message = compress(&[b"openshell:resolve:env:T", &[b'z'; 200_000][..]].concat());
     message.pop();
-    let found = survey(&message, true, 1000, &mut Vec::new());
+    let found = survey(&message, true, 1000, None, &mut Vec::new());
     assert!(found.is_err());
+}
+
+#[test]
+fn message_that_leans_on_those_before_it_is_read_with_their_text() {
+    let noise = |seed: u32, length: u32| -> Vec<u8> {
+        (0..length)
+            .map(|n| (n ^ seed).wrapping_mul(0x9e37_79b9) >> 27)
+            .map(|n| b'a' + n as u8)
+            .collect()
+    };
+    for bits in 8..=15 {
+        let mut compressor = Compressor::new(bits);
+        let mut history = History::default();
+        let mut text = Vec::new();
+        for round in 0..40 {
+            // Short and long, new and said before, within the window and beyond it.
+            let said = [noise(7, 300), noise(round, round * 1500)].concat();
+            let message = compressor.message(&said);
+            let seen = survey(&message, true, usize::MAX, Some(&history), &mut text).unwrap();
+            assert!(text == said, "{bits} {round}");
+            history = seen.behind.unwrap();
+        }
+    }
+}
+
+#[test]
+fn history_ends_with_a_last_block_as_windows_do() {
+    let said = b"a sentence that comes twice, a sentence that comes twice";
+    let mut history = History::default();
+    for (message, kept) in [
+        (Compressor::new(15).message(said), true),
+        (Compressor::new(15).flush(said, DeflateFlush::Finish), false),
+    ] {
+        for message in [message.clone(), [message.as_slice(), &[0]].concat()] {
+            let seen = survey(&message, true, 10, Some(&history), &mut Vec::new());
+            let Ok(seen) = seen else {
+                // A zero byte behind blocks that were not the last is no block.
+                assert!(kept);
+                continue;
+            };
+            history = seen.behind.unwrap();
+            assert_eq!(history.text().is_empty(), !kept);
+        }
+    }
+    let part = survey(&compress(said), false, 10, Some(&history), &mut Vec::new());
+    assert!(part.unwrap().behind.is_none(), "it is not complete");
 }
 
 proptest! {

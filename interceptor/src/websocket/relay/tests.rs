@@ -16,9 +16,10 @@ use crate::{
     },
     stats::connection::Connection,
     websocket::{
-        Violation,
+        Compression, Violation,
         frame::{Header, Opcode, RSV1, Sender, put_header},
         inflate::{Fault, peers::Compressor},
+        takeover::Memory,
     },
 };
 
@@ -43,6 +44,11 @@ struct Frame {
     payload: Vec<u8>,
 }
 
+const DEFLATE: Option<Compression> = Some(Compression {
+    client_alone: true,
+    server_alone: false,
+});
+
 fn stage() -> Stage {
     stage_with(b"", b"", 4096)
 }
@@ -53,10 +59,25 @@ fn stage_with(from_client: &[u8], from_server: &[u8], pipe: usize) -> Stage {
         .discord("T", SECRET.as_bytes())
         .elsewhere("OTHER")
         .build();
-    stage_of(release, true, (from_client, from_server), pipe)
+    stage_of(release, DEFLATE, (from_client, from_server), pipe)
 }
 
-fn stage_of(release: Release, deflate: bool, early: (&[u8], &[u8]), pipe: usize) -> Stage {
+fn stage_of(
+    release: Release,
+    deflate: Option<Compression>,
+    early: (&[u8], &[u8]),
+    pipe: usize,
+) -> Stage {
+    stage_on_trial(release, deflate, None, early, pipe)
+}
+
+fn stage_on_trial(
+    release: Release,
+    deflate: Option<Compression>,
+    trial: Option<Trial>,
+    early: (&[u8], &[u8]),
+    pipe: usize,
+) -> Stage {
     let (client, near) = duplex(pipe);
     let (far, server) = duplex(pipe);
     let stats = Arc::new(Connection::default());
@@ -64,6 +85,7 @@ fn stage_of(release: Release, deflate: bool, early: (&[u8], &[u8]), pipe: usize)
     let (reloads, standing) = reloads();
     let session = Session {
         listen_only: Box::new(|| false),
+        trial,
         standing,
         release: Arc::new(release),
         stats: stats.clone(),
@@ -631,15 +653,63 @@ async fn client_that_does_not_read_stops_the_server() {
     assert!(taken < 100_000, "{taken}");
 }
 
+/// Lets the relay see what happened so far.
+async fn settle() {
+    sleep(Duration::from_millis(1)).await;
+}
+
+/// How a connection ends, from its client's side.
+enum Leaving {
+    Silently,
+    With(Vec<u8>),
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_that_leaves_before_its_first_message_is_remembered_if_it_was_told_unasked() {
+    let host = || "gateway.example".parse().unwrap();
+    let closing = |code: u16| client_frame(true, Opcode::Close, &code.to_be_bytes());
+    for (spoken, leaving, remembered) in [
+        (false, Leaving::Silently, true),
+        (false, Leaving::With(closing(1010)), true),
+        (false, Leaving::With(closing(1000)), false),
+        (true, Leaving::Silently, false),
+        (true, Leaving::With(closing(1002)), false),
+    ] {
+        let memory = Arc::new(Memory::default());
+        let release = release().discord("T", SECRET.as_bytes()).build();
+        let trial = Some(Trial::new(Arc::clone(&memory), host()));
+        let mut stage = stage_on_trial(release, DEFLATE, trial, (b"", b""), 4096);
+        // A server that greets first, and one that never leaves by itself.
+        stage
+            .server_sends(&server_frame(true, Opcode::Text, b"hello"))
+            .await;
+        stage
+            .client_sends(&client_frame(true, Opcode::Ping, b""))
+            .await;
+        if spoken {
+            stage
+                .client_sends(&client_frame(false, Opcode::Text, b"x"))
+                .await;
+        }
+        match leaving {
+            Leaving::Silently => stage.client.shutdown().await.unwrap(),
+            Leaving::With(close) => stage.client_sends(&close).await,
+        }
+        settle().await;
+        assert_eq!(memory.holds(&host()), remembered);
+    }
+}
+
 #[test]
 fn future_of_a_connection_is_small() {
     let (client, upstream) = duplex(1);
     let session = Session {
         listen_only: Box::new(|| false),
+        trial: None,
         standing: Standing::for_ever(),
         release: Arc::new(release().build()),
         stats: Arc::default(),
-        deflate: true,
+        deflate: DEFLATE,
         shutdown: watch::channel(false).1,
     };
     let streams = size_of_val(&client) + size_of_val(&upstream);
@@ -669,10 +739,11 @@ async fn other_peoples_client_and_server_understand_each_other_through_the_relay
     let release = release().discord("T", SECRET.as_bytes()).build();
     let session = Session {
         listen_only: Box::new(|| false),
+        trial: None,
         standing: Standing::for_ever(),
         release: Arc::new(release),
         stats: Arc::default(),
-        deflate: true,
+        deflate: DEFLATE,
         shutdown: watch::channel(false).1,
     };
     let relay = tokio::spawn(relay(

@@ -17,6 +17,7 @@ use crate::{
         release::builder::release,
     },
     websocket::{
+        Compression,
         filter::{Filter as _, Stop},
         frame::{self, Header, Sender},
         inflate::peers::Decompressor,
@@ -40,13 +41,33 @@ pub(crate) enum Sent {
         filler: String,
         /// Where fragments end, in hundredths of the payload.
         cuts: Vec<usize>,
-        binary: bool,
+        form: Form,
         /// `op` comes after `d`.
         guard_last: bool,
-        /// Compressed, with a window of so many bits.
+        /// Compressed, with a window of so many bits; if the client's messages refer to each other, with those of the
+        /// script.
         window: Option<u8>,
     },
     Ping(Vec<u8>),
+}
+
+/// What kind of message it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Text,
+    /// JSON in a binary message.
+    Binary,
+    /// A binary message in no known format.
+    Opaque,
+}
+
+/// How a client compresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takeover {
+    /// Each message by itself.
+    None,
+    /// With a window of so many bits that goes on from message to message.
+    Kept(u8),
 }
 
 /// How its bytes arrive, and leave.
@@ -86,14 +107,36 @@ pub(crate) fn rules() -> Option<Arc<Rules>> {
     Rules::for_messages(Arc::new(release))
 }
 
+/// Each message of the client stands alone.
+pub(crate) const ALONE: Option<Compression> = Some(Compression {
+    client_alone: true,
+    server_alone: false,
+});
+
+/// The client's messages refer to each other.
+pub(crate) const LEANING: Option<Compression> = Some(Compression {
+    client_alone: false,
+    server_alone: false,
+});
+
 pub(crate) fn rewriter() -> Rewriter {
-    Rewriter::new(BytesMut::new(), rules(), true, Arc::default())
+    Rewriter::new(BytesMut::new(), rules(), ALONE, Arc::default())
+}
+
+/// For a client whose messages refer to each other.
+pub(crate) fn following_rewriter() -> Rewriter {
+    Rewriter::new(BytesMut::new(), rules(), LEANING, Arc::default())
 }
 
 /// Sends `script` through a rewriter and compares what comes out with what should.
-pub(crate) fn check(script: &[Sent], timing: &Timing) {
-    let stream: Vec<u8> = script.iter().flat_map(Sent::frames).collect();
-    let (out, result) = play(&stream, timing);
+pub(crate) fn check(script: &[Sent], timing: &Timing, takeover: Takeover) {
+    let (mut rewriter, mut compressor) = match takeover {
+        Takeover::None => (rewriter(), None),
+        Takeover::Kept(bits) => (following_rewriter(), Some(Compressor::new(bits))),
+    };
+    let frames = script.iter().flat_map(|sent| sent.frames(&mut compressor));
+    let stream: Vec<u8> = frames.collect();
+    let (out, result) = play_through(&mut rewriter, &stream, timing);
     let mut received = receive(&out);
     let mut messages: Vec<_> = script.iter().filter_map(Sent::expected).collect();
     match result {
@@ -125,10 +168,17 @@ pub(crate) fn check(script: &[Sent], timing: &Timing) {
 
 /// Sends a stream of bytes through a rewriter.
 pub(crate) fn play(stream: &[u8], timing: &Timing) -> (Vec<u8>, Result<(), Stop>) {
+    play_through(&mut rewriter(), stream, timing)
+}
+
+fn play_through(
+    rewriter: &mut Rewriter,
+    stream: &[u8],
+    timing: &Timing,
+) -> (Vec<u8>, Result<(), Stop>) {
     // Byte by byte over 100 KiB is slow and shows nothing new.
     let least = stream.len() / 5000;
     let write = timing.write.max(least);
-    let mut rewriter = rewriter();
     let mut out = Vec::new();
     let mut rest = stream;
     for (read, rests) in timing.reads.iter().cycle().zip(timing.rests.iter().cycle()) {
@@ -138,11 +188,11 @@ pub(crate) fn play(stream: &[u8], timing: &Timing) -> (Vec<u8>, Result<(), Stop>
         let (chunk, after) = rest.split_at((*read).max(least).max(1).min(rest.len()));
         rest = after;
         rewriter.input().extend_from_slice(chunk);
-        let mut result = drain(&mut rewriter, &mut out, write);
+        let mut result = drain(rewriter, &mut out, write);
         if *rests && result.is_ok() {
             result = rewriter.on_rest();
         }
-        let result = result.and_then(|()| drain(&mut rewriter, &mut out, write));
+        let result = result.and_then(|()| drain(rewriter, &mut out, write));
         if result.is_err() {
             return (out, result);
         }
@@ -260,24 +310,23 @@ pub(crate) fn fragments(payload: &[u8], cuts: &[usize]) -> Vec<Vec<u8>> {
 }
 
 impl Sent {
-    fn frames(&self) -> Vec<u8> {
+    /// `leaning`: what a client compresses with whose messages refer to each other.
+    fn frames(&self, leaning: &mut Option<Compressor>) -> Vec<u8> {
         match self {
             Self::Ping(payload) => client_frame(true, Opcode::Ping, payload),
             Self::Message {
-                cuts,
-                binary,
-                window,
-                ..
+                cuts, form, window, ..
             } => {
                 let mut payload = self.payload().into_bytes();
                 if let Some(bits) = window {
-                    payload = Compressor::new(*bits).message(&payload);
+                    let mut alone = Compressor::new(*bits);
+                    payload = leaning.as_mut().unwrap_or(&mut alone).message(&payload);
                 }
                 let mut cuts: Vec<_> = cuts.iter().map(|cut| cut * payload.len() / 100).collect();
                 cuts.sort_unstable();
                 let mut frames = fragments(&payload, &cuts).concat();
                 if let Some(first) = frames.first_mut() {
-                    if *binary {
+                    if *form != Form::Text {
                         *first = *first & 0xf0 | 2;
                     }
                     if window.is_some() {
@@ -294,6 +343,7 @@ impl Sent {
             op,
             token,
             filler,
+            form,
             guard_last,
             ..
         } = self
@@ -302,27 +352,30 @@ impl Sent {
         };
         let filler = serde_json::to_string(filler).unwrap();
         let d = format!(r#""d":{{"token":"{token}","x":{filler}}}"#);
+        let lead = match form {
+            Form::Text | Form::Binary => "",
+            Form::Opaque => "\u{8}",
+        };
         if *guard_last && filler.len() < 10_000 {
-            format!(r#"{{{d},"op":{op}}}"#)
+            format!(r#"{lead}{{{d},"op":{op}}}"#)
         } else {
-            format!(r#"{{"op":{op},{d}}}"#)
+            format!(r#"{lead}{{"op":{op},{d}}}"#)
         }
     }
 
     /// The message that the server should see.
     fn expected(&self) -> Option<Seen> {
-        let Self::Message { op, binary, .. } = self else {
+        let Self::Message { op, form, .. } = self else {
             return None;
         };
         let mut payload = self.payload();
-        if !binary && matches!(op, 2 | 6) {
+        if *form != Form::Opaque && matches!(op, 2 | 6) {
             let unbound = format!(r#""token":"{PLACEHOLDER}""#);
             payload = payload.replacen(&unbound, &format!(r#""token":"{ESCAPED}""#), 1);
         }
-        let opcode = if *binary {
-            Opcode::Binary
-        } else {
-            Opcode::Text
+        let opcode = match form {
+            Form::Text => Opcode::Text,
+            Form::Binary | Form::Opaque => Opcode::Binary,
         };
         let payload = payload.into_bytes();
         Some(Seen { opcode, payload })

@@ -1,25 +1,33 @@
 //! A message that is streamed: what has come of it, and what has not gone.
 
-use std::sync::Arc;
+use zeroize::{Zeroize as _, Zeroizing};
 
-use zeroize::Zeroizing;
-
-use super::{FRAGMENT_MIN, HOLD};
+use super::{FRAGMENT_MIN, HOLD, outbox::Outbox};
 use crate::{
-    rewrite::document::{Document, Rules},
-    stats::connection::Connection,
-    websocket::{filter::Stop, inflate::Inflater},
+    rewrite::document::Document,
+    websocket::{
+        filter::Stop,
+        frame::Opcode,
+        inflate::{History, Inflater},
+    },
 };
 
 /// A message that goes on while it comes.
 pub(super) struct Stream {
-    pub(super) document: Document,
+    body: Body,
+    /// Of the next fragment.
+    opcode: Opcode,
     /// `None`: its text comes as it is.
     pub(super) deflated: Option<Deflated>,
     /// Rewritten text that is no frame yet.
-    pub(super) staged: Zeroizing<Vec<u8>>,
-    /// Its first fragment has gone.
-    pub(super) started: bool,
+    staged: Zeroizing<Vec<u8>>,
+}
+
+/// What is looked for in a message.
+pub(super) enum Body {
+    Json(Document),
+    /// Nothing: all that is done to it is to inflate it.
+    Opaque,
 }
 
 /// The compressed side of a streamed message.
@@ -34,13 +42,60 @@ pub(super) struct Deflated {
 }
 
 impl Stream {
-    pub(super) fn begin(rules: &Arc<Rules>, ahead: &[u8], stats: &Arc<Connection>) -> Box<Self> {
+    pub(super) fn begin(opcode: Opcode, body: Body, deflated: Option<Deflated>) -> Box<Self> {
         Box::new(Self {
-            document: Document::begin(rules, ahead, false, stats),
-            deflated: None,
+            body,
+            opcode,
+            deflated,
             staged: Zeroizing::new(Vec::with_capacity(HOLD + FRAGMENT_MIN)),
-            started: false,
         })
+    }
+
+    /// Takes more of the message's text.
+    pub(super) fn push(&mut self, text: &[u8]) -> Result<(), Stop> {
+        match &mut self.body {
+            Body::Json(document) => document.push(text, &mut self.staged)?,
+            Body::Opaque => self.staged.extend_from_slice(text),
+        }
+        Ok(())
+    }
+
+    /// The message is complete.
+    pub(super) fn finish(&mut self) -> Result<(), Stop> {
+        if let Body::Json(document) = &mut self.body {
+            document.finish(&mut self.staged)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a fragment of what is staged, the message's `last` one even if that is nothing.
+    pub(super) fn emit(&mut self, last: bool, out: &mut Outbox) -> Result<(), Stop> {
+        if !last && self.staged.is_empty() {
+            return Ok(());
+        }
+        let secret = match &self.body {
+            Body::Json(document) => document.has_released(),
+            Body::Opaque => false,
+        };
+        out.put(last, self.opcode, &self.staged, secret)?;
+        self.opcode = Opcode::Continuation;
+        if secret {
+            let capacity = self.staged.capacity();
+            self.staged.zeroize();
+            self.staged.reserve(capacity);
+        }
+        self.staged.clear();
+        Ok(())
+    }
+
+    /// There is enough for a fragment.
+    pub(super) fn is_ripe(&self) -> bool {
+        self.staged.len() >= FRAGMENT_MIN
+    }
+
+    /// There is nothing for a fragment.
+    pub(super) fn is_bare(&self) -> bool {
+        self.staged.is_empty()
     }
 
     /// Bytes of memory in use for buffers, without the inflater's own.
@@ -57,9 +112,10 @@ impl Stream {
 }
 
 impl Deflated {
-    pub(super) fn new(backlog: Vec<u8>, ends: bool) -> Self {
+    /// `history`: what the message may refer to; `None` if it stands alone.
+    pub(super) fn new(backlog: Vec<u8>, ends: bool, history: Option<&History>) -> Self {
         Self {
-            inflater: Inflater::new(),
+            inflater: Inflater::new(history),
             backlog,
             taken: 0,
             ends,
@@ -75,6 +131,11 @@ impl Deflated {
         std::mem::swap(&mut self.backlog, payload);
         self.taken = 0;
         self.ends = ends;
+    }
+
+    /// The message ended with a last block of its own.
+    pub(super) fn brought_last(&self) -> bool {
+        self.inflater.brought_last()
     }
 
     /// Appends the next piece of text to `out`. Returns whether that was the message's last.

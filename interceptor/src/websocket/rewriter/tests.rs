@@ -2,17 +2,19 @@ use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{
     script::{
-        ESCAPED, PLACEHOLDER, Received, SECRET, Sent, Timing, check, client_frame, drain,
-        fragments, receive, rewriter, rules,
+        ALONE, ESCAPED, Form, PLACEHOLDER, Received, SECRET, Sent, Takeover, Timing, check,
+        client_frame, drain, fragments, receive, rewriter, rules,
     },
     *,
 };
 use crate::{
     rewrite::{Unresolvable, document::Refusal},
-    websocket::frame::Violation,
+    websocket::frame::{self, Violation},
 };
 
+mod binary;
 mod compressed;
+mod following;
 
 fn identify(token: &str) -> String {
     format!(r#"{{"op":2,"d":{{"token":"{token}","intents":513}}}}"#)
@@ -45,10 +47,10 @@ fn stream_without_a_placeholder_goes_on_byte_for_byte() {
     stream.extend(client_frame(
         false,
         Opcode::Binary,
-        identify(PLACEHOLDER).as_bytes(),
+        format!("\u{8}{}", identify(PLACEHOLDER)).as_bytes(),
     ));
-    stream.extend(client_frame(true, Opcode::Ping, b""));
     stream.extend(client_frame(true, Opcode::Continuation, &[0xff; 200]));
+    stream.extend(client_frame(true, Opcode::Ping, b""));
     stream.extend(text(&format!("openshell:resolve:env {PLACEHOLDER}")));
     stream.extend(client_frame(true, Opcode::Text, b"not \xff utf-8"));
     stream.extend(text(&"x".repeat(5000)));
@@ -56,13 +58,14 @@ fn stream_without_a_placeholder_goes_on_byte_for_byte() {
     stream.extend(b"late, and no frame at all");
     for size in (1..90).chain([4096, stream.len()]) {
         let stats = Arc::new(Connection::default());
-        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, stats.clone());
+        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), ALONE, stats.clone());
         let (out, result) = run(&mut rewriter, &stream, size);
         result.unwrap();
         assert_eq!(out, stream, "{size}");
         assert_eq!(rewriter.closed(), Some(Some(4000)));
         assert_eq!(stats.messages(Direction::ClientToServer), 7);
         assert_eq!(stats.placeholders_passed(), 1);
+        assert_eq!(stats.opaque_messages(), 1);
     }
 }
 
@@ -405,7 +408,7 @@ fn rest_does_not_stream_what_its_guard_may_decide_yet() {
 #[test]
 fn without_rules_everything_passes_in_pieces() {
     let stats = Arc::new(Connection::default());
-    let mut rewriter = Rewriter::new(BytesMut::new(), None, true, stats.clone());
+    let mut rewriter = Rewriter::new(BytesMut::new(), None, ALONE, stats.clone());
     let stream = [
         text(&identify(PLACEHOLDER)),
         fragments(b"abcdef", &[3]).concat(),
@@ -436,7 +439,7 @@ fn noise(length: usize) -> String {
 
 #[test]
 fn a_client_that_may_only_listen_still_answers_pings() {
-    let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, Arc::default());
+    let mut rewriter = Rewriter::new(BytesMut::new(), rules(), ALONE, Arc::default());
     rewriter.forbid_messages(true);
     let pong = client_frame(true, Opcode::Pong, b"here");
     rewriter.input().extend_from_slice(&pong);
@@ -460,17 +463,21 @@ fn sent() -> impl Strategy<Value = Sent> {
         tokens,
         filler,
         vec(0_usize..100, 0..6),
-        prop::bool::weighted(0.1),
+        prop_oneof![
+            8 => Just(Form::Text),
+            2 => Just(Form::Binary),
+            1 => Just(Form::Opaque),
+        ],
         prop::bool::weighted(0.2),
         prop::option::of(8_u8..16),
     );
     prop_oneof![
-        6 => message.prop_map(|(op, token, filler, cuts, binary, guard_last, window)| Sent::Message {
+        6 => message.prop_map(|(op, token, filler, cuts, form, guard_last, window)| Sent::Message {
             op,
             token: token.to_owned(),
             filler,
             cuts,
-            binary,
+            form,
             guard_last,
             window,
         }),
@@ -487,7 +494,8 @@ proptest! {
         reads in vec(select(vec![1_usize, 2, 5, 17, 100, 1000, 4096, 16_384, 65_536]), 1..6),
         write in select(vec![1_usize, 3, 1000, usize::MAX]),
         rests in vec(any::<bool>(), 1..9),
+        takeover in prop_oneof![Just(Takeover::None), (8_u8..16).prop_map(Takeover::Kept)],
     ) {
-        check(&script, &Timing { reads, write, rests });
+        check(&script, &Timing { reads, write, rests }, takeover);
     }
 }

@@ -13,6 +13,7 @@ mod load;
 mod login;
 mod message;
 mod request;
+mod script;
 mod tls;
 mod websocket;
 
@@ -42,6 +43,8 @@ enum Question {
     Load(load::Load),
     /// Sends messages as they are given, and prints what comes back.
     Talk(message::Talk),
+    /// Sends bytes exactly as they are given.
+    Script(script::Arguments),
     /// Sends one HTTP request.
     Request(request::Arguments),
 }
@@ -55,6 +58,7 @@ fn main() -> Result<()> {
         Question::Split(arguments) => message::split(&arguments),
         Question::Load(arguments) => load::run(&arguments),
         Question::Talk(arguments) => message::talk(&arguments),
+        Question::Script(arguments) => script::run(&arguments),
         Question::Request(arguments) => request::run(&arguments),
     }
 }

@@ -142,7 +142,7 @@ fn report(client: &mut Client) -> Result<bool> {
     Ok(true)
 }
 
-fn bytes(digits: &str) -> Result<Vec<u8>> {
+pub(crate) fn bytes(digits: &str) -> Result<Vec<u8>> {
     digits
         .as_bytes()
         .chunks(2)

@@ -13,11 +13,6 @@ fn identify(fin: bool) -> Vec<u8> {
     client_frame(fin, Opcode::Text, &identify_with(PLACEHOLDER))
 }
 
-/// Lets the relay see what happened so far.
-async fn settle() {
-    sleep(Duration::from_millis(1)).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn next_message_takes_a_rotated_secret_and_the_session_stays() {
     let mut stage = stage();
@@ -154,7 +149,11 @@ async fn revocation_behind_a_close_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn secret_that_is_bound_later_is_put_in_where_the_handshake_allows_it() {
-    for (deflate, token) in [(false, SECRET), (true, PLACEHOLDER)] {
+    let leaning = Some(Compression {
+        client_alone: false,
+        server_alone: false,
+    });
+    for (deflate, token) in [(None, SECRET), (DEFLATE, SECRET), (leaning, PLACEHOLDER)] {
         let mut stage = stage_of(release().build(), deflate, (b"", b""), 4096);
         stage.client_sends(&identify(true)).await;
         assert_eq!(

@@ -36,7 +36,8 @@ fn clean_stream_goes_on_byte_for_byte() {
     let cuts = [0, 1, 50, 50, payload.len() - 1];
     stream.extend(compressed_fragments(&payload, &cuts).concat());
     stream.extend(client_frame(true, Opcode::Ping, b"between"));
-    let mut binary = compressed(&compress(&identify(PLACEHOLDER)));
+    let opaque = format!("\u{8}{}", identify(PLACEHOLDER));
+    let mut binary = compressed(&compress(&opaque));
     binary[0] = 0xc2;
     stream.extend(binary);
     for empty in [&[][..], &[0x00], &[0x02, 0x00]] {
@@ -54,7 +55,7 @@ fn clean_stream_goes_on_byte_for_byte() {
     stream.extend(client_frame(true, Opcode::Close, b"\x0f\xa0bye"));
     for size in (1..60).chain([4096, stream.len()]) {
         let stats = Arc::new(Connection::default());
-        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), true, stats.clone());
+        let mut rewriter = Rewriter::new(BytesMut::new(), rules(), ALONE, stats.clone());
         let (out, result) = run(&mut rewriter, &stream, size);
         result.unwrap();
         assert!(out == stream, "{size}");
@@ -63,6 +64,7 @@ fn clean_stream_goes_on_byte_for_byte() {
             16 + 1 + 1 + 3 + 3 + 2
         );
         assert_eq!(stats.placeholders_passed(), 1);
+        assert_eq!(stats.opaque_messages(), 1);
     }
 }
 
@@ -272,7 +274,7 @@ fn message_that_cannot_be_searched_ends_the_stream_and_nothing_of_it_goes() {
                 assert!(rewriter.at_boundary());
             }
             // Where nothing is to be looked at, it is the server's to judge.
-            let mut unbound = Rewriter::new(BytesMut::new(), None, true, Arc::default());
+            let mut unbound = Rewriter::new(BytesMut::new(), None, ALONE, Arc::default());
             let (out, result) = run(&mut unbound, &stream, usize::MAX);
             assert_eq!((out, result), (stream, Ok(())));
         }

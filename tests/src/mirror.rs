@@ -1,0 +1,252 @@
+//! A server that remembers every byte, and sends it all back: what a hostile sandbox would publish through.
+
+use std::{
+    fmt,
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::{
+    gateway::{
+        frame::{CLOSE, PING, PONG, encode},
+        record::Bytes,
+    },
+    pki::{Authority, Resolver},
+};
+
+/// How long a connection may be silent after its Close.
+const LINGER: Duration = Duration::from_millis(300);
+
+/// A request header by whose value a test finds its connection.
+pub const NAME: &str = "X-Vector";
+
+/// A request header that asks for silence.
+pub const QUIET: &str = "X-Quiet";
+
+/// Headers that an answer repeats from its request.
+const REPEATED: [&str; 7] = [
+    "sec-websocket-protocol",
+    "origin",
+    "idempotency-key",
+    "last-event-id",
+    "content-disposition",
+    "access-control-request-headers",
+    "x-comment",
+];
+
+/// One connection's first request, and all that followed it.
+#[derive(Clone, Debug, Default)]
+pub struct Heard {
+    pub head: Option<Bytes>,
+    /// First byte and unmasked payload of each frame; of plain HTTP the rest of the stream, with 0.
+    pub frames: Vec<(u8, Bytes)>,
+}
+
+/// A running server. Its thread ends with the process.
+pub struct Mirror {
+    heard: Arc<Mutex<Vec<Heard>>>,
+    authority: Arc<Authority>,
+    address: SocketAddr,
+}
+
+impl fmt::Debug for Mirror {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mirror")
+            .field("address", &self.address)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Mirror {
+    /// Listens on a free port of 127.0.0.1, with a certificate for every name.
+    ///
+    /// # Errors
+    /// No port or no randomness to be had.
+    pub fn start() -> Result<Self> {
+        let authority = Arc::new(Authority::new("test authority of the mirror")?);
+        let mut config =
+            ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()?
+                .with_no_client_auth()
+                .with_cert_resolver(Arc::new(Resolver::new(Arc::clone(&authority))));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let config = Arc::new(config);
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let heard = Arc::<Mutex<Vec<Heard>>>::default();
+        let all = Arc::clone(&heard);
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                let (config, heard) = (Arc::clone(&config), Arc::clone(&all));
+                thread::spawn(move || {
+                    let number = {
+                        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                        heard.push(Heard::default());
+                        heard.len() - 1
+                    };
+                    let note = |note: &dyn Fn(&mut Heard)| {
+                        let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                        note(&mut heard[number]);
+                    };
+                    // What was heard until then is what counts.
+                    drop(serve(stream, config, &note));
+                });
+            }
+        });
+        Ok(Self {
+            heard,
+            authority,
+            address,
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Everything so far, in the order of the connections.
+    pub fn heard(&self) -> Vec<Heard> {
+        self.heard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl Heard {
+    /// The value of [`NAME`].
+    pub fn name(&self) -> Option<String> {
+        let head = String::from_utf8_lossy(&self.head.as_ref()?.0).into_owned();
+        header(&head, NAME).map(str::to_owned)
+    }
+
+    /// All bytes, with frames unmasked.
+    pub fn bytes(&self) -> Vec<u8> {
+        let head = self.head.iter().flat_map(|head| head.0.iter().copied());
+        let frames = self
+            .frames
+            .iter()
+            .flat_map(|(_, payload)| payload.0.iter().copied());
+        head.chain(frames).collect()
+    }
+}
+
+type Note<'n> = &'n dyn Fn(&dyn Fn(&mut Heard));
+
+fn serve(tcp: TcpStream, config: Arc<ServerConfig>, note: Note<'_>) -> Result<()> {
+    let mut stream = StreamOwned::new(ServerConnection::new(config)?, tcp);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte)?;
+        head.push(byte[0]);
+    }
+    note(&|heard| heard.head = Some(Bytes(head.clone())));
+    let text = String::from_utf8_lossy(&head).into_owned();
+    let repeated = REPEATED.iter().filter_map(|name| {
+        let value = header(&text, name)?;
+        Some(format!("{name}: {value}\r\n"))
+    });
+    let repeated: String = repeated.collect();
+    let quiet = header(&text, QUIET).is_some();
+    match header(&text, "sec-websocket-key") {
+        Some(key) => {
+            let accept = derive_accept_key(key.as_bytes());
+            let offered = header(&text, "sec-websocket-extensions");
+            let deflate = offered.map_or("", |_| DEFLATE);
+            write!(
+                stream,
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                 Sec-WebSocket-Accept: {accept}\r\n{deflate}{repeated}\r\n"
+            )?;
+            stream.flush()?;
+            frames(&mut stream, quiet, note)?;
+        }
+        None => {
+            let length = header(&text, "content-length").map_or(Ok(0), str::parse)?;
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body)?;
+            note(&|heard| heard.frames.push((0, Bytes(body.clone()))));
+            let answer = if quiet {
+                Vec::new()
+            } else {
+                [&head[..], &body].concat()
+            };
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\n{repeated}Content-Length: {}\r\n\r\n",
+                answer.len()
+            )?;
+            stream.write_all(&answer)?;
+        }
+    }
+    stream.conn.send_close_notify();
+    stream.flush()?;
+    Ok(())
+}
+
+/// Sends every frame back, to the end of the stream or until the other side, having closed, is silent.
+fn frames(
+    stream: &mut StreamOwned<ServerConnection, TcpStream>,
+    quiet: bool,
+    note: Note<'_>,
+) -> Result<()> {
+    loop {
+        let mut header = [0; 2];
+        match stream.read_exact(&mut header) {
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                return Ok(());
+            }
+            other => other?,
+        }
+        let [first, second] = header;
+        ensure!(second & 0x80 != 0, "a client's frame is not masked");
+        let length = match second & 0x7f {
+            126 => usize::from(u16::from_be_bytes(read(stream)?)),
+            127 => usize::try_from(u64::from_be_bytes(read(stream)?))?,
+            short => usize::from(short),
+        };
+        let mask: [u8; 4] = read(stream)?;
+        let mut payload = vec![0; length];
+        stream.read_exact(&mut payload).context("a payload")?;
+        for (byte, key) in payload.iter_mut().zip(mask.iter().cycle()) {
+            *byte ^= key;
+        }
+        note(&|heard| heard.frames.push((first, Bytes(payload.clone()))));
+        let (bits, opcode) = (first & 0x7f, first & 0x0f);
+        let bits = if opcode == PING { PONG } else { bits };
+        if !quiet || opcode == CLOSE {
+            stream.write_all(&encode(first & 0x80 != 0, bits, None, &payload))?;
+            stream.flush()?;
+        }
+        if opcode == CLOSE {
+            stream.sock.set_read_timeout(Some(LINGER))?;
+        }
+    }
+}
+
+const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; \
+                       server_no_context_takeover\r\n";
+
+fn read<const N: usize>(stream: &mut impl Read) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    stream.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let fields = head.split("\r\n").filter_map(|line| line.split_once(':'));
+    let mut named = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));
+    named.next().map(|(_, value)| value.trim())
+}
