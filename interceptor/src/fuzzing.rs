@@ -6,8 +6,12 @@ use crate::{
     rewrite::{
         binary,
         matcher::oracle::{collect, oracle},
+        reflection::{self, Fill},
     },
-    websocket::script::{self, Form, PLACEHOLDER, Sent, Takeover, Timing, check},
+    websocket::{
+        echo::{self, Said},
+        script::{self, Form, PLACEHOLDER, Sent, Takeover, Timing, check},
+    },
 };
 
 /// Cuts a text into placeholders, whole and in pieces, and compares with an oracle.
@@ -58,6 +62,56 @@ pub fn frames(data: &[u8]) {
     }
 }
 
+/// Has secrets come back, in a text and in a server's messages, and compares what is left with an oracle.
+///
+/// # Panics
+/// They differ.
+pub fn reflection(data: &[u8]) {
+    let Some(([kind, read, write, rests], rest)) = data.split_first_chunk() else {
+        return;
+    };
+    if kind % 3 > 0 {
+        let timing = Timing {
+            reads: vec![usize::from(*read), usize::from(read.rotate_left(3)) * 64],
+            write: usize::from(*write) + 1,
+            rests: (0..8).map(|bit| rests & (1 << bit) != 0).collect(),
+        };
+        return echo::check(&read_answers(rest), &timing);
+    }
+    let text = echoes(rest);
+    let size = usize::from(read % 64) + 1;
+    for fill in [Fill::Free, Fill::Same] {
+        let expected = reflection::oracle::oracle(&text, fill);
+        let whole = reflection::oracle::redact([text.as_slice()], fill);
+        assert_eq!(whole, expected, "whole");
+        let pieces = reflection::oracle::redact(text.chunks(size), fill);
+        assert_eq!(pieces, expected, "in pieces of {size}");
+    }
+}
+
+/// Makes a server's script of any bytes.
+fn read_answers(bytes: &[u8]) -> Vec<Said> {
+    let read = |piece: &[u8]| match piece {
+        [0..32, size, ..] => Said::Ping(vec![b'p'; usize::from(size % 126)]),
+        [kind, repeat, cut, words @ ..] => {
+            let text = echoes(words).repeat(usize::from(*repeat).pow(2) / 64 + 1);
+            let cuts = 1..=usize::from(cut % 5);
+            Said::Message {
+                cuts: cuts
+                    .map(|n| usize::from(*cut) * n % 100)
+                    // One byte alone does not tell what a message is.
+                    .filter(|cut| kind % 2 == 0 || cut * text.len() > 4000)
+                    .collect(),
+                text,
+                binary: kind % 2 == 1,
+                window: (kind & 0x40 != 0).then_some(9 + kind % 7),
+            }
+        }
+        _ => Said::Ping(Vec::new()),
+    };
+    bytes.chunks(11).take(8).map(read).collect()
+}
+
 /// However a stream is split, its receiver sees the same. (Rests are left out: they decide what is streamed.)
 fn check_bytes(stream: &[u8], timing: Timing) {
     let timing = Timing {
@@ -101,6 +155,12 @@ fn read_script(bytes: &[u8]) -> Vec<Sent> {
     chunks.iter().take(12).map(read).collect()
 }
 
+/// Makes a text of secrets, whole and in pieces.
+fn echoes(bytes: &[u8]) -> Vec<u8> {
+    let words = bytes.iter().map(|byte| pick(&ECHOES, *byte).as_bytes());
+    words.collect::<Vec<_>>().concat()
+}
+
 /// Makes a text of words that a matcher has to look at twice.
 fn spell(bytes: &[u8]) -> Vec<u8> {
     let words = bytes.iter().map(|byte| pick(&WORDS, *byte).as_bytes());
@@ -123,6 +183,33 @@ const FILLERS: [&str; 6] = [
     "openshell:resolve:",
     "{\"token\":\"",
     "\u{e9}",
+];
+
+const ECHOES: [&str; 24] = [
+    "secret-one",
+    "secret-one-longer",
+    "secret",
+    "-one",
+    "-longer",
+    "s",
+    "a\"quo/te+\u{e9}\\",
+    "a\\\"quo\\/te+\u{e9}\\\\",
+    "a\\\"quo/te",
+    "+\\u00e9\\\\",
+    "a%22quo%2Fte%2B%C3%A9%5C",
+    "a%22quo%2f",
+    "abababab",
+    "ab",
+    "b",
+    "c2VjcmV0LW9uZQ",
+    "NlY3JldC1vbmU",
+    "ZWNyZXQtb25l",
+    "c2Vj",
+    "{",
+    "\"",
+    " ",
+    "\u{e9}",
+    "nothing of interest ",
 ];
 
 const WORDS: [&str; 24] = [
@@ -172,6 +259,11 @@ mod tests {
     #[test]
     fn matcher_stands_random_input() {
         corpus(0x1234_5678_9abc_def1, 20_000, 40).for_each(|data| super::matcher(&data));
+    }
+
+    #[test]
+    fn reflection_stands_random_input() {
+        corpus(0x0c0f_fee0_dead_beef, 400, 60).for_each(|data| super::reflection(&data));
     }
 
     #[test]

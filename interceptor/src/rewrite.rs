@@ -13,6 +13,7 @@
 //! | `outcome` | what becomes of either |
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
+//! | `reflection` | puts placeholders back where a server repeats a secret |
 //! | `standing` | whether it still may, after a reload |
 
 use zeroize::Zeroizing;
@@ -25,6 +26,7 @@ pub(crate) mod header;
 pub(crate) mod json;
 pub(crate) mod matcher;
 pub(crate) mod outcome;
+pub(crate) mod reflection;
 pub(crate) mod release;
 pub(crate) mod standing;
 pub(crate) mod target;

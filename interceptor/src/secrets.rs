@@ -99,6 +99,10 @@ impl Secret {
         Ok(Self(Arc::new(bytes)))
     }
 
+    pub(crate) fn length(&self) -> usize {
+        self.0.len()
+    }
+
     /// The only way to the bytes.
     pub(crate) fn reveal(&self, _: &ReleaseGrant) -> &[u8] {
         &self.0

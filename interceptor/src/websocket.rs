@@ -7,7 +7,7 @@
 //! | `inflate` | looks into compressed messages |
 //! | `takeover` | remembers clients that refuse what the handshake tells them |
 //! | `rewriter` | client to server: holds, rewrites, re-frames |
-//! | `observer` | server to client: passes on and looks |
+//! | `observer` | server to client: passes on, and puts placeholders back |
 //! | `lane` | moves bytes from one socket through a filter to another |
 //! | `relay` | both directions, deadlines, the end |
 //!
@@ -43,7 +43,17 @@
 //! | compressed message that ends with a last block (BFINAL), or that and one zero byte | as any other | passed on |
 //! | compressed message with more behind its last block, that ends inside a block, or that does not inflate by itself | 1007 | passed on |
 //! | compressed message that inflates to more than 128 times its size and 1 MiB, or to more than 4 GiB | 1009 | passed on |
+//! | after a secret was written: a message, ping, pong, close reason or late data with that secret | – | its placeholder stands there |
+//! | after a secret was written: a compressed message that does not inflate by itself | as above | 1007 |
 //! | end without a Close, TLS end without close_notify | passed on as an end | passed on as an end |
+//!
+//! # Secrets that come back
+//! What was written on this connection, in its handshake or in a message, becomes its placeholder again on the way back
+//! (see `rewrite::reflection` for the spellings), unless the sandbox's `unredacted` names the host. Until something was
+//! written nothing is held, copied or searched. A compressed message that was on its way to the client when the first
+//! secret was written passes to its end unsearched; in an uncompressed one the search begins there. A secret that is cut by
+//! the end of a message, or compressed inside one (Discord's `compress=zlib-stream`, which never repeats the token), is
+//! not seen.
 //!
 //! # Compression
 //! permessage-deflate (RFC 7692) stays as the two sides negotiate it; other extensions are taken out of the offer.
@@ -100,6 +110,8 @@ pub(crate) mod takeover;
 pub(crate) use extension::Compression;
 pub(crate) use frame::Violation;
 pub(crate) use inflate::Fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) use observer::script as echo;
 pub(crate) use relay::relay;
 #[cfg(any(test, fuzzing))]
 pub(crate) use rewriter::script;
@@ -154,6 +166,8 @@ pub(crate) enum WebSocketError {
     Refused(#[source] Refusal),
     #[error("a compressed message from the client cannot be searched for placeholders")]
     Opaque(#[source] Fault),
+    #[error("a compressed message from the server cannot be searched for secrets")]
+    Unreadable(#[source] Fault),
     #[error("the policy lets the client send no messages")]
     Forbidden,
     #[error("the configuration no longer allows the connection")]

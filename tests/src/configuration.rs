@@ -64,6 +64,7 @@ struct Sandbox {
     name: String,
     policy: String,
     secrets: Vec<String>,
+    more: Vec<String>,
 }
 
 impl Configuration {
@@ -91,7 +92,17 @@ impl Configuration {
             name: name.into(),
             policy: policy.into(),
             secrets: secrets.iter().map(|name| (*name).into()).collect(),
+            more: Vec::new(),
         });
+        self
+    }
+
+    /// A further line of YAML for the last sandbox, such as `unredacted: [a.example]`.
+    #[must_use]
+    pub fn setting(mut self, line: &str) -> Self {
+        if let Some(sandbox) = self.sandboxes.last_mut() {
+            sandbox.more.push(line.into());
+        }
         self
     }
 
@@ -131,6 +142,7 @@ impl Configuration {
                 name,
                 policy,
                 secrets,
+                more,
             } = sandbox;
             fs::write(directory.join(format!("{name}.policy.yaml")), policy)?;
             let secrets = secrets.join(", ");
@@ -138,6 +150,9 @@ impl Configuration {
                 yaml,
                 "  - name: {name}\n    policies: [{name}.policy.yaml]\n    secrets: [{secrets}]"
             )?;
+            for line in more {
+                writeln!(yaml, "    {line}")?;
+            }
         }
         if !self.resolve.is_empty() {
             yaml.push_str("resolve:\n");

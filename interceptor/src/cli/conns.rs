@@ -17,7 +17,8 @@ use crate::{
 const EXAMPLES: &str = "\
 SENT and RECEIVED are seen from the client: bytes (inside TLS where it is opened) / messages (WebSocket messages, HTTP \
 requests or responses). REWRITES are placeholders that became secrets; `passed` are those that stood outside their \
-binding and went on as they were, `opaque` messages that mention one in a format that is not known. SETUP is both handshakes and the dial together; --json has each.
+binding and went on as they were, `opaque` messages that mention one in a format that is not known, `redacted` secrets \
+that came back and became placeholders again. SETUP is both handshakes and the dial together; --json has each.
 
 A terminal of less than 200 columns does not show UID, ADDRESS, RULE, SETUP and START.
 
@@ -136,6 +137,9 @@ fn rewrites(connection: &ConnectionView) -> String {
     if connection.placeholders_passed > 0 {
         parts.push(format!("{} passed", connection.placeholders_passed));
     }
+    if connection.redactions > 0 {
+        parts.push(format!("{} redacted", connection.redactions));
+    }
     if connection.opaque_messages > 0 {
         parts.push(format!("{} opaque", connection.opaque_messages));
     }
@@ -197,6 +201,7 @@ mod tests {
             },
             rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 1)].into(),
             placeholders_passed: 2,
+            redactions: 3,
             remarks: vec!["a message outgrew".into()],
             opaque_messages: 1,
             dial_us: Some(1_000),
@@ -222,6 +227,7 @@ mod tests {
             received: DirectionView::default(),
             rewrites: Default::default(),
             placeholders_passed: 0,
+            redactions: 0,
             remarks: Vec::new(),
             opaque_messages: 0,
             dial_us: None,
@@ -259,7 +265,7 @@ mod tests {
                 "discord/gateway.discord.gg:443",
                 "1.5 KiB / 3",
                 "90 B",
-                "DISCORD_BOT_TOKEN ×1, 2 passed, 1 opaque",
+                "DISCORD_BOT_TOKEN ×1, 2 passed, 3 redacted, 1 opaque",
                 "5 ms",
                 "2026-01-31T23:59:59.123Z",
                 "5m 07s",

@@ -89,6 +89,7 @@ fn totals(stats: &StatsView) -> Table {
         Column::Number("MSG RECEIVED"),
         Column::Number("REWRITES"),
         Column::Number("PASSED"),
+        Column::Number("REDACTED"),
         Column::Number("OPAQUE"),
     ]);
     let mut row = |name: String, totals: &TotalsView| {
@@ -105,6 +106,7 @@ fn totals(stats: &StatsView) -> Table {
             totals.received.messages.to_string(),
             totals.rewrites.values().sum::<u64>().to_string(),
             totals.placeholders_passed.to_string(),
+            totals.redactions.to_string(),
             totals.opaque_messages.to_string(),
         ]);
     };
@@ -173,6 +175,7 @@ mod tests {
             },
             rewrites: [("DISCORD_BOT_TOKEN".to_owned(), 4)].into(),
             placeholders_passed: 1,
+            redactions: 6,
             opaque_messages: 2,
         }
     }
@@ -227,9 +230,9 @@ mod tests {
             [
                 "interceptor 0.1.0, pid 77, /etc/interceptor.yaml, since 2026-01-31T00:00:00.000Z",
                 "",
-                "SANDBOX  OPENED  LIVE  DENIED  DNS  DNS REFUSED     SENT  RECEIVED  MSG SENT  MSG RECEIVED  REWRITES  PASSED  OPAQUE",
-                "micky        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1       2",
-                "(all)        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1       2",
+                "SANDBOX  OPENED  LIVE  DENIED  DNS  DNS REFUSED     SENT  RECEIVED  MSG SENT  MSG RECEIVED  REWRITES  PASSED  REDACTED  OPAQUE",
+                "micky        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6       2",
+                "(all)        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6       2",
                 "",
                 "SECRET             COUNT",
                 "DISCORD_BOT_TOKEN      4",

@@ -62,6 +62,7 @@ impl Reader<'_> {
         let secrets = fields.take("secrets");
         let matched = fields.take("match");
         let intercept = fields.take("intercept");
+        let unredacted = fields.take("unredacted");
         let unbound = fields.take("unbound");
         fields.finish(findings);
 
@@ -80,6 +81,9 @@ impl Reader<'_> {
             .unwrap_or_default();
         if let Some(intercept) = intercept {
             override_tunnels(intercept, &mut declared, findings);
+        }
+        if let Some(unredacted) = unredacted {
+            leave_unredacted(unredacted, &mut declared, findings);
         }
         let name = name?;
         if declared.is_empty() {
@@ -275,6 +279,41 @@ fn override_tunnels(list: &Node, declared: &mut [Declared], findings: &mut Findi
             findings.fault(
                 &node.at,
                 "no policy of the sandbox has an endpoint with this very host and `tls: skip`",
+            );
+        }
+    }
+}
+
+/// `unredacted:` lets secrets that a server sends back reach the sandbox, for hosts in the very words of a policy.
+fn leave_unredacted(list: &Node, declared: &mut [Declared], findings: &mut Findings) {
+    for node in list.list(findings).unwrap_or_default() {
+        let Some(pattern) = node.parse::<HostPattern>(findings) else {
+            continue;
+        };
+        let target = Target::Named(pattern);
+        let mut found = false;
+        for Declared { at, endpoint } in declared.iter_mut() {
+            if endpoint.target != target || endpoint.handling != Handling::Intercept {
+                continue;
+            }
+            let unredacted = Endpoint {
+                redact: false,
+                ..Endpoint::clone(endpoint)
+            };
+            *endpoint = Arc::new(unredacted);
+            found = true;
+            findings.warn(
+                at,
+                format!(
+                    "{} is `unredacted`: secrets that it sends back reach the sandbox",
+                    endpoint.rule
+                ),
+            );
+        }
+        if !found {
+            findings.fault(
+                &node.at,
+                "no policy of the sandbox has an endpoint with this very host that is intercepted",
             );
         }
     }

@@ -7,6 +7,7 @@ use std::{
 
 use super::{Paths, binding, profile, snapshot::BoundTo};
 use crate::{
+    rewrite::reflection::SHORTEST,
     secrets::{
         SecretName,
         source::{Loaded, Source},
@@ -83,6 +84,14 @@ fn read_one(node: &Node, paths: &Paths, findings: &mut Findings) -> Option<Bound
         findings.warn(
             &from.at,
             "the secret's file can be read by its group or by everybody: chmod 600",
+        );
+    }
+    if secret.length() < SHORTEST {
+        findings.warn(
+            &from.at,
+            format!(
+                "the secret has fewer than {SHORTEST} bytes: where a server sends it back, the sandbox will see it"
+            ),
         );
     }
     if !json_safe {

@@ -116,6 +116,36 @@ fn host(text: &str) -> Host {
 }
 
 #[test]
+fn unredacted_hosts_get_back_what_a_server_repeats() {
+    let folder = Folder::new();
+    let redacts = |snapshot: &Snapshot| {
+        let policy = &snapshot.sandbox("micky").unwrap().policy;
+        let endpoints = policy.endpoints().iter();
+        let gateway = endpoints.filter(|one| one.names(&host("gateway.discord.gg")));
+        gateway.map(|one| one.redact).collect::<Vec<_>>()
+    };
+    assert_eq!(redacts(&folder.load(GOOD).unwrap()), [true]);
+    let named = "intercept: [gateway.discord.gg]";
+    let text = GOOD.replace(
+        named,
+        &format!("{named}\n    unredacted: [gateway.discord.gg]"),
+    );
+    assert_eq!(redacts(&folder.load(&text).unwrap()), [false]);
+    let text = GOOD.replace(
+        named,
+        &format!("{named}\n    unredacted: [elsewhere.example]"),
+    );
+    let faults = folder.faults(&text);
+    assert_eq!(faults.len(), 1);
+    assert!(
+        faults[0].ends_with(
+            ": no policy of the sandbox has an endpoint with this very host that is intercepted"
+        ),
+        "{faults:?}"
+    );
+}
+
+#[test]
 fn good_file_means_what_it_says() {
     let folder = Folder::new();
     let snapshot = folder.load(GOOD).unwrap();
@@ -290,6 +320,7 @@ fn readable_secret_files_and_keys_are_warned_of() {
     assert_eq!(
         warned,
         [
+            (3, 11, "the secret has fewer than 8 bytes"),
             (3, 11, "the secret is no plain JSON text"),
             (
                 3,

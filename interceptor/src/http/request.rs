@@ -63,7 +63,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
                 client_alone: exchange.release.reads_messages()
                     && !exchange.takeover.holds(&exchange.authority.host),
                 // A secret in any place of this connection may come back in a message.
-                server_alone: !exchange.release.is_empty(),
+                server_alone: exchange.release.redacts(),
             };
             narrow_extensions(&head.fields, demands, &mut edits.fields);
             let minor = u8::from(head.version == Version::Http11);

@@ -17,6 +17,8 @@ pub(crate) struct Endpoint {
     /// Who may use it.
     pub(crate) binaries: Binaries,
     pub(crate) enforcement: Enforcement,
+    /// A secret that comes back becomes its placeholder again.
+    pub(crate) redact: bool,
     /// When it is not empty, the only addresses that the host may have; private ones among them are allowed.
     pub(crate) allowed_ips: Vec<Network>,
 }
@@ -109,10 +111,16 @@ impl Endpoint {
             requests: _,
             binaries: _,
             enforcement,
+            redact,
             allowed_ips,
         } = self;
-        (handling, enforcement, allowed_ips)
-            != (&other.handling, &other.enforcement, &other.allowed_ips)
+        (handling, enforcement, redact, allowed_ips)
+            != (
+                &other.handling,
+                &other.enforcement,
+                &other.redact,
+                &other.allowed_ips,
+            )
     }
 
     /// The smallest decides.
@@ -125,6 +133,7 @@ impl Endpoint {
             requests: _,
             binaries: _,
             enforcement,
+            redact: _,
             allowed_ips: _,
         } = self;
         let specificity = match target {

@@ -11,6 +11,7 @@ fn endpoint(host: &str, port: u16, handling: Handling) -> Endpoint {
         requests: Requests::by_access(Access::Full),
         binaries: Binaries::Any,
         enforcement: Enforcement::Audit,
+        redact: true,
         allowed_ips: Vec::new(),
     }
 }

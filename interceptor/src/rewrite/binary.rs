@@ -182,6 +182,7 @@ impl<'r> Rewriting<'r> {
                             if str::from_utf8(secret).is_err() {
                                 return Err(UNAVAILABLE);
                             }
+                            rules.note(name, secret, raw);
                             self.released.push((field, name));
                             secret
                         }

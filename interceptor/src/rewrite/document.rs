@@ -169,6 +169,11 @@ impl Rules {
         self.release.knows(key)
     }
 
+    /// `secret` takes the place of `placeholder`.
+    pub(super) fn note(&self, name: &SecretName, secret: &[u8], placeholder: &[u8]) {
+        self.release.reflection().note(name, secret, placeholder);
+    }
+
     /// What the placeholder of `key` is worth at `fields`, with the states of their guards.
     ///
     /// # Errors
@@ -348,7 +353,7 @@ impl Placement {
         let text = match piece {
             Piece::Text(text) => text,
             Piece::Placeholder { raw, key } => {
-                if self.release(key, rules, stats, out)? {
+                if self.release(raw, key, rules, stats, out)? {
                     // To the cursor it is all one: both are the inside of a string.
                     self.cursor.push(raw);
                     return Ok(());
@@ -362,9 +367,10 @@ impl Placement {
         Ok(())
     }
 
-    /// Appends the secret of `key` if it may stand here.
+    /// Appends the secret of `key`, which the client spelled `raw`, if it may stand here.
     fn release(
         &mut self,
+        raw: &[u8],
         key: &str,
         rules: &Rules,
         stats: &Connection,
@@ -386,6 +392,7 @@ impl Placement {
                 }
                 encode::json_string(secret, out)
                     .map_err(|encode::NotUtf8| Refusal::Unresolvable(Unresolvable::Unavailable))?;
+                rules.note(name, secret, raw);
                 stats.count_rewrite(name);
                 self.released.push(field);
                 Ok(true)

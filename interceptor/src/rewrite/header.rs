@@ -84,11 +84,12 @@ fn resolve(
                 make_room(out, text.len());
                 out.extend_from_slice(text);
             }
-            Piece::Placeholder { key, .. } => match release.header(name, key) {
+            Piece::Placeholder { raw, key } => match release.header(name, key) {
                 Some(_) if used.len() == RELEASES_MAX => return Err(Unresolvable::TooMany),
                 Some((name, secret)) => {
                     make_room(out, secret.len());
                     out.extend_from_slice(secret);
+                    release.reflection().note(name, secret, raw);
                     used.push(name.clone());
                 }
                 None if release.is_bound_elsewhere(key) => {

@@ -1,5 +1,8 @@
 //! What one connection may put where.
 
+use std::sync::Arc;
+
+use super::reflection::Reflection;
 use crate::{
     address::VerifiedName,
     policy::binding::{JsonField, PathPlace, Surface, Unbound},
@@ -15,6 +18,8 @@ pub(crate) struct Release {
     entries: Vec<Entry>,
     /// Secrets that the sandbox has but that are bound to other hosts: named in refusals, never resolvable here.
     elsewhere: Vec<SecretName>,
+    /// Where every secret is noted that is written.
+    reflection: Arc<Reflection>,
     unbound: Unbound,
 }
 
@@ -62,8 +67,15 @@ impl Release {
             grant: Some(ReleaseGrant::for_upstream(upstream)),
             entries,
             elsewhere,
+            reflection: Arc::default(),
             unbound: Unbound::default(),
         }
+    }
+
+    /// Notes what is written in `reflection`, which outlives this: a reload changes what may be written, not what was.
+    pub(crate) fn noted_in(mut self, reflection: &Arc<Reflection>) -> Self {
+        self.reflection = Arc::clone(reflection);
+        self
     }
 
     /// For a connection whose server nobody vouches for, as on plain TCP.
@@ -72,6 +84,7 @@ impl Release {
             grant: None,
             entries: Vec::new(),
             elsewhere: Vec::new(),
+            reflection: Arc::default(),
             unbound: Unbound::default(),
         }
     }
@@ -89,6 +102,16 @@ impl Release {
     /// Some place of this connection may take the secret `name`.
     pub(crate) fn has(&self, name: &SecretName) -> bool {
         self.entries.iter().any(|entry| entry.name == *name)
+    }
+
+    /// What was written, and may come back.
+    pub(crate) fn reflection(&self) -> &Arc<Reflection> {
+        &self.reflection
+    }
+
+    /// Something may come back that has to become a placeholder again.
+    pub(crate) fn redacts(&self) -> bool {
+        !self.is_empty() && self.reflection.is_on()
     }
 
     /// The client's WebSocket messages have to be read.

@@ -175,7 +175,7 @@ impl Rewriting<'_> {
         let mut found = 0;
         let mut misplaced = false;
         let mut sink = |piece: Piece<'_>| {
-            let Piece::Placeholder { key, .. } = piece else {
+            let Piece::Placeholder { raw, key } = piece else {
                 misplaced = true;
                 return Ok(());
             };
@@ -187,6 +187,7 @@ impl Rewriting<'_> {
                     for part in percent_encode(secret, encoded) {
                         self.out.extend_from_slice(part.as_bytes());
                     }
+                    self.release.reflection().note(name, secret, raw);
                     self.used.push(name.clone());
                     Ok(())
                 }

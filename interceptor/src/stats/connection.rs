@@ -25,6 +25,7 @@ pub(crate) struct Connection {
     sent: Flow,
     received: Flow,
     placeholders_passed: AtomicU64,
+    redactions: AtomicU64,
     opaque_messages: AtomicU64,
     facts: Mutex<Facts>,
 }
@@ -88,6 +89,11 @@ impl Connection {
         self.placeholders_passed.fetch_add(1, Relaxed);
     }
 
+    /// So many secrets came back and became placeholders again.
+    pub(crate) fn count_redactions(&self, count: u64) {
+        self.redactions.fetch_add(count, Relaxed);
+    }
+
     /// A message that mentions a placeholder went on as it was, since its format is not known.
     pub(crate) fn count_opaque_message(&self) {
         self.opaque_messages.fetch_add(1, Relaxed);
@@ -126,6 +132,10 @@ impl Connection {
 
     pub(crate) fn placeholders_passed(&self) -> u64 {
         self.placeholders_passed.load(Relaxed)
+    }
+
+    pub(crate) fn redactions(&self) -> u64 {
+        self.redactions.load(Relaxed)
     }
 
     pub(crate) fn opaque_messages(&self) -> u64 {

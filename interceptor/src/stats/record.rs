@@ -66,6 +66,7 @@ impl Record {
                 .map(|(name, count)| (name.to_string(), count))
                 .collect(),
             placeholders_passed: self.connection.placeholders_passed(),
+            redactions: self.connection.redactions(),
             remarks: facts.remarks.iter().map(ToString::to_string).collect(),
             opaque_messages: self.connection.opaque_messages(),
             dial_us: facts.dial.map(micros),

@@ -21,6 +21,7 @@ pub(super) struct Totals {
     /// By secret. Bounded by the names that the configuration ever had.
     rewrites: BTreeMap<SecretName, u64>,
     placeholders_passed: u64,
+    redactions: u64,
     opaque_messages: u64,
 }
 
@@ -39,6 +40,7 @@ impl Totals {
             total.messages += connection.messages(direction);
         }
         self.placeholders_passed += connection.placeholders_passed();
+        self.redactions += connection.redactions();
         self.opaque_messages += connection.opaque_messages();
         for (name, count) in connection.facts().rewrites {
             *self.rewrites.entry(name).or_default() += count;
@@ -64,6 +66,7 @@ impl Totals {
                 .map(|(name, count)| (name.to_string(), count))
                 .collect(),
             placeholders_passed: self.placeholders_passed,
+            redactions: self.redactions,
             opaque_messages: self.opaque_messages,
         }
     }

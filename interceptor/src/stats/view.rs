@@ -32,6 +32,8 @@ pub(crate) struct ConnectionView {
     pub(crate) rewrites: BTreeMap<String, u64>,
     /// Placeholders that went on as they were, outside their binding.
     pub(crate) placeholders_passed: u64,
+    /// Secrets that came back and became placeholders again.
+    pub(crate) redactions: u64,
     /// What else an operator should know, in words.
     pub(crate) remarks: Vec<String>,
     /// Messages of an unknown format that mention a placeholder and went on as they were.
@@ -70,6 +72,8 @@ pub(crate) struct TotalsView {
     /// By the secret's name.
     pub(crate) rewrites: BTreeMap<String, u64>,
     pub(crate) placeholders_passed: u64,
+    /// Secrets that came back and became placeholders again.
+    pub(crate) redactions: u64,
     pub(crate) opaque_messages: u64,
 }
 

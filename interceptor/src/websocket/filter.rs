@@ -32,6 +32,9 @@ pub(crate) trait Filter {
     /// Everything that was cleared ends at a frame's end, and another frame may follow.
     fn at_boundary(&self) -> bool;
 
+    /// The stream has come to its end: clears what waited for more.
+    fn end(&mut self) {}
+
     /// Gives memory back: nothing is going on.
     fn relax(&mut self);
 

@@ -116,6 +116,18 @@ impl Inflater {
         Self::limited(LIMITS, history)
     }
 
+    /// For what goes on as it came, whatever it inflates to.
+    pub(super) fn unlimited() -> Self {
+        Self::limited(
+            Limits {
+                free: u64::MAX,
+                ratio: u64::MAX,
+                total: u64::MAX,
+            },
+            None,
+        )
+    }
+
     fn limited(limits: Limits, history: Option<&History>) -> Self {
         let mut inflate = Inflate::new(false, 15);
         if let Some(history) = history

@@ -105,6 +105,9 @@ impl<F: Filter> Lane<F> {
                     } else {
                         let read = ready!(self.poll_read(cx, source)).map_err(Trouble::Read)?;
                         self.source_ended = read == 0;
+                        if self.source_ended {
+                            self.filter.end();
+                        }
                         self.has_read = true;
                         self.stats.count_bytes(self.direction, read as u64);
                     }

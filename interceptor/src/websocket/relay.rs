@@ -4,6 +4,7 @@ use std::{
     future::{pending, poll_fn},
     io,
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -27,6 +28,7 @@ use super::{
 use crate::{
     rewrite::{
         document::{Refusal, Rules},
+        reflection::Lookout,
         standing::{Reviewed, Standing},
     },
     stats::connection::Direction,
@@ -74,11 +76,12 @@ where
     });
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
+    let lookout = Lookout::new(Arc::clone(release.reflection()));
     let rules = Rules::for_messages(release);
     let may_rewrite = rules.is_some() || deflate.is_none_or(|deflate| deflate.client_alone);
     let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
     rewriter.forbid_messages(listen_only());
-    let observer = Observer::new(from_server, deflate.is_some(), stats.clone());
+    let observer = Observer::new(from_server, deflate.is_some(), lookout, stats.clone());
     let mut relay = Relay {
         client,
         upstream,
@@ -90,7 +93,8 @@ where
         first: None,
         verdict: None,
         phase: Phase::Open,
-        rest: None,
+        up_rest: None,
+        down_rest: None,
     };
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut reload = pin!(changed(standing));
@@ -124,7 +128,9 @@ struct Relay<C, U> {
     verdict: Option<Result<End, WebSocketError>>,
     phase: Phase,
     /// When the client will have rested.
-    rest: Option<Instant>,
+    up_rest: Option<Instant>,
+    /// When the server will have.
+    down_rest: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -245,7 +251,9 @@ where
                 self.phase = Phase::Leaving(Instant::now() + GRACE);
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
-            Trouble::Stop(Stop::Opaque(fault)) => self.leave_for_fault(fault),
+            Trouble::Stop(Stop::Opaque(fault)) => {
+                self.leave_for_fault(fault, WebSocketError::Opaque);
+            }
             Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
             Trouble::Stop(Stop::Violation(violation)) => {
@@ -272,7 +280,9 @@ where
                 self.phase = Phase::Answering(Instant::now() + GRACE);
             }
             Trouble::Stop(Stop::Refused(refusal)) => self.leave_for_refusal(refusal),
-            Trouble::Stop(Stop::Opaque(fault)) => self.leave_for_fault(fault),
+            Trouble::Stop(Stop::Opaque(fault)) => {
+                self.leave_for_fault(fault, WebSocketError::Unreadable);
+            }
             Trouble::Stop(Stop::Forbidden) => self.leave_for_policy(),
             Trouble::Stop(Stop::NoRandom) => self.fail(WebSocketError::Random),
         }
@@ -284,8 +294,8 @@ where
         self.leave(close::POLICY_VIOLATION, refusal.code());
     }
 
-    fn leave_for_fault(&mut self, fault: Fault) {
-        self.blame(WebSocketError::Opaque(fault));
+    fn leave_for_fault(&mut self, fault: Fault, error: fn(Fault) -> WebSocketError) {
+        self.blame(error(fault));
         self.leave(fault.close_code(), fault.code());
     }
 
@@ -333,7 +343,11 @@ where
     fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> bool {
         let (up, down) = (self.up.has_read(), self.down.has_read());
         if up || self.phase != Phase::Open {
-            self.rest = None;
+            self.up_rest = None;
+        }
+        let open = matches!(self.phase, Phase::Open | Phase::Lingering(_));
+        if down || !open {
+            self.down_rest = None;
         }
         let both_closed = self.both_closed();
         if let Phase::Lingering(until) = &mut self.phase
@@ -343,13 +357,17 @@ where
             *until = Instant::now() + LINGER;
         }
         if self.up.filter.awaits_rest() && self.phase == Phase::Open {
-            self.rest.get_or_insert_with(|| Instant::now() + REST);
+            self.up_rest.get_or_insert_with(|| Instant::now() + REST);
+        }
+        if self.down.filter.awaits_rest() && open {
+            self.down_rest.get_or_insert_with(|| Instant::now() + REST);
         }
         let deadline = match self.phase {
             Phase::Open => None,
             Phase::Lingering(at) | Phase::Answering(at) | Phase::Leaving(at) => Some(at),
         };
-        let Some(next) = self.rest.into_iter().chain(deadline).min() else {
+        let rests = self.up_rest.into_iter().chain(self.down_rest);
+        let Some(next) = rests.chain(deadline).min() else {
             return false;
         };
         if timer.deadline() != next {
@@ -358,8 +376,15 @@ where
         if timer.poll(cx).is_pending() {
             return false;
         }
-        if self.rest == Some(next) {
-            self.rest = None;
+        if self.down_rest == Some(next) {
+            self.down_rest = None;
+            if let Err(stop) = self.down.filter.on_rest() {
+                return self.on_down_trouble(Trouble::Stop(stop));
+            }
+            return true;
+        }
+        if self.up_rest == Some(next) {
+            self.up_rest = None;
             if let Err(stop) = self.up.filter.on_rest() {
                 return self.on_up_trouble(Trouble::Stop(stop));
             }

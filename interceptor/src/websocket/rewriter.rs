@@ -24,8 +24,8 @@
 //! message. Which placeholders are replaced is for `rewrite::document` to say.
 
 mod held;
-mod outbox;
-mod stream;
+pub(super) mod outbox;
+pub(super) mod stream;
 mod window;
 
 use std::{sync::Arc, time::Duration};
@@ -428,7 +428,7 @@ impl Rewriter {
 
     /// Nothing can make the message that was looked at another one.
     fn goes_as_it_came(&self, kind: Kind, look: &Look) -> bool {
-        !look.concerns && !(kind.compressed && self.window.is_out_of_step())
+        !(look.concerns || kind.compressed && self.window.is_out_of_step())
     }
 
     /// Decides on the whole message that was looked at.

@@ -1,6 +1,7 @@
 //! One gateway session, as strict as Discord's: <https://discord.com/developers/docs/events/gateway>.
 
 use anyhow::Result;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -113,6 +114,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             // Nor these: the client asks to be told to reconnect, and to be cut off.
             101 => self.socket.send(&json!({"op": 7, "d": null})).await?,
             102 => return Ok(Next::Close(UNKNOWN_ERROR)),
+            // Not Discord's: gives the real token away, as a careless server might.
+            103 if self.authenticated => {
+                let how = message.get("d").and_then(Value::as_str).unwrap_or_default();
+                self.give_away(how).await?;
+            }
             _ => return Ok(Next::Close(UNKNOWN_OPCODE)),
         }
         Ok(Next::Stay)
@@ -158,6 +164,38 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             token,
         });
         token
+    }
+
+    async fn give_away(&mut self, how: &str) -> Result<()> {
+        let token = self.socket.shared.options.token.clone();
+        let text = json!({"op": 0, "t": "TOKEN", "d": format!("<{token}>")}).to_string();
+        match how {
+            "base64" => {
+                let d = STANDARD.encode(format!("user:{token}"));
+                self.dispatch("TOKEN", Value::from(d)).await
+            }
+            "fragments" => {
+                let (head, tail) = text.split_at(text.len() / 2);
+                let frames = [
+                    frame::encode(false, frame::TEXT, None, head.as_bytes()),
+                    frame::encode(true, frame::CONTINUATION, None, tail.as_bytes()),
+                ];
+                self.socket.send_frames(&frames.concat()).await
+            }
+            "binary" => {
+                let payload = format!("\u{1}{token}\u{2}");
+                self.socket
+                    .send_raw(frame::BINARY, payload.as_bytes())
+                    .await
+            }
+            "pong" => self.socket.send_raw(frame::PONG, token.as_bytes()).await,
+            "close" => {
+                let reason = format!("no longer {token}");
+                let payload = [&AUTHENTICATION_FAILED.to_be_bytes(), reason.as_bytes()].concat();
+                self.socket.send_raw(frame::CLOSE, &payload).await
+            }
+            _ => self.socket.send_raw(frame::TEXT, text.as_bytes()).await,
+        }
     }
 
     async fn dispatch(&mut self, name: &str, d: Value) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{
     Shared,
@@ -130,6 +130,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Socket<'a, S> {
     /// Sends one frame as it is.
     pub(super) async fn send_raw(&mut self, opcode: u8, payload: &[u8]) -> Result<()> {
         Ok(frame::write(&mut self.stream, opcode, payload).await?)
+    }
+
+    /// Sends frames as they are.
+    pub(super) async fn send_frames(&mut self, frames: &[u8]) -> Result<()> {
+        self.stream.write_all(frames).await?;
+        Ok(self.stream.flush().await?)
     }
 
     /// Closes with a code, and waits for the client to do so.

@@ -16,5 +16,6 @@ mod lifecycle;
 mod lives;
 mod memory;
 mod messages;
+mod reflection;
 mod requests;
 mod upstream;

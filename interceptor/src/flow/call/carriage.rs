@@ -133,7 +133,9 @@ where
         Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
             call.deny(refusal.code(), &chain(&refusal));
         }
-        Err(HttpError::WebSocket(error @ WebSocketError::Opaque(fault))) => {
+        Err(HttpError::WebSocket(
+            error @ (WebSocketError::Opaque(fault) | WebSocketError::Unreadable(fault)),
+        )) => {
             call.deny(fault.code(), &chain(&error));
         }
         Err(HttpError::WebSocket(WebSocketError::Revoked(revoked))) => {

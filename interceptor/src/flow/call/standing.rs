@@ -8,6 +8,7 @@ use crate::{
     http::Judge,
     policy::{Judgement, RequestView, Verdict, binding::Unbound},
     rewrite::{
+        reflection::Reflection,
         release::Release,
         standing::{Reviewed, Revoked, Standing},
     },
@@ -33,12 +34,21 @@ impl Call {
     /// What the connection may do: with which secrets, by which requests, and how it hears that this has changed.
     pub(super) fn stand(self: &Arc<Self>, footing: Footing) -> (Arc<Release>, Judge, Standing) {
         let Footing { host, verified } = footing;
-        let release = Arc::new(self.release(verified.as_ref()));
+        let redact = match self.decide(&host) {
+            Verdict::Intercept(endpoint) => endpoint.redact,
+            Verdict::Deny(_) | Verdict::Tunnel(_) | Verdict::Tcp(_) => true,
+        };
+        let reflection = Arc::new(if redact {
+            Reflection::default()
+        } else {
+            Reflection::off()
+        });
+        let release = Arc::new(self.release(verified.as_ref()).noted_in(&reflection));
         let call = Arc::clone(self);
         let judged = host.clone();
         let judge: Judge = Box::new(move |request| call.judge(&judged, request));
         let call = Arc::clone(self);
-        let review = move || call.review(&host, verified.as_ref());
+        let review = move || call.review(&host, verified.as_ref(), &reflection);
         let standing = Standing::new(self.reloads.clone(), Box::new(review));
         (release, judge, standing)
     }
@@ -57,7 +67,12 @@ impl Call {
     }
 
     /// Holds an HTTP connection against the configuration that is valid now.
-    fn review(&self, host: &Host, verified: Option<&VerifiedName>) -> Reviewed {
+    fn review(
+        &self,
+        host: &Host,
+        verified: Option<&VerifiedName>,
+        reflection: &Arc<Reflection>,
+    ) -> Reviewed {
         self.follow();
         let decided = match self.decide(host) {
             Verdict::Intercept(decided) => decided,
@@ -76,7 +91,7 @@ impl Call {
             return Err(Revoked::Secret(gone));
         }
         self.decided("intercept", &decided);
-        Ok(Arc::new(release))
+        Ok(Arc::new(release.noted_in(reflection)))
     }
 
     /// Resolves when a connection that is carried unread may not be any more.

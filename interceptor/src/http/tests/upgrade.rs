@@ -295,3 +295,18 @@ async fn an_offer_of_cleartext_http2_is_taken_out() {
     ))
     .await;
 }
+
+#[tokio::test]
+async fn a_secret_in_the_handshake_does_not_come_back_in_a_message() {
+    let mut rig = Rig::new();
+    rig.ask(request(&format!("Authorization: Bearer {TOKEN}\r\n")))
+        .await;
+    rig.server_gets(request(&format!("Authorization: Bearer {SECRET}\r\n")))
+        .await;
+    rig.answer(switching("")).await;
+    rig.client_gets(switching("")).await;
+    rig.answer(server_frame(&format!("hello {SECRET}"))).await;
+    rig.client_gets(server_frame(&format!("hello {TOKEN}")))
+        .await;
+    assert_eq!(rig.stats.redactions(), 1);
+}

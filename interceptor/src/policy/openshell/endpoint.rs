@@ -124,6 +124,7 @@ pub(super) fn read(
                 requests: requests.clone(),
                 binaries: binaries.clone(),
                 enforcement,
+                redact: true,
                 allowed_ips: allowed_ips.clone(),
             }),
         });

@@ -10,8 +10,8 @@ use crate::websocket::{
 
 /// Frames that we made and that have not all gone.
 #[derive(Default)]
-pub(super) struct Outbox {
-    pub(super) bytes: Vec<u8>,
+pub(in crate::websocket) struct Outbox {
+    pub(in crate::websocket) bytes: Vec<u8>,
     written: usize,
     secret: bool,
 }
@@ -33,15 +33,22 @@ impl Outbox {
         Ok(())
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Appends a server's frame, which has no mask.
+    pub(in crate::websocket) fn put_plain(&mut self, fin: bool, opcode: Opcode, payload: &[u8]) {
+        self.bytes.reserve(frame::HEADER_MAX + payload.len());
+        frame::put_header(&mut self.bytes, fin, opcode, None, payload.len());
+        self.bytes.extend_from_slice(payload);
+    }
+
+    pub(in crate::websocket) fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    pub(super) fn left(&self) -> &[u8] {
+    pub(in crate::websocket) fn left(&self) -> &[u8] {
         self.bytes.get(self.written..).unwrap_or_default()
     }
 
-    pub(super) fn took(&mut self, bytes: usize) {
+    pub(in crate::websocket) fn took(&mut self, bytes: usize) {
         self.written += bytes;
         if self.written >= self.bytes.len() {
             if self.secret {

@@ -18,7 +18,7 @@ use crate::{
     },
     websocket::{
         Compression,
-        filter::{Filter as _, Stop},
+        filter::{Filter, Stop},
         frame::{self, Header, Sender},
         inflate::peers::Decompressor,
         mask,
@@ -201,7 +201,11 @@ fn play_through(
 }
 
 /// Takes the output in pieces of at most `size`.
-pub(crate) fn drain(rewriter: &mut Rewriter, out: &mut Vec<u8>, size: usize) -> Result<(), Stop> {
+pub(crate) fn drain(
+    rewriter: &mut impl Filter,
+    out: &mut Vec<u8>,
+    size: usize,
+) -> Result<(), Stop> {
     loop {
         let result = rewriter.process();
         let mut any = false;
@@ -224,14 +228,18 @@ pub(crate) fn drain(rewriter: &mut Rewriter, out: &mut Vec<u8>, size: usize) -> 
     }
 }
 
-/// Reads frames with fresh eyes, up to a Close.
-pub(crate) fn receive(mut stream: &[u8]) -> Received {
+/// Reads a client's frames with fresh eyes, up to a Close.
+pub(crate) fn receive(stream: &[u8]) -> Received {
+    receive_from(Sender::Client, stream)
+}
+
+pub(crate) fn receive_from(sender: Sender, mut stream: &[u8]) -> Received {
     let mut received = Received::default();
     let mut open: Option<Seen> = None;
     let mut compressed = false;
     // Nobody told the server that messages stand alone.
     let mut inflate = Decompressor::new();
-    while let Some(header) = Header::parse(stream, Sender::Client, true).unwrap() {
+    while let Some(header) = Header::parse(stream, sender, true).unwrap() {
         if header.total() > stream.len() {
             break;
         }

@@ -24,6 +24,10 @@ pub(super) struct Stream {
 }
 
 /// What is looked for in a message.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed with its stream, and a document nearly always"
+)]
 pub(super) enum Body {
     Json(Document),
     /// Nothing: all that is done to it is to inflate it.
@@ -31,7 +35,7 @@ pub(super) enum Body {
 }
 
 /// The compressed side of a streamed message.
-pub(super) struct Deflated {
+pub(in crate::websocket) struct Deflated {
     inflater: Inflater,
     /// Payload that has come.
     backlog: Vec<u8>,
@@ -114,20 +118,28 @@ impl Stream {
 impl Deflated {
     /// `history`: what the message may refer to; `None` if it stands alone.
     pub(super) fn new(backlog: Vec<u8>, ends: bool, history: Option<&History>) -> Self {
+        Self::inflated_by(Inflater::new(history), backlog, ends)
+    }
+
+    pub(in crate::websocket) fn inflated_by(
+        inflater: Inflater,
+        backlog: Vec<u8>,
+        ends: bool,
+    ) -> Self {
         Self {
-            inflater: Inflater::new(history),
+            inflater,
             backlog,
             taken: 0,
             ends,
         }
     }
 
-    pub(super) fn is_behind(&self) -> bool {
+    pub(in crate::websocket) fn is_behind(&self) -> bool {
         self.taken < self.backlog.len() || self.inflater.is_full() || self.ends
     }
 
     /// Swaps the backlog, all of it taken, for `payload`.
-    pub(super) fn refill(&mut self, payload: &mut Vec<u8>, ends: bool) {
+    pub(in crate::websocket) fn refill(&mut self, payload: &mut Vec<u8>, ends: bool) {
         std::mem::swap(&mut self.backlog, payload);
         self.taken = 0;
         self.ends = ends;
@@ -139,7 +151,7 @@ impl Deflated {
     }
 
     /// Appends the next piece of text to `out`. Returns whether that was the message's last.
-    pub(super) fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, Stop> {
+    pub(in crate::websocket) fn step(&mut self, out: &mut Vec<u8>) -> Result<bool, Stop> {
         let rest = self.backlog.get(self.taken..).unwrap_or_default();
         if rest.is_empty() && self.ends {
             return Ok(self.inflater.finish(out)?);

@@ -162,7 +162,7 @@ impl Client {
     fn received(&mut self) -> Result<Value> {
         match self.receive()? {
             Received::Json(message) => message.get("d").cloned().context("no report"),
-            Received::Other { .. } | Received::Close(_) => anyhow::bail!("no report"),
+            Received::Other { .. } | Received::Close { .. } => anyhow::bail!("no report"),
         }
     }
 }

@@ -131,11 +131,12 @@ fn report(client: &mut Client) -> Result<bool> {
     let received = client.receive()?;
     match received {
         Received::Json(message) => say(&json!({"event": "message", "message": message})),
-        Received::Other { opcode, length } => {
-            say(&json!({"event": "frame", "opcode": opcode, "length": length}));
+        Received::Other { opcode, payload } => {
+            let (length, text) = (payload.len(), String::from_utf8_lossy(&payload));
+            say(&json!({"event": "frame", "opcode": opcode, "length": length, "text": text}));
         }
-        Received::Close(code) => {
-            say(&json!({"event": "close", "code": code}));
+        Received::Close { code, reason } => {
+            say(&json!({"event": "close", "code": code, "reason": reason}));
             return Ok(false);
         }
     }

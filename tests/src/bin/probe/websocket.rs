@@ -23,8 +23,8 @@ pub(crate) struct Client {
 /// What the server sent.
 pub(crate) enum Received {
     Json(Value),
-    Other { opcode: u8, length: usize },
-    Close(Option<u16>),
+    Other { opcode: u8, payload: Vec<u8> },
+    Close { code: Option<u16>, reason: String },
 }
 
 impl Client {
@@ -91,9 +91,12 @@ impl Client {
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload)?;
         Ok(match first & 0x0f {
-            CLOSE => Received::Close(payload.first_chunk().map(|code| u16::from_be_bytes(*code))),
+            CLOSE => Received::Close {
+                code: payload.first_chunk().map(|code| u16::from_be_bytes(*code)),
+                reason: String::from_utf8(payload.get(2..).unwrap_or_default().to_vec())?,
+            },
             TEXT => Received::Json(serde_json::from_slice(&payload)?),
-            opcode => Received::Other { opcode, length },
+            opcode => Received::Other { opcode, payload },
         })
     }
 
@@ -107,7 +110,7 @@ impl Client {
     pub(crate) fn is_ready(&mut self) -> Result<bool> {
         Ok(match self.receive()? {
             Received::Json(message) => message.get("t") == Some(&Value::from("READY")),
-            Received::Other { .. } | Received::Close(_) => false,
+            Received::Other { .. } | Received::Close { .. } => false,
         })
     }
 }

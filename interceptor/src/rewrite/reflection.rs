@@ -1,0 +1,161 @@
+//! Turns secrets that a server sends back into their placeholders again.
+//!
+//! | file | job |
+//! |---|---|
+//! | `forms` | the spellings in which a secret may come back |
+//! | `patterns` | finds all of them at once |
+//! | `redactor` | replaces them in a stream of bytes, split anywhere |
+//!
+//! Only what was really written on a connection is looked for there, so a connection without a secret costs nothing.
+//! A server that spells a secret in a way of its own (hexadecimal, reversed, compressed inside a message) is not seen
+//! through: this keeps an honest server's echo from the sandbox, it is no wall against a server that wants to give the
+//! secret away.
+
+mod forms;
+mod patterns;
+mod redactor;
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use zeroize::Zeroizing;
+
+pub(crate) use self::{
+    patterns::{Fill, Patterns},
+    redactor::Redactor,
+};
+use crate::secrets::SecretName;
+
+/// A shorter secret is not looked for: what it looks like stands in too many innocent messages.
+pub(crate) const SHORTEST: usize = 8;
+
+/// Values of one secret that are looked for: a secret may be rotated while a connection lives.
+const VALUES_MAX: usize = 4;
+
+/// The secrets that were written on one connection. Shared by its two directions.
+#[derive(Default)]
+pub(crate) struct Reflection {
+    /// The policy wants what comes back to stay as it is.
+    off: bool,
+    /// Counts what was noted; 0: there is nothing to look for.
+    generation: AtomicUsize,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// Bounded by the configuration's secrets and by [`VALUES_MAX`].
+    written: Vec<Written>,
+    /// Of all that is in `written`; made when somebody asks.
+    patterns: Option<Arc<Patterns>>,
+}
+
+struct Written {
+    name: SecretName,
+    secret: Zeroizing<Vec<u8>>,
+    /// As the client spelled it.
+    placeholder: Arc<[u8]>,
+}
+
+impl Reflection {
+    /// For an endpoint whose policy wants no redaction: notes nothing.
+    pub(crate) fn off() -> Self {
+        Self {
+            off: true,
+            ..Self::default()
+        }
+    }
+
+    /// Something may have to be redacted some day.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.off
+    }
+
+    /// `secret` was written in the place of `placeholder`. To be called before the server can see it.
+    pub(crate) fn note(&self, name: &SecretName, secret: &[u8], placeholder: &[u8]) {
+        if self.off || secret.len() < SHORTEST {
+            return;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let written = &mut known.written;
+        if written.iter().any(|other| **other.secret == *secret) {
+            return;
+        }
+        if written.iter().filter(|other| other.name == *name).count() == VALUES_MAX
+            && let Some(oldest) = written.iter().position(|other| other.name == *name)
+        {
+            written.remove(oldest);
+        }
+        written.push(Written {
+            name: name.clone(),
+            secret: Zeroizing::new(secret.to_vec()),
+            placeholder: placeholder.into(),
+        });
+        known.patterns = None;
+        self.generation.fetch_add(1, Relaxed);
+    }
+
+    /// A secret was written: what comes back has to be searched.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.generation.load(Relaxed) > 0
+    }
+
+    /// What to search for; `None` as long as nothing was written.
+    pub(crate) fn patterns(&self) -> Option<Arc<Patterns>> {
+        if !self.is_armed() {
+            return None;
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let Known { written, patterns } = &mut *known;
+        let patterns = patterns.get_or_insert_with(|| {
+            let forms = written
+                .iter()
+                .flat_map(|one| forms::of(&one.secret, &one.placeholder));
+            Arc::new(Patterns::new(forms))
+        });
+        Some(Arc::clone(patterns))
+    }
+}
+
+impl fmt::Debug for Reflection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reflection").finish_non_exhaustive()
+    }
+}
+
+/// One reader's view of a [`Reflection`]: asks it for patterns only when there are new ones.
+pub(crate) struct Lookout {
+    reflection: Arc<Reflection>,
+    generation: usize,
+    patterns: Option<Arc<Patterns>>,
+}
+
+impl Lookout {
+    pub(crate) fn new(reflection: Arc<Reflection>) -> Self {
+        Self {
+            reflection,
+            generation: 0,
+            patterns: None,
+        }
+    }
+
+    /// What to search for from here on. One atomic load if nothing has changed.
+    pub(crate) fn patterns(&mut self) -> Option<&Arc<Patterns>> {
+        let generation = self.reflection.generation.load(Relaxed);
+        if generation != self.generation {
+            self.generation = generation;
+            self.patterns = self.reflection.patterns();
+        }
+        self.patterns.as_ref()
+    }
+}
+
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
+#[cfg(test)]
+mod tests;
