@@ -269,9 +269,11 @@ async fn serve(
         let refusal = service.refusal(&request, token);
         if let (Some(key), true) = (&request.websocket_key, shared.options.sink) {
             let offers = request.extensions.as_deref().unwrap_or_default();
-            let deflate = offers.starts_with("permessage-deflate");
-            http::switch(&mut stream, key, deflate.then_some("permessage-deflate")).await?;
-            return Sink::new(stream, shared, connection, deflate).serve().await;
+            let deflate = PerMessage::accept(offers);
+            http::switch(&mut stream, key, deflate.as_ref().map(PerMessage::answer)).await?;
+            return Sink::new(stream, shared, connection, deflate.is_some())
+                .serve()
+                .await;
         }
         if let (Some(key), None) = (&request.websocket_key, &refusal) {
             let offers = request

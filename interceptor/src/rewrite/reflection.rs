@@ -5,6 +5,7 @@
 //! | `forms` | the spellings in which a secret may come back |
 //! | `patterns` | finds all of them at once |
 //! | `redactor` | replaces them in a stream of bytes, split anywhere |
+//! | `shared` | lets connections that wrote the same share what they look for |
 //!
 //! Only what was really written on a connection is looked for there, so a connection without a secret costs nothing.
 //! A server that spells a secret in a way of its own (hexadecimal, reversed, compressed inside a message) is not seen
@@ -14,6 +15,7 @@
 mod forms;
 mod patterns;
 mod redactor;
+mod shared;
 
 use std::{
     fmt,
@@ -50,11 +52,12 @@ pub(crate) struct Reflection {
 #[derive(Default)]
 struct Known {
     /// Bounded by the configuration's secrets and by [`VALUES_MAX`].
-    written: Vec<Written>,
+    written: Vec<Arc<Written>>,
     /// Of all that is in `written`; made when somebody asks.
     patterns: Option<Arc<Patterns>>,
 }
 
+#[derive(PartialEq, Eq)]
 struct Written {
     name: SecretName,
     secret: Zeroizing<Vec<u8>>,
@@ -91,11 +94,11 @@ impl Reflection {
         {
             written.remove(oldest);
         }
-        written.push(Written {
+        written.push(Arc::new(Written {
             name: name.clone(),
             secret: Zeroizing::new(secret.to_vec()),
             placeholder: placeholder.into(),
-        });
+        }));
         known.patterns = None;
         self.generation.fetch_add(1, Relaxed);
     }
@@ -112,12 +115,7 @@ impl Reflection {
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { written, patterns } = &mut *known;
-        let patterns = patterns.get_or_insert_with(|| {
-            let forms = written
-                .iter()
-                .flat_map(|one| forms::of(&one.secret, &one.placeholder));
-            Arc::new(Patterns::new(forms))
-        });
+        let patterns = patterns.get_or_insert_with(|| shared::patterns(written));
         Some(Arc::clone(patterns))
     }
 }

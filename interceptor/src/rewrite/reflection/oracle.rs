@@ -32,7 +32,8 @@ pub(crate) fn reflection() -> Arc<Reflection> {
     Arc::new(reflection)
 }
 
-static PATTERNS: LazyLock<Arc<Patterns>> = LazyLock::new(|| Arc::new(Patterns::new(forms())));
+static PATTERNS: LazyLock<Arc<Patterns>> =
+    LazyLock::new(|| Arc::new(Patterns::new(Vec::new(), forms())));
 
 static FORMS: LazyLock<Vec<Form>> = LazyLock::new(|| forms().collect());
 

@@ -1,19 +1,21 @@
 //! Finds every form of every secret at once.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use aho_corasick::{AhoCorasick, AhoCorasickBuilder, AhoCorasickKind, MatchKind};
 
 use super::{
-    SHORTEST,
+    SHORTEST, Written,
     forms::{FILLER, Form},
 };
 
 /// What the forms of a connection's secrets look like.
 ///
-/// The automaton holds the secrets' bytes, and is not wiped when it goes: it lives as long as its connection, in the
-/// daemon's memory, which no other user can read.
+/// The automaton holds the secrets' bytes, and is not wiped when it goes: it lives as long as a connection that needs it,
+/// in the daemon's memory, which no other user can read.
 pub(crate) struct Patterns {
+    /// What the forms are of.
+    pub(super) written: Vec<Arc<Written>>,
     automaton: Option<AhoCorasick>,
     /// By their number in the automaton.
     forms: Vec<Form>,
@@ -39,7 +41,7 @@ pub(super) struct Found<'p> {
 }
 
 impl Patterns {
-    pub(super) fn new(forms: impl Iterator<Item = Form>) -> Self {
+    pub(super) fn new(written: Vec<Arc<Written>>, forms: impl Iterator<Item = Form>) -> Self {
         let forms: Vec<Form> = forms.collect();
         let mut first = [false; 256];
         for byte in forms.iter().filter_map(|form| form.pattern.first()) {
@@ -53,6 +55,7 @@ impl Patterns {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(forms.iter().map(|form| form.pattern.as_slice()));
         Self {
+            written,
             // Fails beyond 2^31 bytes of patterns.
             automaton: automaton.ok(),
             first,

@@ -47,6 +47,27 @@ fn a_secret_that_is_written_again_changes_nothing() {
 }
 
 #[test]
+fn connections_that_wrote_the_same_share_what_they_look_for() {
+    // Of this test alone: others run beside it.
+    let armed = |placeholder: &[u8]| {
+        let reflection = Reflection::default();
+        reflection.note(&name("TOKEN"), b"a-secret-to-share", placeholder);
+        reflection
+    };
+    let (one, other) = (armed(PLACEHOLDER), armed(PLACEHOLDER));
+    let patterns = one.patterns().unwrap();
+    assert!(Arc::ptr_eq(&patterns, &other.patterns().unwrap()));
+    other.note(&name("TOKEN"), b"another-secret", PLACEHOLDER);
+    assert!(!Arc::ptr_eq(&patterns, &other.patterns().unwrap()));
+    let spelled = armed(b"openshell:resolve:env:v2_TOKEN");
+    assert!(!Arc::ptr_eq(&patterns, &spelled.patterns().unwrap()));
+    // Nothing outlives the last one.
+    let weak = Arc::downgrade(&patterns);
+    drop((patterns, one, other));
+    assert!(weak.upgrade().is_none());
+}
+
+#[test]
 fn a_short_secret_is_not_looked_for() {
     let reflection = Reflection::default();
     reflection.note(&name("TOKEN"), &SECRET[..SHORTEST - 1], PLACEHOLDER);
