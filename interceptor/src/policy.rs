@@ -157,7 +157,10 @@ impl Policy {
                 *slot = Some((endpoint.enforcement, why));
             }
         }
-        match forbidden.or(unallowed.filter(|_| !allowed)) {
+        let unallowed = unallowed.filter(|_| !allowed);
+        // A denial that is only audited hides none that is enforced.
+        let against = [forbidden, unallowed].into_iter().flatten();
+        match against.min_by_key(|(enforcement, _)| *enforcement) {
             None if allowed => Judgement::Allow,
             None => Judgement::Deny(format!(
                 "no rule for {host}:{port} is about the path of this request"

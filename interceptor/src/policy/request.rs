@@ -28,6 +28,8 @@ pub(super) struct Path {
 pub(crate) enum Ambiguity {
     #[error("a percent sign in the path is not followed by two hexadecimal digits")]
     Escape,
+    #[error("the path begins with two slashes, behind which some servers look for a host")]
+    Host,
     #[error("a segment of the path is `.` or `..`, plain or encoded: send the path that is meant")]
     Dots,
     #[error("the path has a backslash or a control byte, plain or encoded")]
@@ -75,6 +77,10 @@ impl Path {
         if path == "*" {
             out.text.push(b'*');
             return Ok(out);
+        }
+        // A path of slashes only leads to the root whatever it is taken for.
+        if path.starts_with("//") && path.bytes().any(|byte| byte != b'/') {
+            return Err(Ambiguity::Host);
         }
         for segment in path.split('/') {
             let segment = segment.split(';').next().unwrap_or_default();
@@ -156,7 +162,8 @@ mod tests {
             ("/", "/"),
             ("/a/b", "/a/b"),
             ("/a/b/", "/a/b/"),
-            ("//a///b", "/a/b"),
+            ("/a///b", "/a/b"),
+            ("//", "/"),
             ("/a//", "/a/"),
             ("/%61/b%20c", "/a/b c"),
             ("/a;x=1/b;y", "/a/b"),
@@ -180,6 +187,8 @@ mod tests {
     #[test]
     fn paths_that_servers_read_differently_have_none() {
         for (target, ambiguity) in [
+            ("//a/b", Ambiguity::Host),
+            ("https://h.example//a/b", Ambiguity::Host),
             ("/a/../b", Ambiguity::Dots),
             ("/a/%2e%2E/b", Ambiguity::Dots),
             ("/a/.%2e", Ambiguity::Dots),

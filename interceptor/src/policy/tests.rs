@@ -195,6 +195,18 @@ fn what_one_endpoint_enforces_is_enforced_and_audit_lets_through() {
         assert!(matches!(judge(&endpoints, "POST", "/"), Judgement::Deny(_)));
         assert_eq!(judge(&endpoints, "GET", "/"), Judgement::Allow);
     }
+    let mut denying = audited();
+    denying.requests.deny = vec![Rule {
+        method: Some("POST".into()),
+        path: "/**".parse().unwrap(),
+        query: Vec::new(),
+    }];
+    let endpoints = [denying, enforced()];
+    assert!(matches!(judge(&endpoints, "POST", "/"), Judgement::Deny(_)));
+    assert!(matches!(
+        judge(&endpoints[..1], "POST", "/"),
+        Judgement::Audit(_)
+    ));
 }
 
 #[test]
