@@ -210,6 +210,29 @@ fn what_one_endpoint_enforces_is_enforced_and_audit_lets_through() {
 }
 
 #[test]
+fn an_endpoint_that_opens_no_tls_speaks_of_plain_requests_where_it_decides() {
+    let judge = |endpoints: &[Endpoint]| {
+        let view = RequestView::new("POST", "/x");
+        policy(endpoints).judge(&host("a.x.example"), 80, &nobody(), &view)
+    };
+    let reading = |handling| Endpoint {
+        handling,
+        port: 80,
+        ..allowing("a.x.example", &[("GET", "/**")], Enforcement::Enforce)
+    };
+    for handling in [Handling::Tunnel, Handling::Tcp] {
+        let open = endpoint("a.x.example", 80, handling);
+        assert_eq!(judge(&[open]), Judgement::Allow);
+        assert!(matches!(judge(&[reading(handling)]), Judgement::Deny(_)));
+        let wide = endpoint("*.x.example", 80, handling);
+        let judgement = judge(&[wide, reading(Handling::Intercept)]);
+        assert!(matches!(judgement, Judgement::Deny(_)));
+    }
+    let unsupported = endpoint("a.x.example", 80, Handling::Unsupported(Protocol::Sql));
+    assert!(matches!(judge(&[unsupported]), Judgement::Deny(_)));
+}
+
+#[test]
 fn a_path_that_no_endpoint_is_about_is_denied() {
     let mut scoped = allowing("a.example", &[("GET", "/**")], Enforcement::Audit);
     scoped.requests.scope = Some("/v1/**".parse().unwrap());
@@ -250,7 +273,7 @@ fn an_endpoint_does_not_exist_for_a_program_that_it_leaves_out() {
     }
     assert!(policy.knows(&host("a.example")) && policy.asks_for_the_caller());
     let view = RequestView::new("GET", "/");
-    let judged = policy.judge(&host("a.example"), 443, &caller("/usr/bin/curl"), &view);
+    let judged = policy.judge(&host("a.example"), 443, &caller("/usr/bin/wget"), &view);
     assert!(matches!(judged, Judgement::Deny(_)));
 }
 

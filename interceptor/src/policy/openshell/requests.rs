@@ -2,7 +2,10 @@
 
 use super::unenforced::{DENY_RULE, MATCHERS, Shape};
 use crate::{
-    policy::{Access, Allow, Enforcement, Handling, Protocol, Requests, Rule, glob::{PathGlob, TextGlob}},
+    policy::{
+        Access, Allow, Enforcement, Handling, Protocol, Requests, Rule,
+        glob::{PathGlob, TextGlob},
+    },
     yaml::{Entry, Findings, Node, Position},
 };
 

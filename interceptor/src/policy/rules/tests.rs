@@ -152,10 +152,7 @@ fn an_endpoint_says_nothing_of_other_paths() {
 fn a_query_that_is_read_in_two_ways_is_no_matter_where_an_endpoint_says_nothing() {
     let scoped = Requests {
         scope: Some("/v1/**".parse().unwrap()),
-        ..requests(
-            vec![rule("GET", "**", &[("a", &["1"])])],
-            Vec::new(),
-        )
+        ..requests(vec![rule("GET", "**", &[("a", &["1"])])], Vec::new())
     };
     assert_eq!(say(&scoped, "GET", "/v2/x?b;c"), Says::Nothing);
     let ambiguous = Says::Ambiguous(Ambiguity::Semicolon);

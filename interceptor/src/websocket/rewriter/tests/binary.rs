@@ -47,11 +47,7 @@ fn binary(payload: &[u8], cuts: &[usize], compress: bool) -> Vec<u8> {
 #[test]
 fn secret_goes_into_every_known_format_whole_and_in_fragments() {
     let json = |token: &str| identify(token).into_bytes();
-    let formats: [(&Format, _); 3] = [
-        (&json, ESCAPED),
-        (&message_pack, SECRET),
-        (&etf, SECRET),
-    ];
+    let formats: [(&Format, _); 3] = [(&json, ESCAPED), (&message_pack, SECRET), (&etf, SECRET)];
     for (format, secret) in formats {
         for compress in [false, true] {
             for cuts in [vec![], vec![0, 0], vec![1, 20, 30]] {
