@@ -69,6 +69,28 @@ impl<'r> RequestView<'r> {
 }
 
 impl Path {
+    /// How a server may take the path: a slash at its end is no difference to many, nor is an encoded one inside to some.
+    pub(super) fn readings(&self) -> Vec<Vec<u8>> {
+        let bare = |text: &[u8]| text.strip_suffix(b"/").unwrap_or(text).to_vec();
+        let mut readings = vec![bare(&self.text)];
+        if self.has_encoded_slash {
+            let mut decoded = Vec::with_capacity(self.text.len());
+            let mut rest = self.text.as_slice();
+            while let Some(at) = memchr::memmem::find(rest, b"%2F") {
+                let (before, slash) = rest.split_at(at);
+                decoded.extend_from_slice(before);
+                decoded.push(b'/');
+                rest = slash.split_at(3).1;
+            }
+            decoded.extend_from_slice(rest);
+            readings.push(bare(&decoded));
+        }
+        let ended = |reading: &Vec<u8>| [reading.as_slice(), b"/"].concat();
+        let ended: Vec<_> = readings.iter().map(ended).collect();
+        readings.extend(ended);
+        readings
+    }
+
     fn read(path: &str) -> Result<Self, Ambiguity> {
         let mut out = Self {
             text: Vec::with_capacity(path.len()),
@@ -99,7 +121,14 @@ impl Path {
             return Err(Ambiguity::Escape);
         }
         let plain: Cow<'_, [u8]> = percent_decode(segment.as_bytes()).into();
-        if matches!(&*plain, b"." | b"..") {
+        // Some servers decode first, and look for slashes and parameters then.
+        let mut parts = plain.split(|byte| *byte == b'/');
+        if parts.any(|part| {
+            matches!(
+                part,
+                b"." | b".." | [b'.', b';', ..] | [b'.', b'.', b';', ..]
+            )
+        }) {
             return Err(Ambiguity::Dots);
         }
         if plain.iter().any(|b| *b == b'\\' || b.is_ascii_control()) {
@@ -194,6 +223,9 @@ mod tests {
             ("/a/.%2e", Ambiguity::Dots),
             ("/./a", Ambiguity::Dots),
             ("/..;x/a", Ambiguity::Dots),
+            ("/..%3Bx/a", Ambiguity::Dots),
+            ("/a%2F..%2Fb", Ambiguity::Dots),
+            ("/a/.%2Fb", Ambiguity::Dots),
             ("/a%", Ambiguity::Escape),
             ("/a%2", Ambiguity::Escape),
             ("/a%zz", Ambiguity::Escape),

@@ -140,12 +140,11 @@ impl Rule {
             })
     }
 
-    /// One value of each parameter that the rule names is enough. Many servers take a path with a slash at its end for
-    /// the one without, so either is denied by what matches the other.
+    /// One value of each parameter that the rule names is enough, and one way to read the path.
     fn denies(&self, request: &RequestView<'_>, path: &Path) -> bool {
-        let bare = path.text.strip_suffix(b"/").unwrap_or(&path.text);
+        let mut readings = path.readings().into_iter();
         self.has_method(request.method)
-            && (self.path.matches(bare) || self.path.matches(&[bare, b"/"].concat()))
+            && readings.any(|reading| self.path.matches(&reading))
             && self
                 .query
                 .iter()

@@ -89,6 +89,18 @@ fn a_denial_wins_over_everything() {
     ] {
         assert_eq!(say(&ends, "POST", target), expected, "{target}");
     }
+    let slashed = Requests {
+        encoded_slash: true,
+        ..ends
+    };
+    for (target, expected) in [
+        ("/users%2Fdelete", Says::Denied(1)),
+        ("/users%2fdelete%2F", Says::Denied(1)),
+        ("/users%2F..%2Fx", Says::Ambiguous(Ambiguity::Dots)),
+        ("/users%2Fx", Says::Allowed),
+    ] {
+        assert_eq!(say(&slashed, "POST", target), expected, "{target}");
+    }
     let denied_reads = requests(vec![rule("*", "**", &[])], vec![rule("GET", "/s", &[])]);
     assert_eq!(say(&denied_reads, "HEAD", "/s"), Says::Denied(1));
 }
