@@ -76,13 +76,14 @@ impl Path {
         if self.has_encoded_slash {
             let mut decoded = Vec::with_capacity(self.text.len());
             let mut rest = self.text.as_slice();
-            while let Some(at) = memchr::memmem::find(rest, b"%2F") {
-                let (before, slash) = rest.split_at(at);
-                decoded.extend_from_slice(before);
-                decoded.push(b'/');
-                rest = slash.split_at(3).1;
+            while let Some((first, after)) = rest.split_first() {
+                let slash = rest.strip_prefix(b"%2F");
+                let byte = if slash.is_some() { b'/' } else { *first };
+                if byte != b'/' || decoded.last() != Some(&b'/') {
+                    decoded.push(byte);
+                }
+                rest = slash.unwrap_or(after);
             }
-            decoded.extend_from_slice(rest);
             readings.push(bare(&decoded));
         }
         let ended = |reading: &Vec<u8>| [reading.as_slice(), b"/"].concat();

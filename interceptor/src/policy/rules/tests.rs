@@ -96,6 +96,8 @@ fn a_denial_wins_over_everything() {
     for (target, expected) in [
         ("/users%2Fdelete", Says::Denied(1)),
         ("/users%2fdelete%2F", Says::Denied(1)),
+        ("/users/%2F%2Fdelete", Says::Denied(1)),
+        ("/users%2F/delete", Says::Denied(1)),
         ("/users%2F..%2Fx", Says::Ambiguous(Ambiguity::Dots)),
         ("/users%2Fx", Says::Allowed),
     ] {
