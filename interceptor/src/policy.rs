@@ -111,7 +111,8 @@ impl Policy {
         Verdict::Deny(denial)
     }
 
-    /// What becomes of a request to a host and port that are intercepted.
+    /// What becomes of a request to a host and port that are intercepted, or of one in plain HTTP, which is read even where
+    /// TLS would not be.
     pub(crate) fn judge(
         &self,
         host: &Host,
@@ -119,12 +120,15 @@ impl Policy {
         caller: &Caller,
         request: &RequestView<'_>,
     ) -> Judgement {
-        let speakers = self.endpoints.iter().filter(|endpoint| {
-            endpoint.port == port
-                && endpoint.handling == Handling::Intercept
-                && endpoint.names(host)
-                && endpoint.binaries.admit(caller)
+        let mut here = self.endpoints.iter().filter(|endpoint| {
+            endpoint.port == port && endpoint.names(host) && endpoint.binaries.admit(caller)
         });
+        // One that is not for HTTP speaks only where it decides.
+        let deciding = here.next();
+        let speakers = deciding
+            .filter(|endpoint| !matches!(endpoint.handling, Handling::Unsupported(_)))
+            .into_iter()
+            .chain(here.filter(|endpoint| endpoint.handling == Handling::Intercept));
         let mut allowed = false;
         let mut unallowed = None;
         let mut forbidden = None;
@@ -157,7 +161,10 @@ impl Policy {
                 *slot = Some((endpoint.enforcement, why));
             }
         }
-        match forbidden.or(unallowed.filter(|_| !allowed)) {
+        let unallowed = unallowed.filter(|_| !allowed);
+        // A denial that is only audited hides none that is enforced.
+        let against = [forbidden, unallowed].into_iter().flatten();
+        match against.min_by_key(|(enforcement, _)| *enforcement) {
             None if allowed => Judgement::Allow,
             None => Judgement::Deny(format!(
                 "no rule for {host}:{port} is about the path of this request"

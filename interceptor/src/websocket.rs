@@ -34,7 +34,7 @@
 //! | empty fragment, empty final fragment, empty message | passed on | passed on |
 //! | bytes behind a Close | passed on, never rewritten | passed on |
 //! | a message that never ends, of any length | passed on, streamed | passed on |
-//! | binary message that begins with `{`, `[` or white space | as a text message, stays binary | passed on |
+//! | binary message that begins with `{` or `[` | as a text message, stays binary | passed on |
 //! | any other binary message, whole within the hold of 64 KiB | passed on, rewritten if its format is known | passed on |
 //! | a longer one, or one whose sender rests before a placeholder has come | passed on, never rewritten | passed on |
 //! | compressed message, in one frame or several | passed on, rewritten uncompressed | passed on |

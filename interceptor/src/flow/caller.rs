@@ -26,10 +26,13 @@ impl Caller {
     /// Of the process that opened a connection.
     pub(super) fn of(origin: &Origin) -> Self {
         let mut executables = Vec::new();
+        let Some(booted) = booted() else {
+            return Self { executables };
+        };
         let mut pid = origin.process.tgid;
         let mut youngest = origin.connected_at + SLACK;
         for _ in 0..GENERATIONS {
-            let Some(process) = Process::read(pid) else {
+            let Some(process) = Process::read(pid, booted) else {
                 break;
             };
             // A parent is older than its child: otherwise the number is that of another process by now.
@@ -58,15 +61,9 @@ struct Process {
 }
 
 impl Process {
-    fn read(pid: u32) -> Option<Self> {
+    fn read(pid: u32, booted: SystemTime) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        let boot = fs::read_to_string("/proc/stat").ok()?;
-        let booted = boot
-            .lines()
-            .find_map(|line| line.strip_prefix("btime "))?
-            .parse()
-            .ok()?;
-        Self::parse(&stat, SystemTime::UNIX_EPOCH + Duration::from_secs(booted))
+        Self::parse(&stat, booted)
     }
 
     /// `stat` is that of proc_pid_stat(5): the command may hold anything, parentheses too.
@@ -82,6 +79,14 @@ impl Process {
             started: booted + started,
         })
     }
+}
+
+/// When the system was booted, by the clock of now. Expensive: the kernel writes out every processor and interrupt.
+fn booted() -> Option<SystemTime> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let mut lines = stat.lines();
+    let seconds = lines.find_map(|line| line.strip_prefix("btime "))?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.parse().ok()?))
 }
 
 #[cfg(test)]

@@ -110,7 +110,9 @@ fn target_authority(
     if !named.eq_ignore_ascii_case(scheme.as_str()) {
         return Err(AuthorityError::Scheme);
     }
-    let end = rest.find(['/', '?', '\\']).unwrap_or(rest.len());
+    // Not before a backslash, where browsers' rules have the path begin: no host has one, and no reader of the path looks
+    // for one.
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, _) = rest.split_at(end);
     parse(authority, scheme).map(Some)
 }
@@ -304,7 +306,17 @@ mod tests {
             (
                 "GET https://evil.com\\@api.example.com/",
                 host,
-                AuthorityError::Contradiction,
+                AuthorityError::UserInfo,
+            ),
+            (
+                "GET https://api.example.com\\admin/public",
+                host,
+                AuthorityError::Host(HostError::Byte),
+            ),
+            (
+                "GET https://api.example.com:443\\admin?",
+                host,
+                AuthorityError::Port,
             ),
             (
                 "GET https://",

@@ -25,6 +25,8 @@ pub(crate) enum Refusal {
     Revoked(#[source] Revoked),
     #[error("TRACE would send the request's credentials back")]
     Trace,
+    #[error("WEBSOCKET_TEXT is what rules call a WebSocket message, and no method of a request")]
+    Message,
     #[error("an upgrade to anything but websocket is refused")]
     Upgrade,
     #[error("{0}")]
@@ -81,7 +83,7 @@ impl Refusal {
             Self::HeadLate(_) => (408, "Request Timeout", "request_timeout"),
             Self::Denied(_) => (403, "Forbidden", "policy_denied"),
             Self::Revoked(revoked) => (403, "Forbidden", revoked.code()),
-            Self::Trace => (405, "Method Not Allowed", "method_refused"),
+            Self::Trace | Self::Message => (405, "Method Not Allowed", "method_refused"),
             Self::Upgrade => (403, "Forbidden", "upgrade_refused"),
             Self::WebSocketOffer(OfferError::Version) => {
                 (426, "Upgrade Required", "malformed_websocket_handshake")

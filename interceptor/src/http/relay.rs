@@ -13,7 +13,7 @@ use super::{
     End, Exchange, HttpError, Judge,
     head::Scanner,
     refusal::Refusal,
-    request::{self, Request},
+    request::{self, MESSAGE, Request},
     turn::{self, After, Ends, Head, Turn},
     wire::{Inbound, Outbound},
 };
@@ -326,9 +326,6 @@ where
     .map(End::WebSocket)
     .map_err(HttpError::WebSocket)
 }
-
-/// What OpenShell's policies call a client's message, as if it were a method.
-const MESSAGE: &str = "WEBSOCKET_TEXT";
 
 fn listen_only(judge: &Judge, message: &RequestView<'_>, host: &Host) -> bool {
     match judge(message) {

@@ -16,6 +16,9 @@ use crate::{
     websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
+/// What OpenShell's policies call a client's WebSocket message, as if it were a method.
+pub(super) const MESSAGE: &str = "WEBSOCKET_TEXT";
+
 /// A request that may go to the server.
 pub(crate) struct Request {
     /// Its method is HEAD: the response has no body.
@@ -44,6 +47,10 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         .any(|method| head.method.eq_ignore_ascii_case(method))
     {
         return Err(Refusal::Trace);
+    }
+    // A rule that allows messages allows no requests, which some servers take whatever their method.
+    if head.method.eq_ignore_ascii_case(MESSAGE) {
+        return Err(Refusal::Message);
     }
     let audited = match (exchange.judge)(&RequestView::new(head.method, head.target)) {
         Judgement::Allow => None,

@@ -28,6 +28,8 @@ pub(super) struct Path {
 pub(crate) enum Ambiguity {
     #[error("a percent sign in the path is not followed by two hexadecimal digits")]
     Escape,
+    #[error("the path begins with two slashes, behind which some servers look for a host")]
+    Host,
     #[error("a segment of the path is `.` or `..`, plain or encoded: send the path that is meant")]
     Dots,
     #[error("the path has a backslash or a control byte, plain or encoded")]
@@ -67,6 +69,29 @@ impl<'r> RequestView<'r> {
 }
 
 impl Path {
+    /// How a server may take the path: a slash at its end is no difference to many, nor is an encoded one inside to some.
+    pub(super) fn readings(&self) -> Vec<Vec<u8>> {
+        let bare = |text: &[u8]| text.strip_suffix(b"/").unwrap_or(text).to_vec();
+        let mut readings = vec![bare(&self.text)];
+        if self.has_encoded_slash {
+            let mut decoded = Vec::with_capacity(self.text.len());
+            let mut rest = self.text.as_slice();
+            while let Some((first, after)) = rest.split_first() {
+                let slash = rest.strip_prefix(b"%2F");
+                let byte = if slash.is_some() { b'/' } else { *first };
+                if byte != b'/' || decoded.last() != Some(&b'/') {
+                    decoded.push(byte);
+                }
+                rest = slash.unwrap_or(after);
+            }
+            readings.push(bare(&decoded));
+        }
+        let ended = |reading: &Vec<u8>| [reading.as_slice(), b"/"].concat();
+        let ended: Vec<_> = readings.iter().map(ended).collect();
+        readings.extend(ended);
+        readings
+    }
+
     fn read(path: &str) -> Result<Self, Ambiguity> {
         let mut out = Self {
             text: Vec::with_capacity(path.len()),
@@ -75,6 +100,10 @@ impl Path {
         if path == "*" {
             out.text.push(b'*');
             return Ok(out);
+        }
+        // A path of slashes only leads to the root whatever it is taken for.
+        if path.starts_with("//") && path.bytes().any(|byte| byte != b'/') {
+            return Err(Ambiguity::Host);
         }
         for segment in path.split('/') {
             let segment = segment.split(';').next().unwrap_or_default();
@@ -93,7 +122,14 @@ impl Path {
             return Err(Ambiguity::Escape);
         }
         let plain: Cow<'_, [u8]> = percent_decode(segment.as_bytes()).into();
-        if matches!(&*plain, b"." | b"..") {
+        // Some servers decode first, and look for slashes and parameters then.
+        let mut parts = plain.split(|byte| *byte == b'/');
+        if parts.any(|part| {
+            matches!(
+                part,
+                b"." | b".." | [b'.', b';', ..] | [b'.', b'.', b';', ..]
+            )
+        }) {
             return Err(Ambiguity::Dots);
         }
         if plain.iter().any(|b| *b == b'\\' || b.is_ascii_control()) {
@@ -156,7 +192,8 @@ mod tests {
             ("/", "/"),
             ("/a/b", "/a/b"),
             ("/a/b/", "/a/b/"),
-            ("//a///b", "/a/b"),
+            ("/a///b", "/a/b"),
+            ("//", "/"),
             ("/a//", "/a/"),
             ("/%61/b%20c", "/a/b c"),
             ("/a;x=1/b;y", "/a/b"),
@@ -180,11 +217,16 @@ mod tests {
     #[test]
     fn paths_that_servers_read_differently_have_none() {
         for (target, ambiguity) in [
+            ("//a/b", Ambiguity::Host),
+            ("https://h.example//a/b", Ambiguity::Host),
             ("/a/../b", Ambiguity::Dots),
             ("/a/%2e%2E/b", Ambiguity::Dots),
             ("/a/.%2e", Ambiguity::Dots),
             ("/./a", Ambiguity::Dots),
             ("/..;x/a", Ambiguity::Dots),
+            ("/..%3Bx/a", Ambiguity::Dots),
+            ("/a%2F..%2Fb", Ambiguity::Dots),
+            ("/a/.%2Fb", Ambiguity::Dots),
             ("/a%", Ambiguity::Escape),
             ("/a%2", Ambiguity::Escape),
             ("/a%zz", Ambiguity::Escape),

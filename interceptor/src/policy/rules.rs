@@ -93,9 +93,6 @@ impl Requests {
         let all = || rules.iter().chain(deny);
         let paths_matter =
             scope.as_ref().is_some_and(|scope| !scope.is_everything()) || all().any(by_path);
-        if request.has_semicolons && all().any(|rule| !rule.query.is_empty()) {
-            return Says::Ambiguous(Ambiguity::Semicolon);
-        }
         // Where every path is as good as any other, it need not be understood.
         let path = match &request.path {
             Ok(path) if path.has_encoded_slash && !encoded_slash && paths_matter => {
@@ -113,6 +110,9 @@ impl Requests {
             .is_some_and(|scope| !scope.matches(&path.text))
         {
             return Says::Nothing;
+        }
+        if request.has_semicolons && all().any(|rule| !rule.query.is_empty()) {
+            return Says::Ambiguous(Ambiguity::Semicolon);
         }
         if let Some(index) = deny.iter().position(|rule| rule.denies(request, path)) {
             return Says::Denied(index + 1);
@@ -140,10 +140,11 @@ impl Rule {
             })
     }
 
-    /// One value of each parameter that the rule names is enough.
+    /// One value of each parameter that the rule names is enough, and one way to read the path.
     fn denies(&self, request: &RequestView<'_>, path: &Path) -> bool {
+        let mut readings = path.readings().into_iter();
         self.has_method(request.method)
-            && self.path.matches(&path.text)
+            && readings.any(|reading| self.path.matches(&reading))
             && self
                 .query
                 .iter()

@@ -195,6 +195,41 @@ fn what_one_endpoint_enforces_is_enforced_and_audit_lets_through() {
         assert!(matches!(judge(&endpoints, "POST", "/"), Judgement::Deny(_)));
         assert_eq!(judge(&endpoints, "GET", "/"), Judgement::Allow);
     }
+    let mut denying = audited();
+    denying.requests.deny = vec![Rule {
+        method: Some("POST".into()),
+        path: "/**".parse().unwrap(),
+        query: Vec::new(),
+    }];
+    let endpoints = [denying, enforced()];
+    assert!(matches!(judge(&endpoints, "POST", "/"), Judgement::Deny(_)));
+    assert!(matches!(
+        judge(&endpoints[..1], "POST", "/"),
+        Judgement::Audit(_)
+    ));
+}
+
+#[test]
+fn an_endpoint_that_opens_no_tls_speaks_of_plain_requests_where_it_decides() {
+    let judge = |endpoints: &[Endpoint]| {
+        let view = RequestView::new("POST", "/x");
+        policy(endpoints).judge(&host("a.x.example"), 80, &nobody(), &view)
+    };
+    let reading = |handling| Endpoint {
+        handling,
+        port: 80,
+        ..allowing("a.x.example", &[("GET", "/**")], Enforcement::Enforce)
+    };
+    for handling in [Handling::Tunnel, Handling::Tcp] {
+        let open = endpoint("a.x.example", 80, handling);
+        assert_eq!(judge(&[open]), Judgement::Allow);
+        assert!(matches!(judge(&[reading(handling)]), Judgement::Deny(_)));
+        let wide = endpoint("*.x.example", 80, handling);
+        let judgement = judge(&[wide, reading(Handling::Intercept)]);
+        assert!(matches!(judgement, Judgement::Deny(_)));
+    }
+    let unsupported = endpoint("a.x.example", 80, Handling::Unsupported(Protocol::Sql));
+    assert!(matches!(judge(&[unsupported]), Judgement::Deny(_)));
 }
 
 #[test]
@@ -238,7 +273,7 @@ fn an_endpoint_does_not_exist_for_a_program_that_it_leaves_out() {
     }
     assert!(policy.knows(&host("a.example")) && policy.asks_for_the_caller());
     let view = RequestView::new("GET", "/");
-    let judged = policy.judge(&host("a.example"), 443, &caller("/usr/bin/curl"), &view);
+    let judged = policy.judge(&host("a.example"), 443, &caller("/usr/bin/wget"), &view);
     assert!(matches!(judged, Judgement::Deny(_)));
 }
 

@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Requests that two servers are known to read differently: (request, status, error).
-const SMUGGLING: [(&str, u16, &str); 22] = [
+const SMUGGLING: [(&str, u16, &str); 24] = [
     (
         "POST / HTTP/1.1\r\nHost: api.example.com\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
         400,
@@ -109,6 +109,16 @@ const SMUGGLING: [(&str, u16, &str); 22] = [
         "TRACE / HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
         405,
         "method_refused",
+    ),
+    (
+        "WEBSOCKET_TEXT / HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+        405,
+        "method_refused",
+    ),
+    (
+        "GET https://api.example.com\\admin/public HTTP/1.1\r\nHost: api.example.com\r\n\r\n",
+        400,
+        "malformed_request",
     ),
 ];
 

@@ -2,7 +2,10 @@
 
 use super::unenforced::{DENY_RULE, MATCHERS, Shape};
 use crate::{
-    policy::{Access, Allow, Enforcement, Handling, Protocol, Requests, Rule, glob::TextGlob},
+    policy::{
+        Access, Allow, Enforcement, Handling, Protocol, Requests, Rule,
+        glob::{PathGlob, TextGlob},
+    },
     yaml::{Entry, Findings, Node, Position},
 };
 
@@ -39,7 +42,7 @@ impl Written<'_> {
         self.check(at, protocol, findings);
         let scope = match self.path {
             None => None,
-            Some(path) => Some(path.parse(findings)?),
+            Some(path) => Some(read_path(path, findings)?),
         };
         let allow = match (self.access, self.rules) {
             (Some(access), _) => Allow::Access(access.value.choice(ACCESS, findings)?),
@@ -177,7 +180,7 @@ fn read_rule(node: &Node, side: Side, findings: &mut Findings) -> Result<Option<
         rule.method = (text != "*").then(|| text.to_ascii_uppercase().into());
     }
     if let Some(path) = path {
-        rule.path = path.parse(findings).ok_or(Faulty)?;
+        rule.path = read_path(path, findings).ok_or(Faulty)?;
     }
     if let Some(query) = query {
         rule.query = read_query(query, findings).ok_or(Faulty)?;
@@ -205,6 +208,19 @@ fn read_rule(node: &Node, side: Side, findings: &mut Findings) -> Result<Option<
             Ok(Some(rule))
         }
     }
+}
+
+/// A glob for paths, which all begin with a slash.
+fn read_path(node: &Node, findings: &mut Findings) -> Option<PathGlob> {
+    let text = node.text(findings)?;
+    let begins = ["/", "**", "{", "\\"].iter();
+    if !begins.into_iter().any(|begin| text.starts_with(begin)) {
+        findings.warn(
+            &node.at,
+            "no path matches this: begin it with a slash, or write `**` for every path",
+        );
+    }
+    node.parse(findings)
 }
 
 /// `query: { name: glob }`, `{ name: { glob: … } }` or `{ name: { any: [glob, …] } }`.

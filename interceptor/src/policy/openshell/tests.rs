@@ -624,3 +624,20 @@ fn sandbox_name_fills_hosts_too() {
     let (policy, _) = loaded(&endpoint("host: \"{sandboxName}.example.com\"\nport: 443"));
     assert!(policy.knows(&"micky.example.com".parse().unwrap()));
 }
+
+#[test]
+fn a_path_that_matches_nothing_is_warned_of() {
+    for (path, warned) in [
+        ("/x", 0),
+        ("'**'", 0),
+        ("'{/x,/y}'", 0),
+        ("x/**", 1),
+        ("'*'", 1),
+    ] {
+        let (_, reports) = loaded(&endpoint(&format!(
+            "host: a.example\nport: 443\nprotocol: rest\nenforcement: enforce\naccess: full\n\
+             deny_rules: [ {{ method: GET, path: {path} }} ]",
+        )));
+        assert_eq!(warnings(&reports).len(), warned, "{path}: {reports:?}");
+    }
+}

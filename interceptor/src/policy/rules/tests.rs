@@ -40,7 +40,8 @@ fn a_rule_allows_its_method_and_path() {
         ("POST", "/api/a/b", Says::NotAllowed),
         ("PUT", "/api/a", Says::NotAllowed),
         ("GET", "/", Says::NotAllowed),
-        ("GET", "//api//a", Says::Allowed),
+        ("GET", "/api//a", Says::Allowed),
+        ("GET", "//x/api/a", Says::Ambiguous(Ambiguity::Host)),
         ("GET", "/%61pi/a", Says::Allowed),
         ("GET", "/api/../etc", Says::Ambiguous(Ambiguity::Dots)),
         (
@@ -69,10 +70,38 @@ fn a_denial_wins_over_everything() {
         ("delete", "/x", Says::Denied(1)),
         ("GET", "/admin/x", Says::Denied(2)),
         ("GET", "/%61dmin//x", Says::Denied(2)),
-        ("GET", "//admin/x;y", Says::Denied(2)),
+        ("GET", "/admin/x;y", Says::Denied(2)),
+        ("GET", "//x/admin/y", Says::Ambiguous(Ambiguity::Host)),
         ("GET", "/x/../admin/x", Says::Ambiguous(Ambiguity::Dots)),
     ] {
         assert_eq!(say(&open, method, target), expected, "{method} {target}");
+    }
+    let ends = Requests {
+        deny: vec![rule("*", "/users/delete", &[]), rule("*", "/logs/", &[])],
+        ..Requests::by_access(Access::Full)
+    };
+    for (target, expected) in [
+        ("/users/delete", Says::Denied(1)),
+        ("/users/delete/", Says::Denied(1)),
+        ("/logs", Says::Denied(2)),
+        ("/logs/x", Says::Allowed),
+        ("/", Says::Allowed),
+    ] {
+        assert_eq!(say(&ends, "POST", target), expected, "{target}");
+    }
+    let slashed = Requests {
+        encoded_slash: true,
+        ..ends
+    };
+    for (target, expected) in [
+        ("/users%2Fdelete", Says::Denied(1)),
+        ("/users%2fdelete%2F", Says::Denied(1)),
+        ("/users/%2F%2Fdelete", Says::Denied(1)),
+        ("/users%2F/delete", Says::Denied(1)),
+        ("/users%2F..%2Fx", Says::Ambiguous(Ambiguity::Dots)),
+        ("/users%2Fx", Says::Allowed),
+    ] {
+        assert_eq!(say(&slashed, "POST", target), expected, "{target}");
     }
     let denied_reads = requests(vec![rule("*", "**", &[])], vec![rule("GET", "/s", &[])]);
     assert_eq!(say(&denied_reads, "HEAD", "/s"), Says::Denied(1));
@@ -131,4 +160,15 @@ fn an_endpoint_says_nothing_of_other_paths() {
     ] {
         assert_eq!(say(&scoped, method, target), expected, "{method} {target}");
     }
+}
+
+#[test]
+fn a_query_that_is_read_in_two_ways_is_no_matter_where_an_endpoint_says_nothing() {
+    let scoped = Requests {
+        scope: Some("/v1/**".parse().unwrap()),
+        ..requests(vec![rule("GET", "**", &[("a", &["1"])])], Vec::new())
+    };
+    assert_eq!(say(&scoped, "GET", "/v2/x?b;c"), Says::Nothing);
+    let ambiguous = Says::Ambiguous(Ambiguity::Semicolon);
+    assert_eq!(say(&scoped, "GET", "/v1/x?b;c"), ambiguous);
 }

@@ -87,9 +87,10 @@ impl Kind {
         }
     }
 
-    /// A message that begins like this is read as JSON. A binary one without a byte is not.
+    /// A message that begins like this is read as JSON. A binary one without a byte is not, nor one that begins with white
+    /// space: no client writes any there, and a line feed begins a Protocol Buffers message with the field 1.
     pub(super) fn is_json(self, text: &[u8]) -> bool {
-        !self.binary || matches!(text, [b'{' | b'[' | b' ' | b'\t' | b'\r' | b'\n', ..])
+        !self.binary || matches!(text, [b'{' | b'[', ..])
     }
 }
 

@@ -47,13 +47,7 @@ fn binary(payload: &[u8], cuts: &[usize], compress: bool) -> Vec<u8> {
 #[test]
 fn secret_goes_into_every_known_format_whole_and_in_fragments() {
     let json = |token: &str| identify(token).into_bytes();
-    let spaced = |token: &str| format!(" \n{}", identify(token)).into_bytes();
-    let formats: [(&Format, _); 4] = [
-        (&json, ESCAPED),
-        (&spaced, ESCAPED),
-        (&message_pack, SECRET),
-        (&etf, SECRET),
-    ];
+    let formats: [(&Format, _); 3] = [(&json, ESCAPED), (&message_pack, SECRET), (&etf, SECRET)];
     for (format, secret) in formats {
         for compress in [false, true] {
             for cuts in [vec![], vec![0, 0], vec![1, 20, 30]] {
@@ -68,6 +62,18 @@ fn secret_goes_into_every_known_format_whole_and_in_fragments() {
                 }
             }
         }
+    }
+}
+
+/// To Protocol Buffers such a message is a field 1, whose string has the secret in it: 123 bytes are a `{`.
+#[test]
+fn white_space_does_not_begin_json_in_a_binary_message() {
+    for begin in ["\n", "\r", "\t", " "] {
+        let payload = format!("{begin}{}", identify(PLACEHOLDER));
+        let stream = binary(payload.as_bytes(), &[], false);
+        let (out, result) = run(&mut rewriter(), &stream, usize::MAX);
+        result.unwrap();
+        assert!(out == stream, "{begin:?}");
     }
 }
 
