@@ -159,6 +159,30 @@ fn armed_connection_passes_clean_messages_byte_for_byte() {
 }
 
 #[test]
+fn connection_without_a_written_secret_passes_identical_bytes_at_once() {
+    let payload = format!(r#"{{"error":"bad token {SECRET}","t":"{}"}}"#, SECRETS[1]);
+    let mut script = variants(&payload);
+    script.push(Said::Ping(format!("ping {SECRET}").into_bytes()));
+    let mut stream: Vec<u8> = script.iter().flat_map(Said::frames).collect();
+    stream.extend(server_frame(true, Opcode::Close, b"\x0f\xa4secret-one"));
+    stream.extend_from_slice(SECRET.as_bytes());
+    for size in (1..50).chain([777, stream.len()]) {
+        let stats = Arc::new(Connection::default());
+        let mut observer = Observer::new(BytesMut::new(), true, unarmed(), stats.clone());
+        let (mut out, mut taken) = (Vec::new(), 0);
+        for chunk in stream.chunks(size) {
+            observer.input().extend_from_slice(chunk);
+            drain(&mut observer, &mut out, usize::MAX).unwrap();
+            taken += chunk.len();
+            assert!(taken - out.len() < 4, "only a header may wait");
+        }
+        assert!(out == stream, "{size}");
+        assert_eq!(stats.redactions(), 0);
+        assert_eq!(observer.held.capacity() + observer.scratch.capacity(), 0);
+    }
+}
+
+#[test]
 fn no_secret_comes_back_however_it_is_split() {
     for payload in [
         format!(r#"{{"error":"bad token {SECRET}","t":"{}"}}"#, SECRETS[1]),
