@@ -297,6 +297,43 @@ async fn close_of_any_kind_passes_and_so_does_what_is_behind_it() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn client_that_may_send_no_message_hears_1008_at_its_first_and_the_server_is_heard() {
+    let (mut client, near) = duplex(4096);
+    let (far, mut server) = duplex(4096);
+    let session = Session {
+        listen_only: Box::new(|| true),
+        ..session()
+    };
+    let relay = tokio::spawn(relay(near, far, BytesMut::new(), BytesMut::new(), session));
+    let heard = server_frame(true, Opcode::Text, b"hello");
+    server.write_all(&heard).await.unwrap();
+    let seen = receive(&mut client, Sender::Server).await;
+    assert_eq!(seen, frame(Opcode::Text, b"hello"));
+    let said = client_frame(true, Opcode::Binary, b"hello");
+    client.write_all(&said).await.unwrap();
+    let seen = receive(&mut client, Sender::Server).await;
+    assert_eq!(seen, close_of(1008, "policy_denied"));
+    let seen = receive(&mut server, Sender::Client).await;
+    assert_eq!(seen, close_of(1001, ""));
+    drop((client, server));
+    let error = relay.await.unwrap().unwrap_err();
+    assert!(matches!(error, WebSocketError::Forbidden));
+}
+
+/// With nothing bound and nothing negotiated.
+fn session() -> Session {
+    Session {
+        listen_only: Box::new(|| false),
+        trial: None,
+        standing: Standing::for_ever(),
+        release: Arc::new(release().build()),
+        stats: Arc::default(),
+        deflate: None,
+        shutdown: watch::channel(false).1,
+    }
+}
+
 /// What rustls says where TLS's close_notify is missing.
 struct Torn;
 
@@ -316,15 +353,7 @@ async fn end_without_a_close_is_passed_on_even_without_close_notify() {
         for by in [Side::Client, Side::Server] {
             let (mut client, near) = duplex(4096);
             let (far, mut server) = duplex(4096);
-            let session = Session {
-                listen_only: Box::new(|| false),
-                trial: None,
-                standing: Standing::for_ever(),
-                release: Arc::new(release().build()),
-                stats: Arc::default(),
-                deflate: None,
-                shutdown: watch::channel(false).1,
-            };
+            let session = session();
             let ((near_read, near_write), (far_read, far_write)) = (split(near), split(far));
             let relay = async move {
                 let (early, late) = (BytesMut::new(), BytesMut::new());
