@@ -44,7 +44,9 @@
 //! | compressed message with more behind its last block, that ends inside a block, or that does not inflate by itself | 1007 | passed on |
 //! | compressed message that inflates to more than 128 times its size and 1 MiB, or to more than 4 GiB | 1009 | passed on |
 //! | after a secret was written: a message, ping, pong, close reason or late data with that secret | – | its placeholder stands there |
-//! | after a secret was written: a compressed message that does not inflate by itself | as above | 1007 |
+//! | after a secret was written: a compressed message as it is 1007 from the client | as above | 1007 |
+//! | placeholder that stands at its field and cannot be replaced, or elsewhere with `unbound: refuse` | 1008 | – |
+//! | any message, if the policy lets the client send none | 1008 | passed on |
 //! | end without a Close, TLS end without close_notify | passed on as an end | passed on as an end |
 //!
 //! # Secrets that come back

@@ -1,6 +1,7 @@
 // The npm library `ws` with permessage-deflate on both sides, as JSON lines.
 //
-//   node deflating.mjs server CERTIFICATE KEY    tells of each message; EXPECTED is what a token should read
+//   node deflating.mjs server CERTIFICATE KEY    tells of each message, and repeats it; EXPECTED is what a token should
+//                                                read
 //   node deflating.mjs client                    sends DISCORD_BOT_TOKEN where it belongs and where it does not
 //   node deflating.mjs strict                    the same as client, but fails over what it did not ask for, and then tries
 //                                                once more
@@ -12,6 +13,7 @@ import WebSocket, { WebSocketServer } from "ws";
 const print = (event, fields = {}) => console.log(JSON.stringify({ event, ...fields }));
 // Every message compressed, however short, with the window going on from message to message where that is agreed.
 const perMessageDeflate = { threshold: 0 };
+const echoed = (text) => text + "x".repeat(5000);
 
 function serve(certificate, key) {
   const server = https.createServer({ cert: fs.readFileSync(certificate), key: fs.readFileSync(key) });
@@ -24,7 +26,7 @@ function serve(certificate, key) {
         real: text.includes(process.env.EXPECTED),
         placeholder: text.includes("openshell:"),
       });
-      socket.send(text.slice(0, 100) + "x".repeat(5000));
+      socket.send(echoed(text));
     });
   });
   server.listen(0, "127.0.0.1", () => print("listening", { port: server.address().port }));
@@ -46,14 +48,18 @@ function connect(perMessageDeflate, failed) {
     ...Array.from({ length: 50 }, (_, number) => ({ op: 3, d: { text: `${token} is how it is written, ${number}` } })),
     { op: 2, d: { numbers, token } },
     { op: 1, d: 1 },
-  ];
+  ].map((message) => JSON.stringify(message));
   const socket = new WebSocket("wss://gateway.discord.gg/", { perMessageDeflate });
-  let answers = 0;
+  let [answers, same, compressed] = [0, 0, 0];
   socket.on("open", () => {
     print("open", { extensions: socket.extensions });
-    messages.forEach((message) => socket.send(JSON.stringify(message)));
+    messages.forEach((message) => socket.send(message));
   });
-  socket.on("message", () => {
+  socket.on("message", (data) => {
+    // As it went out, with the placeholder.
+    same += data.toString() === echoed(messages[answers]);
+    // Of the message's first frame: the library tells nobody.
+    compressed += socket._receiver._compressed;
     answers += 1;
     if (answers === messages.length) socket.close(1000);
   });
@@ -61,7 +67,7 @@ function connect(perMessageDeflate, failed) {
     print("error", { message: error.message });
     failed?.();
   });
-  socket.on("close", (code) => print("close", { code, answers }));
+  socket.on("close", (code) => print("close", { code, answers, same, compressed }));
 }
 
 const [role, ...files] = process.argv.slice(2);

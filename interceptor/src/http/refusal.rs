@@ -41,6 +41,10 @@ pub(crate) enum Refusal {
         "a placeholder stands beside other text: a credential can be put in as a whole value, or behind a scheme"
     )]
     Misplaced,
+    #[error(
+        "a placeholder stands in the request where its credential is not bound, which `unbound: refuse` does not let pass"
+    )]
+    Unbound,
     #[error("the request asks for more than {RELEASES_MAX} credentials")]
     TooManyCredentials,
     /// The server could not be reached or was not who it should be; the reason is the dialler's.
@@ -93,6 +97,7 @@ impl Refusal {
             Self::Unavailable | Self::Misplaced => {
                 (500, "Internal Server Error", "credential_unavailable")
             }
+            Self::Unbound => (403, "Forbidden", "credential_unbound"),
             Self::TooManyCredentials => (403, "Forbidden", "credential_count"),
             Self::Unreachable(_) => (502, "Bad Gateway", "upstream_unreachable"),
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {

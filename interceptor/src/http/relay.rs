@@ -131,9 +131,6 @@ fn record(request: &Request, exchange: &Exchange) {
     for name in &request.tally.used {
         stats.count_rewrite(name);
     }
-    for _ in 0..request.tally.passed {
-        stats.count_placeholder_passed();
-    }
     if let Some(why) = &request.audited {
         tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     policy::{Judgement, RequestView},
-    rewrite::Unresolvable,
+    rewrite::{Unresolvable, release::NotBound},
     websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
@@ -78,6 +78,9 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         }
     };
     let tally = rewriting::resolve(&head, &exchange.release, &mut edits)?;
+    for _ in 0..tally.passed {
+        exchange.release.pass_unbound(&exchange.stats)?;
+    }
     Ok(Request {
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
@@ -173,5 +176,11 @@ impl From<Unresolvable> for Refusal {
             Unresolvable::Misplaced => Self::Misplaced,
             Unresolvable::TooMany => Self::TooManyCredentials,
         }
+    }
+}
+
+impl From<NotBound> for Refusal {
+    fn from(NotBound: NotBound) -> Self {
+        Self::Unbound
     }
 }

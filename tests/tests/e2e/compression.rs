@@ -89,8 +89,19 @@ fn check_served(mut server: Running) -> Result<Finished> {
     Ok(served)
 }
 
+/// The server repeated every message, compressed, and the token of two of them; the client must have read what it sent
+/// with the placeholder, and all else as compressed as it was.
+fn assert_repeated(close: &serde_json::Value) {
+    assert_eq!(
+        (&close["same"], &close["compressed"]),
+        (&54.into(), &52.into()),
+        "{close}"
+    );
+}
+
 #[test]
-fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result<()> {
+fn messages_stay_compressed_and_only_the_bound_field_takes_the_token_and_none_comes_back()
+-> Result<()> {
     let stage = Stage::new()?;
     let finished = stage.run("client")?;
     assert_eq!(finished.event("open")?["extensions"], "permessage-deflate");
@@ -99,6 +110,7 @@ fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result
         (&close["code"], &close["answers"]),
         (&1000.into(), &54.into())
     );
+    assert_repeated(&close);
     let served = check_served(stage.server)?;
     assert_eq!(
         served.event("connected")?["extensions"],
@@ -109,6 +121,7 @@ fn messages_stay_compressed_and_only_the_bound_field_takes_the_token() -> Result
         connection["rewrites"]["DISCORD_BOT_TOKEN"], 2,
         "{connection}"
     );
+    assert_eq!(connection["redactions"], 2, "{connection}");
     // Compressed on the wire: as text the numbers alone have more.
     let sent = connection["sent"]["bytes"].as_u64().context("no count")?;
     assert!(sent < 200_000, "{connection}");
@@ -126,9 +139,13 @@ fn a_client_that_refuses_what_it_is_told_connects_again_and_keeps_its_window() -
         .events()
         .into_iter()
         .filter(|event| event["event"] == "close")
-        .map(|event| (event["code"].clone(), event["answers"].clone()))
         .collect();
-    assert_eq!(closes, [(1006.into(), 0.into()), (1000.into(), 54.into())]);
+    let ends: Vec<_> = closes
+        .iter()
+        .map(|close| (close["code"].clone(), close["answers"].clone()))
+        .collect();
+    assert_eq!(ends, [(1006.into(), 0.into()), (1000.into(), 54.into())]);
+    closes.last().map(assert_repeated).context("no close")?;
     check_served(stage.server)?;
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::{
     http::{End, Exchange, HttpError, Judge, Scheme, relay},
     policy::{
         Judgement,
-        binding::{PathPlace, Surface},
+        binding::{PathPlace, Surface, Unbound},
     },
     rewrite::{
         release::{BoundSecret, Release, builder},
@@ -117,6 +117,13 @@ impl Rig {
         let (reloads, standing) = reloads();
         exchange.standing = standing;
         (Self::of(64 * 1024, exchange, shutdown), reloads)
+    }
+
+    /// With this policy on placeholders that stand where nothing is bound.
+    pub(super) fn on_unbound(unbound: Unbound) -> Self {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
+        exchange.release = Arc::new(release().with_unbound(unbound));
+        Self::of(64 * 1024, exchange, shutdown)
     }
 
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.

@@ -1,7 +1,7 @@
 //! Secrets stand where they are bound, and nowhere else.
 
 use super::peer::{HOST, OTHER, Rig, SECRET, TOKEN, rest};
-use crate::rewrite::RELEASES_MAX;
+use crate::{policy::binding::Unbound, rewrite::RELEASES_MAX, stats::connection::Remark};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
@@ -99,4 +99,33 @@ async fn a_placeholder_beside_other_text_is_refused_as_what_it_is() {
     .await;
     let answer = rest(&mut rig.client).await;
     assert!(answer.contains("beside other text"), "{answer}");
+}
+
+#[tokio::test]
+async fn unbound_placeholder_is_passed_recorded_or_refused_as_the_policy_says() {
+    for head in [
+        format!("GET / HTTP/1.1\r\nX-Note: {TOKEN}\r\n"),
+        // Bound, but never put in there.
+        format!("GET / HTTP/1.1\r\nOrigin: {TOKEN}\r\n"),
+        format!("GET /?x={TOKEN} HTTP/1.1\r\n"),
+        format!("GET /{OTHER} HTTP/1.1\r\n"),
+    ] {
+        let request = format!("{head}Host: {HOST}\r\n\r\n");
+        for (unbound, remarked) in [(Unbound::Pass, false), (Unbound::Record, true)] {
+            let mut rig = Rig::on_unbound(unbound);
+            rig.pass(&request, OK).await;
+            assert_eq!(rig.stats.placeholders_passed(), 1, "{head}");
+            let facts = rig.stats.facts();
+            assert_eq!(facts.remarks.contains(&Remark::Unbound), remarked, "{head}");
+        }
+        let mut rig = Rig::on_unbound(Unbound::Refuse);
+        rig.ask(&request).await;
+        let refused = rig.refused().await;
+        assert_eq!(refused, (403, "credential_unbound".to_owned()), "{head}");
+        assert_eq!(rig.stats.placeholders_passed(), 0, "{head}");
+    }
+    let bound = |token| format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-Api-Key: {token}\r\n\r\n");
+    let mut rig = Rig::on_unbound(Unbound::Refuse);
+    rig.ask(bound(TOKEN)).await;
+    rig.server_gets(bound(SECRET)).await;
 }

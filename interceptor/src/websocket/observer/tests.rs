@@ -159,6 +159,30 @@ fn armed_connection_passes_clean_messages_byte_for_byte() {
 }
 
 #[test]
+fn connection_without_a_written_secret_passes_identical_bytes_at_once() {
+    let payload = format!(r#"{{"error":"bad token {SECRET}","t":"{}"}}"#, SECRETS[1]);
+    let mut script = variants(&payload);
+    script.push(Said::Ping(format!("ping {SECRET}").into_bytes()));
+    let mut stream: Vec<u8> = script.iter().flat_map(Said::frames).collect();
+    stream.extend(server_frame(true, Opcode::Close, b"\x0f\xa4secret-one"));
+    stream.extend_from_slice(SECRET.as_bytes());
+    for size in (1..50).chain([777, stream.len()]) {
+        let stats = Arc::new(Connection::default());
+        let mut observer = Observer::new(BytesMut::new(), true, unarmed(), stats.clone());
+        let (mut out, mut taken) = (Vec::new(), 0);
+        for chunk in stream.chunks(size) {
+            observer.input().extend_from_slice(chunk);
+            drain(&mut observer, &mut out, usize::MAX).unwrap();
+            taken += chunk.len();
+            assert!(taken - out.len() < 4, "only a header may wait");
+        }
+        assert!(out == stream, "{size}");
+        assert_eq!(stats.redactions(), 0);
+        assert_eq!(observer.held.capacity() + observer.scratch.capacity(), 0);
+    }
+}
+
+#[test]
 fn no_secret_comes_back_however_it_is_split() {
     for payload in [
         format!(r#"{{"error":"bad token {SECRET}","t":"{}"}}"#, SECRETS[1]),
@@ -328,20 +352,39 @@ fn secret_that_is_written_while_a_message_comes_is_found_from_there_on() {
 fn compressed_message_that_cannot_be_read_ends_an_armed_connection_only() {
     let mut compressor = Compressor::new(15);
     compressor.message(b"what the next one refers to");
-    let mut stream = server_frame(
-        true,
-        Opcode::Text,
-        &compressor.message(b"what the next one refers to"),
-    );
-    stream[0] |= RSV1;
-    let (out, result) = play(&mut armed(&Arc::default()), &stream, &whole());
-    assert_eq!(
-        (out, result),
-        (Vec::new(), Err(Stop::Opaque(Fault::Corrupt)))
-    );
-    let mut observer = Observer::new(BytesMut::new(), true, unarmed(), Arc::default());
-    let (out, result) = play(&mut observer, &stream, &whole());
-    assert_eq!((out, result), (stream, Ok(())));
+    let leaning = compressor.message(b"what the next one refers to");
+    let last = Compressor::new(15).flush(b"last", zlib_rs::DeflateFlush::Finish);
+    for (payload, fault) in [
+        (leaning, Fault::Corrupt),
+        (vec![0x06], Fault::Corrupt),
+        (vec![0xf2], Fault::CutOff),
+        ([last.as_slice(), b"more"].concat(), Fault::Trailing),
+    ] {
+        let mut stream = server_frame(true, Opcode::Text, &payload);
+        stream[0] |= RSV1;
+        let (out, result) = play(&mut armed(&Arc::default()), &stream, &whole());
+        assert_eq!((out, result), (Vec::new(), Err(Stop::Opaque(fault))));
+        let mut observer = Observer::new(BytesMut::new(), true, unarmed(), Arc::default());
+        let (out, result) = play(&mut observer, &stream, &whole());
+        assert_eq!((out, result), (stream, Ok(())));
+    }
+}
+
+#[test]
+fn compressed_message_with_an_end_or_nothing_in_it_passes_byte_for_byte() {
+    let last = Compressor::new(15).flush(b"last", zlib_rs::DeflateFlush::Finish);
+    let ended = [last.as_slice(), &[0]].concat();
+    for payload in [&[][..], &[0x00], &[0x02, 0x00], &last, &ended] {
+        let mut stream = server_frame(true, Opcode::Text, payload);
+        stream[0] |= RSV1;
+        for mut observer in [
+            armed(&Arc::default()),
+            Observer::new(BytesMut::new(), true, unarmed(), Arc::default()),
+        ] {
+            let (out, result) = play(&mut observer, &stream, &timing(1, false));
+            assert_eq!((out, result), (stream.clone(), Ok(())));
+        }
+    }
 }
 
 #[test]

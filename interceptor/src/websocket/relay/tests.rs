@@ -23,6 +23,7 @@ use crate::{
     },
 };
 
+mod rows;
 mod standing;
 
 const PLACEHOLDER: &str = "openshell:resolve:env:T";
@@ -551,6 +552,8 @@ async fn servers_violation_becomes_1002_and_the_clients_answer_passes() {
 #[tokio::test(start_paused = true)]
 async fn compressed_message_that_cannot_be_searched_is_closed_with_its_code() {
     let bomb = Compressor::new(15).message(&vec![b'x'; 3_000_000]);
+    let last = Compressor::new(15).flush(b"last", zlib_rs::DeflateFlush::Finish);
+    let more = [last.as_slice(), b"more"].concat();
     for (payload, code, reason, fault) in [
         (
             &[0x06][..],
@@ -558,6 +561,8 @@ async fn compressed_message_that_cannot_be_searched_is_closed_with_its_code() {
             "compressed_message_malformed",
             Fault::Corrupt,
         ),
+        (&[0xf2], 1007, "compressed_message_malformed", Fault::CutOff),
+        (&more, 1007, "compressed_message_malformed", Fault::Trailing),
         (&bomb, 1009, "compressed_message_too_large", Fault::Bomb),
     ] {
         let mut stage = stage_with(b"", b"", 64 * 1024);
