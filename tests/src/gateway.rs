@@ -1,12 +1,20 @@
-//! A local gateway that behaves like Discord's, over TLS and over plain HTTP.
+//! A local gateway that behaves like Discord's, over TLS and over plain HTTP, and like Slack's, OpenAI's and Telegram's
+//! interfaces under their names.
 //!
 //! It keeps a record of what it saw, and never prints a token.
 
+mod deflate;
+mod discord;
 pub mod frame;
 mod http;
+pub mod openai;
 pub mod record;
+mod service;
 mod session;
 mod sink;
+pub mod slack;
+mod socket;
+pub mod telegram;
 
 use std::{
     fmt,
@@ -28,9 +36,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use self::{
-    record::{Bytes, Record, Seen, Token},
-    session::Session,
+    deflate::PerMessage,
+    record::{Bytes, Record, Seen},
+    service::Service,
     sink::Sink,
+    socket::Socket,
 };
 use crate::pki::{Authority, Resolver};
 
@@ -41,6 +51,10 @@ pub struct Options {
     pub heartbeat_interval: Duration,
     /// Bytes of a message above which the session is closed with 4002; Discord's limit is 4096.
     pub largest_payload: Option<usize>,
+    /// permessage-deflate is accepted where it is offered.
+    pub compression: bool,
+    /// The bot is in a guild, where somebody says hello.
+    pub populated: bool,
     /// Where READY tells clients to resume.
     pub resume_url: String,
     /// Keeps nothing of what it gets, and sends whatever is asked for.
@@ -54,8 +68,19 @@ impl Options {
             token: token.to_owned(),
             heartbeat_interval: Duration::from_millis(41_250),
             largest_payload: Some(4096),
+            compression: false,
+            populated: false,
             resume_url: "wss://gateway.discord.gg".to_owned(),
             sink: false,
+        }
+    }
+
+    /// What libraries expect to find.
+    pub fn for_libraries(token: &str) -> Self {
+        Self {
+            compression: true,
+            populated: true,
+            ..Self::new(token)
         }
     }
 }
@@ -66,12 +91,16 @@ impl fmt::Debug for Options {
             token: _,
             heartbeat_interval,
             largest_payload,
+            compression,
+            populated,
             resume_url,
             sink,
         } = self;
         f.debug_struct("Options")
             .field("heartbeat_interval", heartbeat_interval)
             .field("largest_payload", largest_payload)
+            .field("compression", compression)
+            .field("populated", populated)
             .field("resume_url", resume_url)
             .field("sink", sink)
             .finish_non_exhaustive()
@@ -83,6 +112,8 @@ struct Shared {
     options: Options,
     record: Record,
     connections: AtomicU64,
+    /// Of Telegram's updates.
+    polls: AtomicU64,
 }
 
 /// A running gateway; it stops when dropped.
@@ -128,6 +159,7 @@ impl Gateway {
                 options,
                 record: Record::default(),
                 connections: AtomicU64::new(0),
+                polls: AtomicU64::new(0),
             }),
             authority,
             tls: TlsAcceptor::from(Arc::new(config)),
@@ -225,30 +257,42 @@ async fn serve(
     connection: u64,
 ) -> Result<()> {
     while let Some(request) = http::read(&mut stream).await? {
-        let token = request.authorization.as_deref().map(|value| {
-            let presented = value.strip_prefix("Bot ").unwrap_or(value);
-            Token::judge(presented, &shared.options.token)
-        });
+        let service = Service::of(&request.host);
+        let token = service.judge(&request, shared);
         shared.record.add(Seen::Request {
             connection,
-            line: request.line.clone(),
+            line: service.line(&request),
             head: Bytes(request.head.clone()),
+            body: Bytes(request.body.clone()),
             token,
         });
-        if let Some(key) = &request.websocket_key {
-            let deflate = shared.options.sink && request.offers_deflate;
-            http::switch(&mut stream, key, deflate).await?;
-            if shared.options.sink {
-                return Sink::new(stream, shared, connection, deflate).serve().await;
-            }
-            return Session::new(stream, shared, connection).serve().await;
+        let refusal = service.refusal(&request, token);
+        if let (Some(key), true) = (&request.websocket_key, shared.options.sink) {
+            let offers = request.extensions.as_deref().unwrap_or_default();
+            let deflate = offers.starts_with("permessage-deflate");
+            http::switch(&mut stream, key, deflate.then_some("permessage-deflate")).await?;
+            return Sink::new(stream, shared, connection, deflate).serve().await;
         }
-        let authorised = token == Some(Token::Real)
-            && request
-                .authorization
+        if let (Some(key), None) = (&request.websocket_key, &refusal) {
+            let offers = request
+                .extensions
                 .as_deref()
-                .is_some_and(|value| value.starts_with("Bot "));
-        http::answer(&mut stream, &request, authorised).await?;
+                .filter(|_| shared.options.compression);
+            let deflate = offers.and_then(PerMessage::accept);
+            let extensions = deflate.as_ref().map(PerMessage::answer);
+            http::switch(&mut stream, key, extensions).await?;
+            shared.record.add(Seen::Switched {
+                connection,
+                extensions: extensions.map(str::to_owned),
+            });
+            let socket = Socket::new(stream, shared, connection, deflate);
+            return service.converse(&request, socket).await;
+        }
+        let answer = match refusal.filter(|_| request.websocket_key.is_some()) {
+            Some(refusal) => refusal,
+            None => service.answer(&request, token, shared).await,
+        };
+        http::answer(&mut stream, &answer).await?;
         if !request.keep_alive {
             break;
         }

@@ -13,6 +13,7 @@ pub mod configuration;
 pub mod daemon;
 pub mod gateway;
 pub mod interrupt;
+pub mod library;
 pub mod load;
 pub mod logs;
 pub mod memory;

@@ -131,9 +131,13 @@ impl Heard {
         header(&head, NAME).map(str::to_owned)
     }
 
+    pub fn head(&self) -> Vec<u8> {
+        self.head.iter().flat_map(|head| head.0.clone()).collect()
+    }
+
     /// All bytes, with frames unmasked.
     pub fn bytes(&self) -> Vec<u8> {
-        let head = self.head.iter().flat_map(|head| head.0.iter().copied());
+        let head = self.head().into_iter();
         let frames = self
             .frames
             .iter()

@@ -37,10 +37,20 @@ pub fn client_sources() -> PathBuf {
 /// # Errors
 /// They are not installed.
 pub fn client_packages() -> Result<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/clients");
+    packages("clients")
+}
+
+/// A set of packages that `cargo xtask` installs.
+///
+/// # Errors
+/// They are not installed.
+pub fn packages(set: &str) -> Result<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../target")
+        .join(set);
     ensure!(
         path.exists(),
-        "the clients' packages are not installed: run `cargo xtask clients`"
+        "packages of the clients are not installed: run `cargo xtask clients --install`"
     );
     Ok(path.canonicalize()?)
 }

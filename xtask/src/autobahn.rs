@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     } = arguments;
     system::require_root()?;
     system::install(system::TESTS)?;
-    clients::install()?;
+    clients::install(&[clients::CLIENTS])?;
     install()?;
     // The large cases keep the daemon busy for many minutes even so.
     step::build(step::cargo(), step::Profile::Release)?;

@@ -8,7 +8,7 @@ use crate::{clients, step, system};
 
 pub(crate) fn run() -> Result<()> {
     system::require_root()?;
-    clients::install()?;
+    clients::install(&[clients::CLIENTS])?;
     step::build(step::cargo(), step::Profile::Debug)?;
     step::announce("demo");
     // Becomes it, so that Ctrl-C finds only the program that cleans up.

@@ -38,8 +38,8 @@ enum Action {
     Test(test::Arguments),
     /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
     Autobahn(autobahn::Arguments),
-    /// Install the packages of the test clients into target/clients
-    Clients,
+    /// Let every library that we know of log in through interceptor, and print how they got on (root)
+    Clients(clients::Arguments),
     /// Build for release, then measure the daemon's memory under load (root)
     Memory,
 }
@@ -57,7 +57,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
         Action::Autobahn(arguments) => autobahn::run(&arguments)?,
-        Action::Clients => clients::install()?,
+        Action::Clients(arguments) => clients::run(&arguments)?,
         Action::Memory => memory::run()?,
     }
     Ok(ExitCode::SUCCESS)

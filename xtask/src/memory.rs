@@ -12,7 +12,7 @@ use crate::{
 
 pub(crate) fn run() -> Result<()> {
     system::require_root()?;
-    clients::install()?;
+    clients::install(&[clients::CLIENTS])?;
     step::build(step::cargo(), Profile::Release)?;
     step::announce("memory");
     // Becomes it, so that Ctrl-C finds only the program that cleans up.

@@ -56,16 +56,41 @@ impl Binding {
 
 /// Reads a list of bindings. The list is incomplete after a fault.
 pub(super) fn read(list: &Node, findings: &mut Findings) -> Vec<Binding> {
+    read_list(list, None, findings)
+}
+
+/// As [`read`], for bindings without hosts, which are given.
+pub(super) fn read_at(hosts: &[HostPattern], list: &Node, findings: &mut Findings) -> Vec<Binding> {
+    read_list(list, Some(hosts), findings)
+}
+
+/// The list is incomplete after a fault.
+pub(super) fn read_hosts(list: &Node, findings: &mut Findings) -> Vec<HostPattern> {
     list.filled_list(findings)
         .unwrap_or_default()
         .iter()
-        .filter_map(|node| read_one(node, findings))
+        .filter_map(|host| host.parse(findings))
         .collect()
 }
 
-fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
+fn read_list(list: &Node, given: Option<&[HostPattern]>, findings: &mut Findings) -> Vec<Binding> {
+    list.filled_list(findings)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|node| read_one(node, given, findings))
+        .collect()
+}
+
+fn read_one(
+    node: &Node,
+    given: Option<&[HostPattern]>,
+    findings: &mut Findings,
+) -> Option<Binding> {
     let mut fields = node.fields(findings)?.unquoted();
-    let hosts = fields.require("hosts", findings);
+    let hosts = match given {
+        Some(_) => None,
+        None => fields.require("hosts", findings),
+    };
     let places = [
         ("header", fields.take("header")),
         ("path", fields.take("path")),
@@ -75,12 +100,10 @@ fn read_one(node: &Node, findings: &mut Findings) -> Option<Binding> {
     let limit = fields.take("websocket.limit");
     fields.finish(findings);
 
-    let hosts: Vec<HostPattern> = hosts
-        .and_then(|hosts| hosts.filled_list(findings))
-        .unwrap_or_default()
-        .iter()
-        .filter_map(|host| host.parse(findings))
-        .collect();
+    let hosts = match (given, hosts) {
+        (Some(given), _) => given.to_vec(),
+        (None, hosts) => hosts.map_or_else(Vec::new, |hosts| read_hosts(hosts, findings)),
+    };
     let mut named = places
         .into_iter()
         .filter_map(|(kind, place)| Some((kind, place?)));

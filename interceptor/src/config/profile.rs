@@ -1,19 +1,79 @@
 //! Profiles: named sets of bindings, shipped as data.
 
 use super::binding::{self, Binding};
-use crate::yaml::{self, Findings, Node};
+use crate::{
+    policy::HostPattern,
+    yaml::{self, Entry, Findings, Node},
+};
 
-const PROFILES: &[(&str, &str)] = &[("discord", include_str!("../../profiles/discord.yaml"))];
+#[derive(Clone, Copy, Debug)]
+enum Profile {
+    /// Its bindings say which hosts they are for.
+    Hosted(&'static str),
+    /// Its bindings are for the hosts that the user names.
+    Hostless(&'static str),
+}
 
-/// The bindings of the profile that a secret names.
-pub(super) fn read(name: &Node, findings: &mut Findings) -> Vec<Binding> {
-    match name.choice(PROFILES, findings) {
-        Some(text) => parse(text, findings),
-        None => Vec::new(),
+const PROFILES: &[(&str, Profile)] = &[
+    (
+        "anthropic",
+        Profile::Hosted(include_str!("../../profiles/anthropic.yaml")),
+    ),
+    (
+        "discord",
+        Profile::Hosted(include_str!("../../profiles/discord.yaml")),
+    ),
+    (
+        "generic",
+        Profile::Hostless(include_str!("../../profiles/generic.yaml")),
+    ),
+    (
+        "github",
+        Profile::Hosted(include_str!("../../profiles/github.yaml")),
+    ),
+    (
+        "openai",
+        Profile::Hosted(include_str!("../../profiles/openai.yaml")),
+    ),
+    (
+        "slack",
+        Profile::Hosted(include_str!("../../profiles/slack.yaml")),
+    ),
+    (
+        "telegram",
+        Profile::Hosted(include_str!("../../profiles/telegram.yaml")),
+    ),
+];
+
+/// The bindings of the profile that a secret names; `hosts` is what stands beside it.
+pub(super) fn read(name: &Node, hosts: Option<&Entry>, findings: &mut Findings) -> Vec<Binding> {
+    let Some(profile) = name.choice(PROFILES, findings) else {
+        return Vec::new();
+    };
+    match (profile, hosts) {
+        (Profile::Hosted(text), None) => parse(text, None, findings),
+        (Profile::Hosted(_), Some(hosts)) => {
+            findings.fault(
+                &hosts.key_at,
+                "this profile has hosts of its own: leave `hosts` out, or add `bindings` for others",
+            );
+            Vec::new()
+        }
+        (Profile::Hostless(text), Some(hosts)) => {
+            let hosts = binding::read_hosts(&hosts.value, findings);
+            parse(text, Some(&hosts), findings)
+        }
+        (Profile::Hostless(_), None) => {
+            findings.fault(
+                &name.at,
+                "this profile is for hosts that you name: add `hosts` beside it",
+            );
+            Vec::new()
+        }
     }
 }
 
-fn parse(text: &str, findings: &mut Findings) -> Vec<Binding> {
+fn parse(text: &str, hosts: Option<&[HostPattern]>, findings: &mut Findings) -> Vec<Binding> {
     let Some(root) = yaml::parse("built-in profile", text, findings) else {
         return Vec::new();
     };
@@ -22,39 +82,54 @@ fn parse(text: &str, findings: &mut Findings) -> Vec<Binding> {
     };
     let bindings = fields.require("bindings", findings);
     fields.finish(findings);
-    bindings.map_or_else(Vec::new, |list| binding::read(list, findings))
+    match (bindings, hosts) {
+        (Some(list), Some(hosts)) => binding::read_at(hosts, list, findings),
+        (Some(list), None) => binding::read(list, findings),
+        (None, _) => Vec::new(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::binding::{Guard, JsonField, Surface};
+    use crate::policy::binding::{Guard, JsonField, PathPlace, Surface};
+
+    fn bindings_of(name: &str) -> Vec<Binding> {
+        let mut findings = Findings::default();
+        let (_, profile) = PROFILES.iter().find(|(known, _)| *known == name).unwrap();
+        let hosts = ["a.example".parse().unwrap()];
+        let bindings = match profile {
+            Profile::Hosted(text) => parse(text, None, &mut findings),
+            Profile::Hostless(text) => parse(text, Some(&hosts), &mut findings),
+        };
+        assert!(findings.finish().unwrap().is_empty(), "{name}");
+        bindings
+    }
+
+    /// The places at which a profile puts a secret in on the way to a host.
+    fn surfaces(profile: &str, host: &str) -> Vec<Surface> {
+        let host = host.parse().unwrap();
+        let mut surfaces = bindings_of(profile);
+        surfaces.retain(|binding| binding.names(&host));
+        surfaces
+            .into_iter()
+            .map(|binding| binding.surface)
+            .collect()
+    }
+
+    fn header(name: &str) -> Surface {
+        Surface::Header(name.into())
+    }
 
     #[test]
     fn every_profile_reads_without_a_fault() {
-        for (name, text) in PROFILES {
-            let mut findings = Findings::default();
-            assert!(!parse(text, &mut findings).is_empty(), "{name}");
-            assert!(findings.finish().unwrap().is_empty(), "{name}");
+        for (name, _) in PROFILES {
+            assert!(!bindings_of(name).is_empty(), "{name}");
         }
     }
 
     #[test]
     fn discord_binds_identify_resume_and_authorization() {
-        let mut findings = Findings::default();
-        let (_, text) = PROFILES
-            .iter()
-            .find(|(name, _)| *name == "discord")
-            .unwrap();
-        let bindings = parse(text, &mut findings);
-        let surfaces = |host: &str| -> Vec<Surface> {
-            let host = host.parse().unwrap();
-            bindings
-                .iter()
-                .filter(|binding| binding.names(&host))
-                .map(|binding| binding.surface.clone())
-                .collect()
-        };
         let gateway = Surface::WebSocketJson(JsonField {
             path: vec!["d".into(), "token".into()],
             guard: Some(Guard {
@@ -63,24 +138,87 @@ mod tests {
             }),
             limit: Some(4096),
         });
-        let authorization = Surface::Header("authorization".into());
-        assert_eq!(
-            surfaces("gateway.discord.gg"),
-            std::slice::from_ref(&gateway)
-        );
-        assert_eq!(surfaces("gateway-us-east1-b.discord.gg"), [gateway]);
-        assert_eq!(
-            surfaces("discord.com"),
-            std::slice::from_ref(&authorization)
-        );
-        assert_eq!(surfaces("discordapp.com"), [authorization]);
-        for stranger in [
-            "cdn.discordapp.com",
-            "discord.gg",
-            "evil-discord.com",
-            "a.b.discord.gg",
+        for host in ["gateway.discord.gg", "gateway-us-east1-b.discord.gg"] {
+            assert_eq!(surfaces("discord", host), std::slice::from_ref(&gateway));
+        }
+        for host in ["discord.com", "discordapp.com"] {
+            assert_eq!(surfaces("discord", host), [header("authorization")]);
+        }
+    }
+
+    #[test]
+    fn telegram_binds_the_path_of_requests_and_of_files() {
+        let places = ["/bot", "/file/bot"].map(|before| {
+            Surface::Path(PathPlace {
+                before: before.into(),
+                after: "/".into(),
+            })
+        });
+        assert_eq!(surfaces("telegram", "api.telegram.org"), places);
+        assert_eq!(surfaces("telegram", "telegram.org"), []);
+    }
+
+    #[test]
+    fn profiles_bind_headers_of_their_hosts() {
+        for (profile, host, headers) in [
+            (
+                "anthropic",
+                "api.anthropic.com",
+                &["x-api-key", "authorization"][..],
+            ),
+            (
+                "generic",
+                "a.example",
+                &["authorization", "x-api-key", "api-key"],
+            ),
+            ("github", "api.github.com", &["authorization"]),
+            ("github", "uploads.github.com", &["authorization"]),
+            ("github", "github.com", &["authorization"]),
+            ("openai", "api.openai.com", &["authorization"]),
+            ("slack", "slack.com", &["authorization"]),
+            ("slack", "files.slack.com", &["authorization"]),
         ] {
-            assert_eq!(surfaces(stranger), [], "{stranger}");
+            let expected: Vec<_> = headers.iter().map(|name| header(name)).collect();
+            assert_eq!(surfaces(profile, host), expected, "{profile} {host}");
+        }
+    }
+
+    #[test]
+    fn profiles_bind_nothing_to_hosts_that_need_no_secret_or_belong_to_others() {
+        for (profile, hosts) in [
+            ("anthropic", &["anthropic.com", "console.anthropic.com"][..]),
+            (
+                "discord",
+                &[
+                    "cdn.discordapp.com",
+                    "discord.gg",
+                    "evil-discord.com",
+                    "a.b.discord.gg",
+                ],
+            ),
+            ("generic", &["b.example", "b.a.example", "example"]),
+            (
+                "github",
+                &[
+                    "codeload.github.com",
+                    "gist.github.com",
+                    "raw.githubusercontent.com",
+                ],
+            ),
+            ("openai", &["openai.com", "chatgpt.com"]),
+            (
+                "slack",
+                &[
+                    "wss-primary.slack.com",
+                    "wss-backup.slack.com",
+                    "hooks.slack.com",
+                    "evil-slack.com",
+                ],
+            ),
+        ] {
+            for host in hosts {
+                assert_eq!(surfaces(profile, host), [], "{profile} {host}");
+            }
         }
     }
 }

@@ -46,12 +46,18 @@ fn read_one(node: &Node, paths: &Paths, findings: &mut Findings) -> Option<Bound
     let mut fields = node.fields(findings)?.unquoted();
     let from = fields.require("from", findings);
     let profile = fields.take("profile");
+    let hosts = fields.take_entry("hosts");
     let list = fields.take("bindings");
     fields.finish(findings);
 
     let mut bindings = Vec::new();
-    if let Some(profile) = profile {
-        bindings.extend(profile::read(profile, findings));
+    match (profile, hosts) {
+        (Some(profile), hosts) => bindings.extend(profile::read(profile, hosts, findings)),
+        (None, Some(hosts)) => findings.fault(
+            &hosts.key_at,
+            "`hosts` belongs to a profile: add `profile: generic`, or write `bindings` with hosts of their own",
+        ),
+        (None, None) => {}
     }
     if let Some(list) = list {
         bindings.extend(binding::read(list, findings));

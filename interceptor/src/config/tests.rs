@@ -473,3 +473,33 @@ fn guard_of_a_field_is_of_numbers_or_texts() {
     let wrong = values("type: [true]").unwrap_err();
     assert!(wrong.contains("expected a whole number"), "{wrong}");
 }
+
+#[test]
+fn every_shipped_policy_loads_without_a_warning_and_goes_with_the_profile_of_its_name() {
+    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/policies");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(policies).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let folder = Folder::new();
+        folder.write("policy.yaml", &fs::read_to_string(&path).unwrap(), 0o644);
+        // A secret that no endpoint of the policy takes would be warned of.
+        let snapshot = folder
+            .load(&format!(
+                "secrets: {{ A: {{ from: {{ file: token }}, profile: {name} }} }}\n\
+                 sandboxes: [ {{ name: a, policies: [policy.yaml], secrets: [A] }} ]\n"
+            ))
+            .unwrap();
+        let reports = snapshot.reports().iter();
+        let warned: Vec<_> = reports
+            .filter(|report| report.level == Level::Warning)
+            .collect();
+        assert!(warned.is_empty(), "{name}: {warned:#?}");
+        for endpoint in snapshot.sandbox("a").unwrap().policy.endpoints() {
+            assert_eq!(endpoint.handling, Handling::Intercept, "{name}");
+        }
+        names.push(name);
+    }
+    names.sort();
+    assert_eq!(names, ["discord", "openai", "slack", "telegram"]);
+}

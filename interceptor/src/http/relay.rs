@@ -303,7 +303,8 @@ where
         .stats
         .note(|facts| facts.protocol = Some("websocket"));
     let session = Session {
-        release: Arc::clone(&exchange.release),
+        // Moved: a copy left here would keep its secrets for as long as the session lives.
+        release: exchange.release,
         stats: Arc::clone(&exchange.stats),
         deflate,
         trial,

@@ -428,7 +428,7 @@ impl Rewriter {
 
     /// Nothing can make the message that was looked at another one.
     fn goes_as_it_came(&self, kind: Kind, look: &Look) -> bool {
-        !look.concerns && !(kind.compressed && self.window.is_out_of_step())
+        !(look.concerns || kind.compressed && self.window.is_out_of_step())
     }
 
     /// Decides on the whole message that was looked at.

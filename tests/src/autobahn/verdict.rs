@@ -27,6 +27,13 @@ pub struct Difference {
 }
 
 impl Verdict {
+    /// Whether the suite blames the testee, as it also does when a busy machine exceeds a time limit.
+    fn is_failure(&self) -> bool {
+        [&self.behavior, &self.behavior_close]
+            .iter()
+            .any(|said| matches!(said.as_str(), "FAILED" | "UNCLEAN"))
+    }
+
     /// A line of the suite's, as `(case, verdict)`.
     pub(super) fn read(event: &Value) -> Option<(String, Self)> {
         let text = |name| event.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -80,6 +87,19 @@ pub fn differences(cases: &[String], direct: &Verdicts, through: &Verdicts) -> V
         .collect()
 }
 
+/// The cases whose verdicts differ, and those that fail alike: both may be for the want of time.
+pub fn doubtful(cases: &[String], direct: &Verdicts, through: &Verdicts) -> Vec<String> {
+    let differing = differences(cases, direct, through)
+        .into_iter()
+        .map(|difference| difference.case);
+    let failing = cases
+        .iter()
+        .filter(|case| direct.get(*case).is_some_and(Verdict::is_failure))
+        .filter(|case| direct.get(*case) == through.get(*case))
+        .cloned();
+    differing.chain(failing).collect()
+}
+
 /// How often each verdict was given.
 pub fn tally(verdicts: &Verdicts) -> BTreeMap<&Verdict, usize> {
     let mut tally = BTreeMap::new();
@@ -112,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn another_verdict_another_code_and_no_verdict_are_differences() {
+    fn another_verdict_another_code_and_no_verdict_are_differences_and_failing_alike_is_doubtful() {
         let cases = ["1.1.1", "1.1.2", "1.1.3", "1.1.4", "1.1.5"].map(str::to_owned);
         let direct = Verdicts::from([
             ("1.1.1".into(), verdict("OK", Some(1000))),
@@ -130,5 +150,9 @@ mod tests {
             .map(|difference| difference.case)
             .collect();
         assert_eq!(found, ["1.1.1", "1.1.2", "1.1.3", "1.1.4"]);
+        assert_eq!(
+            doubtful(&cases, &direct, &through),
+            ["1.1.1", "1.1.2", "1.1.3", "1.1.4", "1.1.5"]
+        );
     }
 }

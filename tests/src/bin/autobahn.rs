@@ -19,7 +19,7 @@ use tests::{
     autobahn::{
         Fuzzer, Way, is_large,
         stage::Stage,
-        verdict::{Difference, Verdicts, differences, tally},
+        verdict::{Difference, Verdicts, differences, doubtful, tally},
     },
     interrupt, require_root,
 };
@@ -42,7 +42,7 @@ struct Arguments {
 const SMALL_LANES: usize = 8;
 /// Cases at a time that keep a processor busy.
 const LARGE_LANES: usize = 2;
-/// How often cases that differ are run again, one at a time. Some have time limits, which a busy machine exceeds.
+/// How often cases that differ or fail are run again, one at a time: many have time limits, which a busy machine exceeds.
 const AGAIN: usize = 2;
 /// Time between two lines that tell how far a run has come.
 const REPORT: Duration = Duration::from_secs(10);
@@ -79,17 +79,16 @@ fn run(arguments: &Arguments) -> Result<usize> {
 fn compare(stage: &Stage, fuzzer: Fuzzer, cases: &[String]) -> Result<usize> {
     let mut direct = run_all(stage, fuzzer, Way::Direct, cases)?;
     let mut through = run_all(stage, fuzzer, Way::Through, cases)?;
-    let mut found = differences(cases, &direct, &through);
     for _ in 0..AGAIN {
-        if found.is_empty() {
+        let again = doubtful(cases, &direct, &through);
+        if again.is_empty() {
             break;
         }
-        table(&format!("{fuzzer}, to be run again"), &found);
-        let again: Vec<String> = found.into_iter().map(|pair| pair.case).collect();
+        println!("  {fuzzer}, once more: {}", again.join(", "));
         direct.extend(stage.run(fuzzer, Way::Direct, &again, 1, |_| ())?);
         through.extend(stage.run(fuzzer, Way::Through, &again, 1, |_| ())?);
-        found = differences(cases, &direct, &through);
     }
+    let found = differences(cases, &direct, &through);
     println!("{fuzzer}: {} cases, {} differ", cases.len(), found.len());
     for (verdict, count) in tally(&through) {
         println!("  {count:>5}  {verdict}");

@@ -16,6 +16,8 @@ pub const PONG: u8 = 10;
 pub struct Frame {
     pub fin: bool,
     pub opcode: u8,
+    /// RSV1 is set (RFC 7692 §6).
+    pub compressed: bool,
     /// Unmasked.
     pub payload: Vec<u8>,
     /// Header and mask as they arrived.
@@ -46,13 +48,26 @@ impl Frame {
 /// The stream breaks off inside a frame, or the client breaks a rule: reserved bits, no mask, a control frame that is
 /// fragmented or longer than 125 bytes, a length that is not written in its shortest form.
 pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>> {
+    read_extended(stream, false).await
+}
+
+/// As [`read`], where permessage-deflate may be agreed, which marks a message's first frame with a reserved bit.
+///
+/// # Errors
+/// As those of [`read`].
+pub async fn read_extended(
+    stream: &mut (impl AsyncRead + Unpin),
+    deflate: bool,
+) -> Result<Option<Frame>> {
     let mut header = vec![0; 2];
     match stream.read(&mut header[..1]).await? {
         0 => return Ok(None),
         _ => stream.read_exact(&mut header[1..]).await?,
     };
     let (first, second) = (header[0], header[1]);
-    ensure!(first & 0x70 == 0, "reserved bits are set");
+    let compressed = deflate && first & 0x48 == 0x40;
+    let reserved = if compressed { 0x30 } else { 0x70 };
+    ensure!(first & reserved == 0, "reserved bits are set");
     ensure!(second & 0x80 != 0, "a client's frame is not masked");
     let length = match second & 0x7f {
         126 => {
@@ -89,6 +104,7 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Option<Frame>
     Ok(Some(Frame {
         fin,
         opcode,
+        compressed,
         payload,
         header,
     }))
@@ -104,6 +120,23 @@ pub async fn write(
     payload: &[u8],
 ) -> std::io::Result<()> {
     let bytes = encode(true, opcode, None, payload);
+    stream.write_all(&bytes).await?;
+    stream.flush().await
+}
+
+/// Writes one unmasked frame whose payload is compressed.
+///
+/// # Errors
+/// The stream is broken.
+pub async fn write_compressed(
+    stream: &mut (impl AsyncWrite + Unpin),
+    opcode: u8,
+    payload: &[u8],
+) -> std::io::Result<()> {
+    let mut bytes = encode(true, opcode, None, payload);
+    if let Some(first) = bytes.first_mut() {
+        *first |= 0x40;
+    }
     stream.write_all(&bytes).await?;
     stream.flush().await
 }

@@ -60,8 +60,15 @@ pub enum Seen {
         connection: u64,
         line: String,
         head: Bytes,
-        /// From the header `Authorization`, without its scheme.
+        body: Bytes,
+        /// At the place of the credential, which is the header `Authorization` for most.
         token: Option<Token>,
+    },
+    /// A request became a WebSocket.
+    Switched {
+        connection: u64,
+        /// Those that were agreed on.
+        extensions: Option<String>,
     },
     /// IDENTIFY or RESUME.
     Login {
@@ -108,6 +115,12 @@ impl Seen {
                 ..
             } => {
                 json!({"event": "request", "connection": connection, "line": line, "token": token.map(name)})
+            }
+            Self::Switched {
+                connection,
+                extensions,
+            } => {
+                json!({"event": "switched", "connection": connection, "extensions": extensions})
             }
             Self::Login { connection, token } => {
                 json!({"event": "login", "connection": connection, "token": name(*token)})
@@ -205,6 +218,25 @@ impl Record {
                     _ => None,
                 })
                 .collect()
+        })
+    }
+
+    /// How often `secret` was seen so far, in requests and messages, wherever.
+    pub fn count(&self, secret: &str) -> usize {
+        let within = |Bytes(bytes): &Bytes| {
+            let windows = bytes.windows(secret.len());
+            windows
+                .filter(|window| *window == secret.as_bytes())
+                .count()
+        };
+        self.look(|seen| {
+            seen.iter()
+                .map(|seen| match seen {
+                    Seen::Request { head, body, .. } => within(head) + within(body),
+                    Seen::Message { payload, .. } => within(payload),
+                    _ => 0,
+                })
+                .sum()
         })
     }
 

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Shared,
-    frame::{self, Frame},
-    record::{Bytes, Seen, Token},
+    discord, frame,
+    record::{Seen, Token},
+    socket::{LONG, Message, Socket},
 };
 
 const UNKNOWN_ERROR: u16 = 4000;
@@ -18,15 +18,10 @@ const NOT_AUTHENTICATED: u16 = 4003;
 const AUTHENTICATION_FAILED: u16 = 4004;
 const ALREADY_AUTHENTICATED: u16 = 4005;
 
-/// Messages longer than this are neither echoed nor recorded frame by frame.
-const LONG: usize = 1 << 20;
-
 const SESSION_ID: &str = "0123456789abcdef0123456789abcdef";
 
 pub(super) struct Session<'a, S> {
-    stream: S,
-    shared: &'a Shared,
-    connection: u64,
+    socket: Socket<'a, S>,
     authenticated: bool,
     sequence: u64,
 }
@@ -37,11 +32,9 @@ enum Next {
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
-    pub(super) fn new(stream: S, shared: &'a Shared, connection: u64) -> Self {
+    pub(super) fn new(socket: Socket<'a, S>) -> Self {
         Self {
-            stream,
-            shared,
-            connection,
+            socket,
             authenticated: false,
             sequence: 0,
         }
@@ -49,72 +42,32 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
 
     /// Serves to the end of the connection.
     pub(super) async fn serve(mut self) -> Result<()> {
-        let interval = self.shared.options.heartbeat_interval.as_millis();
-        self.send(&json!({"op": 10, "d": {"heartbeat_interval": u64::try_from(interval)?}, "s": null, "t": null}))
+        let interval = self.socket.shared.options.heartbeat_interval.as_millis();
+        self.socket
+            .send(&json!({"op": 10, "d": {"heartbeat_interval": u64::try_from(interval)?}, "s": null, "t": null}))
             .await?;
-        let mut message: Vec<Frame> = Vec::new();
-        while let Some(frame) = frame::read(&mut self.stream).await? {
-            match frame.opcode {
-                frame::CLOSE => return self.closed_by_client(&frame).await,
-                frame::PING => {
-                    frame::write(&mut self.stream, frame::PONG, &frame.payload).await?;
-                }
-                frame::PONG => {}
-                _ => {
-                    let fin = frame.fin;
-                    message.push(frame);
-                    if !fin {
-                        continue;
-                    }
-                    if let Next::Close(code) = self.message(std::mem::take(&mut message)).await? {
-                        return self.refuse(code).await;
-                    }
-                }
+        while let Some(message) = self.socket.next().await? {
+            if let Next::Close(code) = self.message(&message).await? {
+                return self.socket.refuse(code).await;
             }
         }
-        self.see(Seen::Closed {
-            connection: self.connection,
-            code: None,
-        });
         Ok(())
     }
 
-    async fn message(&mut self, frames: Vec<Frame>) -> Result<Next> {
-        let opcode = frames.first().map_or(frame::TEXT, |f| f.opcode);
-        let ordered = opcode != frame::CONTINUATION
-            && frames
-                .iter()
-                .skip(1)
-                .all(|f| f.opcode == frame::CONTINUATION);
-        let length: usize = frames.iter().map(|f| f.payload.len()).sum();
-        let raw = if length <= LONG {
-            frames.iter().map(|f| Bytes(f.raw())).collect()
-        } else {
-            Vec::new()
-        };
-        let payload = frames.into_iter().fold(Vec::new(), |mut all, mut frame| {
-            all.append(&mut frame.payload);
-            all
-        });
-        self.see(Seen::Message {
-            connection: self.connection,
+    async fn message(&mut self, message: &Message) -> Result<Next> {
+        let Message {
             opcode,
-            payload: Bytes(payload.clone()),
-            frames: raw,
-        });
-        if !ordered
-            || self
-                .shared
-                .options
-                .largest_payload
-                .is_some_and(|most| length > most)
-        {
+            payload,
+            ordered,
+        } = message;
+        let most = self.socket.shared.options.largest_payload;
+        if !ordered || most.is_some_and(|most| payload.len() > most) {
             return Ok(Next::Close(DECODE_ERROR));
         }
-        match serde_json::from_slice::<Value>(&payload) {
-            Ok(value) => self.operation(&value, length).await,
-            Err(_) if opcode == frame::BINARY && self.authenticated => {
-                frame::write(&mut self.stream, frame::BINARY, &payload).await?;
+        match serde_json::from_slice::<Value>(payload) {
+            Ok(value) => self.operation(&value, payload.len()).await,
+            Err(_) if *opcode == frame::BINARY && self.authenticated => {
+                self.socket.send_raw(frame::BINARY, payload).await?;
                 Ok(Next::Stay)
             }
             Err(_) => Ok(Next::Close(DECODE_ERROR)),
@@ -126,25 +79,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             return Ok(Next::Close(DECODE_ERROR));
         };
         match op {
-            1 => self.send(&json!({"op": 11})).await?,
+            1 => {
+                let acknowledgement = json!({"op": 11, "d": null, "s": null, "t": null});
+                self.socket.send(&acknowledgement).await?;
+            }
             2 if self.authenticated => return Ok(Next::Close(ALREADY_AUTHENTICATED)),
             2 => {
                 if self.login(message) != Token::Real {
                     return Ok(Next::Close(AUTHENTICATION_FAILED));
                 }
                 self.authenticated = true;
-                let ready = json!({
-                    "v": 10,
-                    "user": {"id": "1000000000000000001", "username": "micky", "bot": true},
-                    "guilds": [],
-                    "session_id": SESSION_ID,
-                    "resume_gateway_url": self.shared.options.resume_url,
-                    "application": {"id": "1000000000000000001", "flags": 0},
-                });
-                self.dispatch("READY", ready).await?;
-                self.see(Seen::Ready {
-                    connection: self.connection,
-                });
+                self.welcome().await?;
             }
             6 if self.authenticated => return Ok(Next::Close(ALREADY_AUTHENTICATED)),
             6 => {
@@ -152,7 +97,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     return Ok(Next::Close(AUTHENTICATION_FAILED));
                 }
                 if message.pointer("/d/session_id").and_then(Value::as_str) != Some(SESSION_ID) {
-                    self.send(&json!({"op": 9, "d": false})).await?;
+                    self.socket.send(&json!({"op": 9, "d": false})).await?;
                     return Ok(Next::Stay);
                 }
                 self.authenticated = true;
@@ -167,7 +112,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                 self.dispatch("ECHO", echo).await?;
             }
             // Nor these: the client asks to be told to reconnect, and to be cut off.
-            101 => self.send(&json!({"op": 7, "d": null})).await?,
+            101 => self.socket.send(&json!({"op": 7, "d": null})).await?,
             102 => return Ok(Next::Close(UNKNOWN_ERROR)),
             // Not Discord's: gives the real token away, as a careless server might.
             103 if self.authenticated => {
@@ -179,21 +124,48 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
         Ok(Next::Stay)
     }
 
+    /// What follows IDENTIFY: READY, and where there is a guild, the guild and a message in it.
+    async fn welcome(&mut self) -> Result<()> {
+        let populated = self.socket.shared.options.populated;
+        let guilds = if populated {
+            vec![json!({"id": discord::GUILD, "unavailable": true})]
+        } else {
+            Vec::new()
+        };
+        let ready = json!({
+            "v": 10,
+            "user": discord::bot(),
+            "guilds": guilds,
+            "session_id": SESSION_ID,
+            "resume_gateway_url": self.socket.shared.options.resume_url,
+            "shard": [0, 1],
+            "application": {"id": discord::BOT, "flags": 0},
+        });
+        self.dispatch("READY", ready).await?;
+        self.socket.ready();
+        if populated {
+            self.dispatch("GUILD_CREATE", discord::guild()).await?;
+            let message = discord::message("hello", &discord::owner());
+            self.dispatch("MESSAGE_CREATE", message).await?;
+        }
+        Ok(())
+    }
+
     fn login(&self, message: &Value) -> Token {
         let presented = message
             .pointer("/d/token")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let token = Token::judge(presented, &self.shared.options.token);
-        self.see(Seen::Login {
-            connection: self.connection,
+        let token = Token::judge(presented, &self.socket.shared.options.token);
+        self.socket.see(Seen::Login {
+            connection: self.socket.connection,
             token,
         });
         token
     }
 
     async fn give_away(&mut self, how: &str) -> Result<()> {
-        let token = self.shared.options.token.clone();
+        let token = self.socket.shared.options.token.clone();
         let text = json!({"op": 0, "t": "TOKEN", "d": format!("<{token}>")}).to_string();
         match how {
             "base64" => {
@@ -206,60 +178,27 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
                     frame::encode(false, frame::TEXT, None, head.as_bytes()),
                     frame::encode(true, frame::CONTINUATION, None, tail.as_bytes()),
                 ];
-                self.stream.write_all(&frames.concat()).await?;
-                Ok(self.stream.flush().await?)
+                self.socket.send_frames(&frames.concat()).await
             }
             "binary" => {
                 let payload = format!("\u{1}{token}\u{2}");
-                Ok(frame::write(&mut self.stream, frame::BINARY, payload.as_bytes()).await?)
+                self.socket
+                    .send_raw(frame::BINARY, payload.as_bytes())
+                    .await
             }
-            "pong" => Ok(frame::write(&mut self.stream, frame::PONG, token.as_bytes()).await?),
+            "pong" => self.socket.send_raw(frame::PONG, token.as_bytes()).await,
             "close" => {
                 let reason = format!("no longer {token}");
                 let payload = [&AUTHENTICATION_FAILED.to_be_bytes(), reason.as_bytes()].concat();
-                Ok(frame::write(&mut self.stream, frame::CLOSE, &payload).await?)
+                self.socket.send_raw(frame::CLOSE, &payload).await
             }
-            _ => Ok(frame::write(&mut self.stream, frame::TEXT, text.as_bytes()).await?),
+            _ => self.socket.send_raw(frame::TEXT, text.as_bytes()).await,
         }
     }
 
     async fn dispatch(&mut self, name: &str, d: Value) -> Result<()> {
         self.sequence += 1;
         let message = json!({"op": 0, "t": name, "s": self.sequence, "d": d});
-        self.send(&message).await
-    }
-
-    async fn send(&mut self, message: &Value) -> Result<()> {
-        let text = message.to_string();
-        Ok(frame::write(&mut self.stream, frame::TEXT, text.as_bytes()).await?)
-    }
-
-    async fn refuse(mut self, code: u16) -> Result<()> {
-        self.see(Seen::Refused {
-            connection: self.connection,
-            code,
-        });
-        frame::write(&mut self.stream, frame::CLOSE, &code.to_be_bytes()).await?;
-        while let Some(frame) = frame::read(&mut self.stream).await? {
-            if frame.opcode == frame::CLOSE {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    async fn closed_by_client(mut self, frame: &Frame) -> Result<()> {
-        self.see(Seen::Closed {
-            connection: self.connection,
-            code: frame
-                .payload
-                .first_chunk::<2>()
-                .map(|code| u16::from_be_bytes(*code)),
-        });
-        Ok(frame::write(&mut self.stream, frame::CLOSE, &frame.payload).await?)
-    }
-
-    fn see(&self, seen: Seen) {
-        self.shared.record.add(seen);
+        self.socket.send(&message).await
     }
 }

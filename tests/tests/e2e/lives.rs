@@ -138,15 +138,16 @@ fn closed_by(policy: &str, secrets: &[&str], reason: &str) -> Result<()> {
         (&close["code"], &close["reason"]),
         (&json!(1008), &json!(reason))
     );
-    scenario.gateway.record().wait_for("a close", |seen| {
+    let told = scenario.gateway.record().wait_for("a close", |seen| {
         seen.iter().find_map(|seen| match seen {
             Seen::Closed {
                 connection: 1,
                 code,
-            } => Some(assert_eq!(*code, Some(1001))),
+            } => Some(*code),
             _ => None,
         })
     })?;
+    assert_eq!(told, Some(1001));
     scenario.daemon.wait_for_log(&[
         "connection denied",
         "demo",

@@ -11,6 +11,7 @@ mod exec;
 mod gateway;
 mod hostile;
 mod isolation;
+mod libraries;
 mod lifecycle;
 mod lives;
 mod memory;

@@ -46,7 +46,7 @@ fn every_kind_of_fault_is_told_at_its_place() {
             format!("secrets:\n  A:\n    from: {TOKEN}\n    profile: {TOKEN}\n"),
             &[
                 "interceptor.yaml:3:11: expected a mapping, found text",
-                "interceptor.yaml:4:14: expected one of discord",
+                "interceptor.yaml:4:14: expected one of anthropic, discord, generic, github, openai, slack, telegram",
             ],
         ),
         (
@@ -56,8 +56,8 @@ fn every_kind_of_fault_is_told_at_its_place() {
             &[
                 "interceptor.yaml:3:11: the source is missing: add `file` or `env`",
                 "interceptor.yaml:3:13: unknown key; known here: file, env",
-                "interceptor.yaml:4:14: expected one of discord; did you mean `discord`?",
-                "interceptor.yaml:5:5: unknown key; known here: from, profile, bindings",
+                "interceptor.yaml:4:14: expected one of anthropic, discord, generic, github, openai, slack, telegram; did you mean `discord`?",
+                "interceptor.yaml:5:5: unknown key; known here: from, profile, hosts, bindings",
             ],
         ),
         (
@@ -101,6 +101,35 @@ fn every_kind_of_fault_is_told_at_its_place() {
         (
             secret("    bindings: []"),
             &["interceptor.yaml:4:15: the list is empty"],
+        ),
+        (
+            secret("    hosts: [a.example]\n    profile: slack"),
+            &[
+                "interceptor.yaml:4:5: this profile has hosts of its own: leave `hosts` out, or add `bindings` for others",
+            ],
+        ),
+        (
+            secret("    profile: generic"),
+            &[
+                "interceptor.yaml:4:14: this profile is for hosts that you name: add `hosts` beside it",
+            ],
+        ),
+        (
+            secret("    profile: generic\n    hosts: ['*', 1.2.3.4]"),
+            &[
+                "interceptor.yaml:5:13: a wildcard alone would match every host: write the domain that it stands in",
+                "interceptor.yaml:5:18: not a host name: an IP address stands where a name is needed",
+            ],
+        ),
+        (
+            secret("    profile: generic\n    hosts: []"),
+            &["interceptor.yaml:5:12: the list is empty"],
+        ),
+        (
+            secret("    hosts: [a.example]\n    bindings: [ { hosts: [b.example], header: x } ]"),
+            &[
+                "interceptor.yaml:4:5: `hosts` belongs to a profile: add `profile: generic`, or write `bindings` with hosts of their own",
+            ],
         ),
         // Bindings
         (

@@ -24,6 +24,10 @@ pub(super) struct Stream {
 }
 
 /// What is looked for in a message.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "boxed with its stream, and a document nearly always"
+)]
 pub(super) enum Body {
     Json(Document),
     /// Nothing: all that is done to it is to inflate it.

@@ -3,6 +3,9 @@
 use super::*;
 use crate::websocket::script::Compressor;
 
+/// Writes an IDENTIFY with this token.
+type Format = dyn Fn(&str) -> Vec<u8>;
+
 /// `{"op": 2, "d": {"token": …}}` in msgpack.
 fn message_pack(token: &str) -> Vec<u8> {
     let mut out = b"\x82\xa2op\x02\xa1d\x81\xa5token".to_vec();
@@ -45,7 +48,7 @@ fn binary(payload: &[u8], cuts: &[usize], compress: bool) -> Vec<u8> {
 fn secret_goes_into_every_known_format_whole_and_in_fragments() {
     let json = |token: &str| identify(token).into_bytes();
     let spaced = |token: &str| format!(" \n{}", identify(token)).into_bytes();
-    let formats: [(&dyn Fn(&str) -> Vec<u8>, _); 4] = [
+    let formats: [(&Format, _); 4] = [
         (&json, ESCAPED),
         (&spaced, ESCAPED),
         (&message_pack, SECRET),
