@@ -25,7 +25,7 @@ fn main() -> Result<ExitCode> {
     let Arguments { name } = Arguments::parse();
     interrupt::watch();
     println!(
-        "{:<22}{:<10}{:<44}{:<30}verdict",
+        "{:<22}{:<10}{:<48}{:<30}verdict",
         "library", "version", "compression", "state"
     );
     let mut failures = Vec::new();
@@ -46,7 +46,7 @@ fn main() -> Result<ExitCode> {
                 Err(_) => (String::new(), String::new(), "FAILED"),
             };
             println!(
-                "{:<22}{:<10}{compression:<44}{state:<30}{verdict}",
+                "{:<22}{:<10}{compression:<48}{state:<30}{verdict}",
                 library.name,
                 library.version()?
             );

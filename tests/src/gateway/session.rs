@@ -156,6 +156,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Session<'a, S> {
             .pointer("/d/token")
             .and_then(Value::as_str)
             .unwrap_or_default();
+        // Discord takes it with the scheme of HTTP as well, and twilight sends it so.
+        let presented = presented.strip_prefix("Bot ").unwrap_or(presented);
         let token = Token::judge(presented, &self.socket.shared.options.token);
         self.socket.see(Seen::Login {
             connection: self.socket.connection,

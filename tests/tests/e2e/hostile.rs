@@ -587,8 +587,9 @@ impl Vector {
             Some(body) if !body.is_empty() => format!("Content-Length: {}\r\n", body.len()),
             Some(_) => String::new(),
         };
-        let quiet = match outcome {
-            Outcome::Token(_) => format!("{QUIET}: 1\r\n"),
+        // What comes back over HTTP is not redacted, only what comes over a WebSocket.
+        let quiet = match (outcome, body) {
+            (Outcome::Token(_), Some(_)) => format!("{QUIET}: 1\r\n"),
             _ => String::new(),
         };
         let body = body.as_deref().unwrap_or_default();

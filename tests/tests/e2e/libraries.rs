@@ -11,7 +11,13 @@ fn play(name: &str) -> Result<Outcome> {
 #[test]
 fn discord_js_logs_in_answers_and_logs_out_and_never_holds_the_token() -> Result<()> {
     let outcome = play("discord.js")?;
-    assert_eq!(outcome.compression, ["permessage-deflate"]);
+    let [compression] = outcome.compression.as_slice() else {
+        anyhow::bail!("{outcome:?}");
+    };
+    assert!(
+        compression.starts_with("permessage-deflate"),
+        "{compression}"
+    );
     assert_eq!(outcome.closes, [Some(1000)]);
     Ok(())
 }

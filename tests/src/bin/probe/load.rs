@@ -97,21 +97,31 @@ fn up(length: u64, deflate: bool, token_first: bool) -> Result<()> {
 fn down(length: u64, deflate: bool) -> Result<()> {
     let mut client = log_in(deflate)?;
     order(&mut client, 104, length)?;
-    let mut header = [0; 10];
-    client.stream.read_exact(&mut header)?;
-    let [_, 127, bytes @ ..] = header else {
-        anyhow::bail!("not one long frame");
-    };
-    let mut left = u64::from_be_bytes(bytes);
-    say(&json!({"event": "poured", "bytes": left}));
+    // Whatever frames carry it, and however large they are.
+    let mut poured = 0;
     let mut piece = vec![0; PIECE];
-    while left > 0 {
-        let room = usize::try_from(left)?.min(PIECE);
-        client
-            .stream
-            .read_exact(piece.get_mut(..room).unwrap_or_default())?;
-        left -= room as u64;
+    loop {
+        let mut header = [0; 2];
+        client.stream.read_exact(&mut header)?;
+        let [first, short] = header;
+        let mut left = match short {
+            127 => u64::from_be_bytes(client.field()?),
+            126 => u16::from_be_bytes(client.field()?).into(),
+            short => short.into(),
+        };
+        poured += left;
+        while left > 0 {
+            let room = usize::try_from(left)?.min(PIECE);
+            client
+                .stream
+                .read_exact(piece.get_mut(..room).unwrap_or_default())?;
+            left -= room as u64;
+        }
+        if first & 0x80 != 0 {
+            break;
+        }
     }
+    say(&json!({"event": "poured", "bytes": poured}));
     Ok(())
 }
 
@@ -158,6 +168,12 @@ fn order(client: &mut Client, op: u64, d: u64) -> Result<()> {
 }
 
 impl Client {
+    fn field<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let mut field = [0; N];
+        self.stream.read_exact(&mut field)?;
+        Ok(field)
+    }
+
     /// What the gateway says it got.
     fn received(&mut self) -> Result<Value> {
         match self.receive()? {
