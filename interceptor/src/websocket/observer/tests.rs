@@ -325,6 +325,43 @@ fn secret_that_is_written_while_a_message_comes_is_found_from_there_on() {
 }
 
 #[test]
+fn secret_across_the_end_of_the_frame_that_was_coming_is_found() {
+    let innocent = " secret-xy, secret-one-lo! ";
+    for (cut, text) in (1..25).map(|cut| (cut, format!(" {}{innocent}", SECRETS[1]))) {
+        for binary in [false, true] {
+            let reflection = Arc::new(Reflection::default());
+            let lookout = Lookout::new(reflection.clone());
+            let mut observer = Observer::new(BytesMut::new(), false, lookout, Arc::default());
+            let opcode = if binary { Opcode::Binary } else { Opcode::Text };
+            let (head, tail) = text.split_at(cut);
+            let stream = [
+                server_frame(false, opcode, head.as_bytes()),
+                server_frame(true, Opcode::Ping, b"between"),
+                server_frame(true, Opcode::Continuation, tail.as_bytes()),
+            ]
+            .concat();
+            let mut out = Vec::new();
+            observer.input().extend_from_slice(&stream[..2]);
+            drain(&mut observer, &mut out, usize::MAX).unwrap();
+            let name = "T".parse().unwrap();
+            reflection.note(&name, SECRETS[1].as_bytes(), b"openshell:resolve:env:T");
+            observer.input().extend_from_slice(&stream[2..]);
+            drain(&mut observer, &mut out, 3).unwrap();
+            let seen = receive_from(Sender::Server, &out);
+            assert!(!seen.cut_off);
+            assert_eq!(seen.controls.len(), 1);
+            let told = String::from_utf8(seen.messages[0].payload.clone()).unwrap();
+            assert!(told.ends_with(innocent), "{cut} {told}");
+            for part in SECRETS[1].as_bytes().windows(8) {
+                let part = str::from_utf8(part).unwrap();
+                let before = told.strip_suffix(innocent).unwrap();
+                assert!(!before.contains(part), "{cut} {told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn compressed_message_that_cannot_be_read_ends_an_armed_connection_only() {
     let mut compressor = Compressor::new(15);
     compressor.message(b"what the next one refers to");
