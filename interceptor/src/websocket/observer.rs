@@ -116,7 +116,8 @@ impl Observer {
     /// [`on_rest`](Self::on_rest) wants to be called when nothing has come for a while.
     pub(super) fn awaits_rest(&self) -> bool {
         match &self.message {
-            Message::Held => self.input.is_empty(),
+            _ if self.ready > 0 || !self.out.is_empty() => false,
+            Message::Held => true,
             Message::Streamed(stream) => {
                 self.frame.is_none() && !stream.is_behind() && !stream.staged.is_empty()
             }
@@ -129,7 +130,7 @@ impl Observer {
     /// # Errors
     /// The stream ends here.
     pub(super) fn on_rest(&mut self) -> Result<(), Stop> {
-        if !self.awaits_rest() || self.stopped || !self.out.is_empty() {
+        if !self.awaits_rest() || self.stopped {
             return Ok(());
         }
         if matches!(self.message, Message::Held)
@@ -225,9 +226,11 @@ impl Observer {
         };
         if self.ready == 0 {
             let late = self.input.split();
-            self.tail
-                .get_or_insert_with(|| Redactor::new(&patterns, Fill::Same))
-                .push(&late, &mut self.out.bytes);
+            let tail = self
+                .tail
+                .get_or_insert_with(|| Redactor::new(&patterns, Fill::Same));
+            tail.arm(&patterns);
+            tail.push(&late, &mut self.out.bytes);
         }
     }
 

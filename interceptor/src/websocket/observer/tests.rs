@@ -7,7 +7,10 @@ use super::{
     *,
 };
 use crate::{
-    rewrite::reflection::{Reflection, oracle::SECRETS},
+    rewrite::reflection::{
+        Reflection,
+        oracle::{SECRETS, reflection},
+    },
     websocket::{
         frame::{RSV1, Violation},
         inflate::{Fault, peers::Compressor},
@@ -243,6 +246,45 @@ fn server_that_rests_is_not_kept_waiting() {
         assert_eq!(payloads(&so_far), [seen]);
         assert!(!observer.awaits_rest());
     }
+}
+
+#[test]
+fn fragment_does_not_wait_for_the_rest_of_the_next_one() {
+    let mut observer = armed(&Arc::default());
+    let line = server_frame(false, Opcode::Text, b"a line\n");
+    let next = server_frame(true, Opcode::Continuation, b"another line");
+    for begun in 1..next.len() {
+        let (now, later) = next.split_at(begun);
+        let mut out = Vec::new();
+        observer.input().extend_from_slice(&line);
+        observer.input().extend_from_slice(now);
+        drain(&mut observer, &mut out, usize::MAX).unwrap();
+        assert!(out.is_empty() && observer.awaits_rest(), "{begun}");
+        observer.on_rest().unwrap();
+        drain(&mut observer, &mut out, usize::MAX).unwrap();
+        assert_eq!(out, line, "{begun}");
+        observer.input().extend_from_slice(later);
+        drain(&mut observer, &mut out, usize::MAX).unwrap();
+        assert_eq!(payloads(&out), ["a line\nanother line"], "{begun}");
+    }
+}
+
+#[test]
+fn what_is_written_behind_the_servers_close_is_found_in_its_late_data() {
+    let reflection = reflection();
+    let lookout = Lookout::new(reflection.clone());
+    let mut observer = Observer::new(BytesMut::new(), false, lookout, Arc::default());
+    let mut out = Vec::new();
+    let close = server_frame(true, Opcode::Close, b"\x03\xe8");
+    observer.input().extend_from_slice(&close);
+    observer.input().extend_from_slice(b"late ");
+    drain(&mut observer, &mut out, usize::MAX).unwrap();
+    reflection.note(&"NEW".parse().unwrap(), b"new-secret", b"openshell:new");
+    observer.input().extend_from_slice(b"new-secret!");
+    drain(&mut observer, &mut out, usize::MAX).unwrap();
+    observer.end();
+    drain(&mut observer, &mut out, usize::MAX).unwrap();
+    assert_eq!(&out[close.len()..], b"late openshell:!");
 }
 
 #[test]
