@@ -77,7 +77,8 @@
 //! # Reloads
 //! A session hears of each. A rotated secret is in the next message; the one that is coming keeps what it began with. A
 //! session that may not go on ends as below. One that began without anything to be rewritten, and with compression that
-//! the client's messages share a window for, stays without.
+//! the messages of a side share a window for, stays without. Where `unredacted` no longer names the host, what was
+//! written before is looked for, too; if the server's messages share a window, the session ends.
 //!
 //! What the policy ends is closed with 1008 towards the client and 1001 towards the server, what the daemon ends with
 //! 1001 towards both; always at a frame's end, or without a Close if there is none in time.

@@ -1,5 +1,7 @@
 //! What is done with one request: everything is decided from its head, before a byte goes to the server.
 
+use std::sync::Arc;
+
 use zeroize::Zeroizing;
 
 use super::{
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     policy::{Judgement, RequestView},
-    rewrite::{Unresolvable, release::NotBound},
+    rewrite::{Unresolvable, reflection::Reflection, release::NotBound},
     websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
@@ -30,6 +32,8 @@ pub(crate) struct Request {
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
     pub(crate) tally: Tally,
+    /// What was written on the connection.
+    pub(crate) reflection: Arc<Reflection>,
     /// Why it would have been refused, were its rule enforced.
     pub(crate) audited: Option<String>,
     /// Of an upgrade, as the client wrote it.
@@ -87,6 +91,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         framing,
         changed: rewriting::write(raw, &edits),
         tally,
+        reflection: Arc::clone(exchange.release.reflection()),
         audited,
         target: offer.is_some().then(|| head.target.into()),
         offer,

@@ -21,7 +21,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
 };
 
@@ -42,9 +42,10 @@ const VALUES_MAX: usize = 4;
 /// The secrets that were written on one connection. Shared by its two directions.
 #[derive(Default)]
 pub(crate) struct Reflection {
-    /// The policy wants what comes back to stay as it is.
-    off: bool,
-    /// Counts what was noted; 0: there is nothing to look for.
+    /// The policy wants what comes back to stay as it is. A reload can only end that: a message that is being searched
+    /// has to be searched to its end.
+    off: AtomicBool,
+    /// Changes with what there is to look for; 0: nothing.
     generation: AtomicUsize,
     known: Mutex<Known>,
 }
@@ -66,22 +67,30 @@ struct Written {
 }
 
 impl Reflection {
-    /// For an endpoint whose policy wants no redaction: notes nothing.
+    /// For an endpoint whose policy wants no redaction.
     pub(crate) fn off() -> Self {
         Self {
-            off: true,
+            off: AtomicBool::new(true),
             ..Self::default()
+        }
+    }
+
+    /// The policy wants redaction after all, also of what was written before.
+    pub(crate) fn turn_on(&self) {
+        let _known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.off.swap(false, Relaxed) {
+            self.generation.fetch_add(1, Relaxed);
         }
     }
 
     /// Something may have to be redacted some day.
     pub(crate) fn is_on(&self) -> bool {
-        !self.off
+        !self.off.load(Relaxed)
     }
 
     /// `secret` was written in the place of `placeholder`. To be called before the server can see it.
     pub(crate) fn note(&self, name: &SecretName, secret: &[u8], placeholder: &[u8]) {
-        if self.off || secret.len() < SHORTEST {
+        if secret.len() < SHORTEST {
             return;
         }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,18 +112,13 @@ impl Reflection {
         self.generation.fetch_add(1, Relaxed);
     }
 
-    /// A secret was written: what comes back has to be searched.
-    pub(crate) fn is_armed(&self) -> bool {
-        self.generation.load(Relaxed) > 0
-    }
-
     /// What to search for; `None` as long as nothing was written.
     pub(crate) fn patterns(&self) -> Option<Arc<Patterns>> {
-        if !self.is_armed() {
-            return None;
-        }
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let Known { written, patterns } = &mut *known;
+        if written.is_empty() || !self.is_on() {
+            return None;
+        }
         let patterns = patterns.get_or_insert_with(|| shared::patterns(written));
         Some(Arc::clone(patterns))
     }

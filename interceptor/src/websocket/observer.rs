@@ -12,7 +12,8 @@
 //! 5. A compressed message is inflated to be searched. It goes on as it came if there is no secret in it, else
 //!    uncompressed.
 //! 6. Of a message that was passing when the first secret was written, a frame that is not all here keeps its length: a
-//!    secret in it is overwritten. What follows is streamed. One that is compressed passes to its end.
+//!    secret in it is overwritten, and so is what may be the first 8 bytes or more of one at its end. What follows is
+//!    streamed. One that is compressed passes to its end.
 //!
 //! In text and in JSON the placeholder stands where the secret stood; in any other binary message as much of it as there
 //! is room for, filled up with `*`, so that a format that counts its bytes stays right.
@@ -115,7 +116,8 @@ impl Observer {
     /// [`on_rest`](Self::on_rest) wants to be called when nothing has come for a while.
     pub(super) fn awaits_rest(&self) -> bool {
         match &self.message {
-            Message::Held => self.input.is_empty(),
+            _ if self.ready > 0 || !self.out.is_empty() => false,
+            Message::Held => true,
             Message::Streamed(stream) => {
                 self.frame.is_none() && !stream.is_behind() && !stream.staged.is_empty()
             }
@@ -128,7 +130,7 @@ impl Observer {
     /// # Errors
     /// The stream ends here.
     pub(super) fn on_rest(&mut self) -> Result<(), Stop> {
-        if !self.awaits_rest() || self.stopped || !self.out.is_empty() {
+        if !self.awaits_rest() || self.stopped {
             return Ok(());
         }
         if matches!(self.message, Message::Held)
@@ -183,7 +185,8 @@ impl Observer {
                 },
                 Some(patterns),
             ) => {
-                let stream = Stream::caught(*opcode, &patterns);
+                let redactor = Redactor::new(&patterns, fill(*opcode, b""));
+                let stream = Stream::caught(*opcode, redactor);
                 self.message = Message::Streamed(Box::new(stream));
                 Ok(true)
             }
@@ -223,9 +226,11 @@ impl Observer {
         };
         if self.ready == 0 {
             let late = self.input.split();
-            self.tail
-                .get_or_insert_with(|| Redactor::new(&patterns, Fill::Same))
-                .push(&late, &mut self.out.bytes);
+            let tail = self
+                .tail
+                .get_or_insert_with(|| Redactor::new(&patterns, Fill::Same));
+            tail.arm(&patterns);
+            tail.push(&late, &mut self.out.bytes);
         }
     }
 
@@ -473,18 +478,22 @@ impl Observer {
         let payload = self.input.split_to(taken);
         redactor.arm(&patterns);
         redactor.push(&payload, &mut self.out.bytes);
-        let ends = frame.left == 0;
-        if ends {
-            redactor.finish(&mut self.out.bytes);
+        let (ends, fin) = (frame.left == 0, frame.fin);
+        match (ends, fin) {
+            (false, _) => {}
+            (true, true) => redactor.finish(&mut self.out.bytes),
+            (true, false) => redactor.cut(fill(*opcode, b""), &mut self.out.bytes),
         }
         self.stats.count_redactions(redactor.count());
         if ends {
-            let stream = Stream::caught(*opcode, &patterns);
-            let fin = frame.fin;
             self.frame = None;
-            self.message = Message::Streamed(Box::new(stream));
-            if fin {
-                self.end_message();
+            let message = std::mem::replace(&mut self.message, Message::None);
+            match message {
+                Message::Overwritten { opcode, redactor } if !fin => {
+                    let stream = Stream::caught(opcode, redactor);
+                    self.message = Message::Streamed(Box::new(stream));
+                }
+                _ => self.end_message(),
             }
         }
         true

@@ -29,7 +29,7 @@ use crate::{
     rewrite::{
         document::{Refusal, Rules},
         reflection::Lookout,
-        standing::{Reviewed, Standing},
+        standing::{Reviewed, Revoked, Standing},
     },
     stats::connection::Direction,
 };
@@ -39,6 +39,9 @@ const LINGER: Duration = Duration::from_secs(10);
 
 /// How long a side has to take part in an end that it did not begin.
 const GRACE: Duration = Duration::from_secs(2);
+
+const UNSEARCHABLE: &str = "what the server sends has to be searched since the configuration was reloaded, but is compressed in a way \
+     that it cannot be: it can when the client connects again";
 
 /// Carries a connection from its 101 on to its end. `from_client` and `from_server` are bytes that were read already.
 ///
@@ -77,6 +80,9 @@ where
     stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
     stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
     let lookout = Lookout::new(Arc::clone(release.reflection()));
+    let may_search = deflate.is_none_or(|deflate| deflate.server_alone);
+    let holds_secrets = !release.is_empty();
+    let unsearchable = release.redacts() && !may_search;
     let rules = Rules::for_messages(release);
     let may_rewrite = rules.is_some() || deflate.is_none_or(|deflate| deflate.client_alone);
     let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
@@ -90,12 +96,18 @@ where
         trial,
         listen_only,
         may_rewrite,
+        may_search,
+        holds_secrets,
         first: None,
         verdict: None,
         phase: Phase::Open,
         up_rest: None,
         down_rest: None,
     };
+    if unsearchable {
+        // A reload came between the request and its 101.
+        relay.revoke(Revoked::Policy(UNSEARCHABLE.to_owned()));
+    }
     let mut timer = pin!(sleep_until(Instant::now()));
     let mut reload = pin!(changed(standing));
     poll_fn(|cx| {
@@ -122,6 +134,10 @@ struct Relay<C, U> {
     listen_only: Box<dyn Fn() -> bool + Send + Sync>,
     /// The handshake made every message of the client stand alone, or compressed none.
     may_rewrite: bool,
+    /// The same of the server's.
+    may_search: bool,
+    /// Secrets could be put in from the beginning.
+    holds_secrets: bool,
     /// The first thing that began an end.
     first: Option<End>,
     /// What the end will be called if it was not a Close.
@@ -184,9 +200,13 @@ where
     /// Goes on, or not, as a reload has it.
     fn review(&mut self, reviewed: Reviewed) {
         match reviewed {
+            Ok(release) if release.redacts() && !self.may_search && self.holds_secrets => {
+                self.revoke(Revoked::Policy(UNSEARCHABLE.to_owned()));
+            }
             Ok(release) => {
+                let may_rewrite = self.may_rewrite && (self.may_search || !release.redacts());
                 let rules = Rules::for_messages(release);
-                if self.may_rewrite {
+                if may_rewrite {
                     self.up.filter.replace_rules(rules);
                 } else if rules.is_some() {
                     tracing::warn!(
@@ -196,12 +216,15 @@ where
                 }
                 self.up.filter.forbid_messages((self.listen_only)());
             }
-            Err(revoked) if self.may_be_ended() => {
-                let code = revoked.code();
-                self.blame(WebSocketError::Revoked(revoked));
-                self.leave(close::POLICY_VIOLATION, code);
-            }
-            Err(_) => {}
+            Err(revoked) => self.revoke(revoked),
+        }
+    }
+
+    fn revoke(&mut self, revoked: Revoked) {
+        if self.may_be_ended() {
+            let code = revoked.code();
+            self.blame(WebSocketError::Revoked(revoked));
+            self.leave(close::POLICY_VIOLATION, code);
         }
     }
 

@@ -90,6 +90,9 @@ impl Call {
         if let Some(gone) = put_in.find(|name| !release.has(name)) {
             return Err(Revoked::Secret(gone));
         }
+        if decided.redact {
+            reflection.turn_on();
+        }
         self.decided("intercept", &decided);
         Ok(Arc::new(release.noted_in(reflection)))
     }

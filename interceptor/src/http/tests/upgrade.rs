@@ -6,7 +6,10 @@ use tokio::io::AsyncReadExt as _;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::peer::{HOST, Rig, SECRET, TOKEN};
-use crate::http::End;
+use crate::{
+    http::End,
+    policy::{Judgement, RequestView},
+};
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
@@ -297,16 +300,33 @@ async fn an_offer_of_cleartext_http2_is_taken_out() {
 }
 
 #[tokio::test]
-async fn a_secret_in_the_handshake_does_not_come_back_in_a_message() {
+async fn a_secret_in_the_handshake_comes_back_neither_in_its_answer_nor_in_a_message() {
     let mut rig = Rig::new();
     rig.ask(request(&format!("Authorization: Bearer {TOKEN}\r\n")))
         .await;
     rig.server_gets(request(&format!("Authorization: Bearer {SECRET}\r\n")))
         .await;
-    rig.answer(switching("")).await;
-    rig.client_gets(switching("")).await;
+    let echo = |token| switching(&format!("X-Was: Bearer {token}\r\n"));
+    rig.answer(echo(SECRET)).await;
+    rig.client_gets(echo(TOKEN)).await;
     rig.answer(server_frame(&format!("hello {SECRET}"))).await;
     rig.client_gets(server_frame(&format!("hello {TOKEN}")))
         .await;
-    assert_eq!(rig.stats.redactions(), 1);
+    assert_eq!(rig.stats.redactions(), 2);
+}
+
+#[tokio::test]
+async fn nothing_of_a_session_is_left_behind_it() {
+    let held = Arc::new(());
+    let left = Arc::downgrade(&held);
+    let judge = move |_: &RequestView<'_>| {
+        let _held = &held;
+        Judgement::Allow
+    };
+    let mut rig = Rig::with(64 * 1024, Box::new(judge), b"");
+    rig.pass(request(""), switching("")).await;
+    rig.pass(client_frame("hello"), server_frame("hi")).await;
+    assert!(left.upgrade().is_some());
+    rig.end().await.unwrap();
+    assert!(left.upgrade().is_none());
 }

@@ -17,6 +17,7 @@ use crate::{
         rewriting::{self, Edit, Edits},
         wire::{Inbound, Outbound},
     },
+    rewrite::reflection::Fill,
     stats::connection::{Connection, Direction::ServerToClient},
     websocket::{
         Compression,
@@ -67,6 +68,13 @@ where
             Ok(Judged::Switch { deflate, changed }) => {
                 let head = upstream.buffer.split_to(length);
                 let head = changed.as_ref().map_or(&*head, |changed| changed);
+                let patterns = request.reflection.patterns();
+                let redacted = patterns.and_then(|patterns| patterns.redact(head, Fill::Free));
+                let (head, found) = match &redacted {
+                    Some((head, found)) => (head.as_slice(), *found),
+                    None => (head, 0),
+                };
+                stats.count_redactions(found);
                 pass_on(client, head, progress, stats).await?;
                 stats.count_message(ServerToClient);
                 let unasked = changed.is_some();

@@ -182,18 +182,44 @@ pub(super) fn of(secret: &[u8], placeholder: &Arc<[u8]>) -> Vec<Form> {
         for dialect in JSONS {
             add(text(dialect.encode(secret)));
         }
+        // A message, ours or of the server's own making, as a string in another one.
+        for outer in JSONS {
+            for inner in [JSON, outer] {
+                if let Ok(inner) = str::from_utf8(&inner.encode(secret)) {
+                    add(text(outer.encode(inner)));
+                }
+            }
+        }
     }
     for dialect in PERCENTS {
         add(text(dialect.encode(secret)));
     }
-    let stand_in = fit(placeholder, secret.len());
-    for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
-        for before in 0..3 {
-            add(Form {
-                pattern: base64(engine, before, secret),
-                placeholder: None,
-                overlay: base64(engine, before, &stand_in).to_vec(),
-            });
+    let written = str::from_utf8(secret).map(|secret| JSON.encode(secret));
+    for plain in std::iter::once(secret).chain(written.iter().map(|text| text.as_slice())) {
+        let stand_in = fit(placeholder, plain.len());
+        for engine in [&STANDARD_NO_PAD, &URL_SAFE_NO_PAD] {
+            for before in 0..3 {
+                let overlay = base64(engine, before, &stand_in).to_vec();
+                let pattern = base64(engine, before, plain);
+                // Its `+` and `/` are escaped by some.
+                let escaped = str::from_utf8(&pattern).map(|pattern| {
+                    let json = JSONS.map(|dialect| dialect.encode(pattern));
+                    let percent = PERCENTS.map(|dialect| dialect.encode(pattern.as_bytes()));
+                    json.into_iter().chain(percent)
+                });
+                add(Form {
+                    pattern: pattern.clone(),
+                    placeholder: None,
+                    overlay: overlay.clone(),
+                });
+                for pattern in escaped.into_iter().flatten() {
+                    add(Form {
+                        overlay: fit(&overlay, pattern.len()),
+                        placeholder: Some(overlay.as_slice().into()),
+                        pattern,
+                    });
+                }
+            }
         }
     }
     forms
@@ -367,6 +393,35 @@ mod tests {
                     assert!(found, "{before} {after} {encoded}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn base64_in_json_and_in_urls_is_known_with_its_escapes() {
+        let found = patterns("se/cr?et~>>>???");
+        // The last character is not decided by the secret alone.
+        let plain = "c2UvY3I/ZXR+Pj4+Pz8/";
+        for spelling in [
+            plain.replace('/', "\\/"),
+            plain.replace('+', "\\u002B"),
+            plain.replace('/', "%2F").replace('+', "%2B"),
+            plain.replace('/', "%2f").replace('+', "%2b"),
+        ] {
+            assert!(found.contains(&spelling), "{spelling}");
+        }
+        assert_eq!(patterns("MTIzNDU2Nzg5.Gabc-_.secret").len(), 4);
+    }
+
+    #[test]
+    fn a_message_in_a_message_is_looked_through() {
+        let found = patterns("a\"b\\c/d");
+        for spelling in [
+            r#"a\\\"b\\\\c/d"#,
+            r#"a\\\"b\\\\c\/d"#,
+            r#"a\\\"b\\\\c\\\/d"#,
+            &STANDARD_NO_PAD.encode(r#"a\"b\\c/d"#)[..12],
+        ] {
+            assert!(found.iter().any(|one| one == spelling), "{spelling}");
         }
     }
 

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::patterns::{Fill, Patterns};
+use super::{
+    SHORTEST,
+    forms::FILLER,
+    patterns::{Fill, Patterns},
+};
 use crate::rewrite::make_room;
 
 /// Redacts one text that comes in pieces. Holds back no more than what may be the beginning of a secret.
@@ -12,6 +16,8 @@ pub(crate) struct Redactor {
     patterns: Arc<Patterns>,
     fill: Fill,
     held: Zeroizing<Vec<u8>>,
+    /// Bytes at the front of `held` that have gone out all the same.
+    given: usize,
     count: u64,
 }
 
@@ -21,6 +27,7 @@ impl Redactor {
             patterns: Arc::clone(patterns),
             fill,
             held: Zeroizing::default(),
+            given: 0,
             count: 0,
         }
     }
@@ -49,15 +56,28 @@ impl Redactor {
         self.held.drain(..taken);
     }
 
+    /// What is held can wait no longer, though the text goes on: appends it to `out`, overwritten where it is long enough
+    /// to be of use to somebody. From here on there is room as `fill` says.
+    pub(crate) fn cut(&mut self, fill: Fill, out: &mut Vec<u8>) {
+        let waiting = self.held.get(self.given..).unwrap_or_default();
+        if waiting.len() < SHORTEST {
+            out.extend_from_slice(waiting);
+        } else {
+            out.resize(out.len() + waiting.len(), FILLER);
+        }
+        self.given = self.held.len();
+        self.fill = fill;
+    }
+
     /// The text is complete: appends the rest to `out`.
     pub(crate) fn finish(&mut self, out: &mut Vec<u8>) {
         let rest = std::mem::take(&mut self.held);
-        match self.patterns.redact(&rest, self.fill) {
+        match self.patterns.redact(&rest, self.room()) {
             Some((redacted, count)) => {
                 self.count += count;
-                out.extend_from_slice(&redacted);
+                self.give(&redacted, out);
             }
-            None => out.extend_from_slice(&rest),
+            None => self.give(&rest, out),
         }
     }
 
@@ -68,23 +88,42 @@ impl Redactor {
 
     /// Appends to `out` what is decided of `text`; returns how much of it that is.
     fn advance(&mut self, text: &[u8], out: &mut Vec<u8>) -> usize {
+        let patterns = Arc::clone(&self.patterns);
         let mut taken = 0;
+        let mut open = patterns.open(text);
         loop {
             let rest = text.get(taken..).unwrap_or_default();
-            let open = self.patterns.open(rest);
+            if open < taken {
+                open = taken + patterns.open(rest);
+            }
             // One that begins behind may be a part of what is open, one that begins there of a longer one.
-            let found = self
-                .patterns
+            let found = patterns
                 .find(rest)
-                .filter(|found| found.at.start < open);
+                .filter(|found| taken + found.at.start < open);
             let Some(found) = found else {
-                out.extend_from_slice(rest.get(..open).unwrap_or_default());
-                return taken + open;
+                self.give(text.get(taken..open).unwrap_or_default(), out);
+                return open;
             };
-            out.extend_from_slice(rest.get(..found.at.start).unwrap_or_default());
-            out.extend_from_slice(found.replacement(self.fill));
+            self.give(rest.get(..found.at.start).unwrap_or_default(), out);
+            self.give(found.replacement(self.room()), out);
             self.count += 1;
             taken += found.at.end;
+        }
+    }
+
+    /// What has gone out is not given again.
+    fn give(&mut self, text: &[u8], out: &mut Vec<u8>) {
+        let given = self.given.min(text.len());
+        self.given -= given;
+        out.extend_from_slice(text.get(given..).unwrap_or_default());
+    }
+
+    /// A secret whose beginning has gone out keeps its length.
+    fn room(&self) -> Fill {
+        if self.given > 0 {
+            Fill::Same
+        } else {
+            self.fill
         }
     }
 }

@@ -29,9 +29,9 @@ fn redacted(reflection: &Reflection, text: &[u8]) -> Vec<u8> {
 #[test]
 fn nothing_is_looked_for_until_something_was_written() {
     let reflection = Reflection::default();
-    assert!(!reflection.is_armed() && reflection.patterns().is_none());
+    assert!(reflection.patterns().is_none());
     reflection.note(&name("TOKEN"), SECRET, PLACEHOLDER);
-    assert!(reflection.is_armed());
+    assert!(reflection.patterns().is_some());
     assert_eq!(
         redacted(&reflection, b"{\"echo\":\"MTIz.very-secret\"}"),
         b"{\"echo\":\"openshell:resolve:env:TOKEN\"}"
@@ -71,16 +71,19 @@ fn connections_that_wrote_the_same_share_what_they_look_for() {
 fn a_short_secret_is_not_looked_for() {
     let reflection = Reflection::default();
     reflection.note(&name("TOKEN"), &SECRET[..SHORTEST - 1], PLACEHOLDER);
-    assert!(!reflection.is_armed());
+    assert!(reflection.patterns().is_none());
     reflection.note(&name("TOKEN"), &SECRET[..SHORTEST], PLACEHOLDER);
-    assert!(reflection.is_armed());
+    assert!(reflection.patterns().is_some());
 }
 
 #[test]
-fn nothing_is_noted_where_the_policy_wants_no_redaction() {
-    let reflection = Reflection::off();
+fn nothing_is_looked_for_where_the_policy_wants_no_redaction_until_a_reload_ends_that() {
+    let reflection = Arc::new(Reflection::off());
+    let mut lookout = Lookout::new(reflection.clone());
     reflection.note(&name("TOKEN"), SECRET, PLACEHOLDER);
-    assert!(!reflection.is_armed() && !reflection.is_on());
+    assert!(lookout.patterns().is_none() && !reflection.is_on());
+    reflection.turn_on();
+    assert!(lookout.patterns().unwrap().concern(SECRET) && reflection.is_on());
 }
 
 #[test]

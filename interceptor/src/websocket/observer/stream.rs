@@ -66,11 +66,11 @@ impl Stream {
         }
     }
 
-    /// The rest of a message whose beginning has gone unsearched.
-    pub(super) fn caught(opcode: Opcode, patterns: &Arc<Patterns>) -> Self {
+    /// The rest of a message whose beginning has gone.
+    pub(super) fn caught(opcode: Opcode, redactor: Redactor) -> Self {
         Self {
             started: true,
-            redactor: Some(Redactor::new(patterns, fill(opcode, b""))),
+            redactor: Some(redactor),
             ..Self::new(opcode)
         }
     }

@@ -7,7 +7,10 @@ use super::{
     *,
 };
 use crate::{
-    rewrite::reflection::{Reflection, oracle::SECRETS},
+    rewrite::reflection::{
+        Reflection,
+        oracle::{SECRETS, reflection},
+    },
     websocket::{
         frame::{RSV1, Violation},
         inflate::{Fault, peers::Compressor},
@@ -270,6 +273,45 @@ fn server_that_rests_is_not_kept_waiting() {
 }
 
 #[test]
+fn fragment_does_not_wait_for_the_rest_of_the_next_one() {
+    let mut observer = armed(&Arc::default());
+    let line = server_frame(false, Opcode::Text, b"a line\n");
+    let next = server_frame(true, Opcode::Continuation, b"another line");
+    for begun in 1..next.len() {
+        let (now, later) = next.split_at(begun);
+        let mut out = Vec::new();
+        observer.input().extend_from_slice(&line);
+        observer.input().extend_from_slice(now);
+        drain(&mut observer, &mut out, usize::MAX).unwrap();
+        assert!(out.is_empty() && observer.awaits_rest(), "{begun}");
+        observer.on_rest().unwrap();
+        drain(&mut observer, &mut out, usize::MAX).unwrap();
+        assert_eq!(out, line, "{begun}");
+        observer.input().extend_from_slice(later);
+        drain(&mut observer, &mut out, usize::MAX).unwrap();
+        assert_eq!(payloads(&out), ["a line\nanother line"], "{begun}");
+    }
+}
+
+#[test]
+fn what_is_written_behind_the_servers_close_is_found_in_its_late_data() {
+    let reflection = reflection();
+    let lookout = Lookout::new(reflection.clone());
+    let mut observer = Observer::new(BytesMut::new(), false, lookout, Arc::default());
+    let mut out = Vec::new();
+    let close = server_frame(true, Opcode::Close, b"\x03\xe8");
+    observer.input().extend_from_slice(&close);
+    observer.input().extend_from_slice(b"late ");
+    drain(&mut observer, &mut out, usize::MAX).unwrap();
+    reflection.note(&"NEW".parse().unwrap(), b"new-secret", b"openshell:new");
+    observer.input().extend_from_slice(b"new-secret!");
+    drain(&mut observer, &mut out, usize::MAX).unwrap();
+    observer.end();
+    drain(&mut observer, &mut out, usize::MAX).unwrap();
+    assert_eq!(&out[close.len()..], b"late openshell:!");
+}
+
+#[test]
 fn control_frames_keep_their_length_and_pass_between_fragments() {
     let reason = |text: &str| [b"\x0f\xa4", text.as_bytes()].concat();
     let stream = [
@@ -346,6 +388,43 @@ fn secret_that_is_written_while_a_message_comes_is_found_from_there_on() {
     );
     assert_eq!(stats.redactions(), 2);
     assert_eq!(stats.messages(Direction::ServerToClient), 1);
+}
+
+#[test]
+fn secret_across_the_end_of_the_frame_that_was_coming_is_found() {
+    let innocent = " secret-xy, secret-one-lo! ";
+    for (cut, text) in (1..25).map(|cut| (cut, format!(" {}{innocent}", SECRETS[1]))) {
+        for binary in [false, true] {
+            let reflection = Arc::new(Reflection::default());
+            let lookout = Lookout::new(reflection.clone());
+            let mut observer = Observer::new(BytesMut::new(), false, lookout, Arc::default());
+            let opcode = if binary { Opcode::Binary } else { Opcode::Text };
+            let (head, tail) = text.split_at(cut);
+            let stream = [
+                server_frame(false, opcode, head.as_bytes()),
+                server_frame(true, Opcode::Ping, b"between"),
+                server_frame(true, Opcode::Continuation, tail.as_bytes()),
+            ]
+            .concat();
+            let mut out = Vec::new();
+            observer.input().extend_from_slice(&stream[..2]);
+            drain(&mut observer, &mut out, usize::MAX).unwrap();
+            let name = "T".parse().unwrap();
+            reflection.note(&name, SECRETS[1].as_bytes(), b"openshell:resolve:env:T");
+            observer.input().extend_from_slice(&stream[2..]);
+            drain(&mut observer, &mut out, 3).unwrap();
+            let seen = receive_from(Sender::Server, &out);
+            assert!(!seen.cut_off);
+            assert_eq!(seen.controls.len(), 1);
+            let told = String::from_utf8(seen.messages[0].payload.clone()).unwrap();
+            assert!(told.ends_with(innocent), "{cut} {told}");
+            for part in SECRETS[1].as_bytes().windows(8) {
+                let part = str::from_utf8(part).unwrap();
+                let before = told.strip_suffix(innocent).unwrap();
+                assert!(!before.contains(part), "{cut} {told}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ struct Frame {
 
 const DEFLATE: Option<Compression> = Some(Compression {
     client_alone: true,
-    server_alone: false,
+    server_alone: true,
 });
 
 fn stage() -> Stage {

@@ -1,7 +1,7 @@
 //! What a reload means for a session that is open.
 
 use super::*;
-use crate::rewrite::standing::Revoked;
+use crate::rewrite::{reflection::Reflection, standing::Revoked};
 
 const ROTATED: &str = "MTIz.another.token";
 
@@ -149,11 +149,19 @@ async fn revocation_behind_a_close_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn secret_that_is_bound_later_is_put_in_where_the_handshake_allows_it() {
-    let leaning = Some(Compression {
-        client_alone: false,
-        server_alone: false,
-    });
-    for (deflate, token) in [(None, SECRET), (DEFLATE, SECRET), (leaning, PLACEHOLDER)] {
+    let leaning = |client: bool, server: bool| {
+        Some(Compression {
+            client_alone: !client,
+            server_alone: !server,
+        })
+    };
+    for (deflate, token) in [
+        (None, SECRET),
+        (DEFLATE, SECRET),
+        (leaning(true, false), PLACEHOLDER),
+        // Else the server's next message could not be searched, and would end the session.
+        (leaning(false, true), PLACEHOLDER),
+    ] {
         let mut stage = stage_of(release().build(), deflate, (b"", b""), 4096);
         stage.client_sends(&identify(true)).await;
         assert_eq!(
@@ -169,4 +177,40 @@ async fn secret_that_is_bound_later_is_put_in_where_the_handshake_allows_it() {
             frame(Opcode::Text, &identify_with(token))
         );
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn session_that_is_to_be_searched_from_now_on_ends_if_it_cannot_be() {
+    let searched = |on: bool| {
+        let reflection = Arc::new(Reflection::off());
+        if on {
+            reflection.turn_on();
+        }
+        release()
+            .discord("T", SECRET.as_bytes())
+            .build()
+            .noted_in(&reflection)
+    };
+    let leaning = Some(Compression {
+        client_alone: true,
+        server_alone: false,
+    });
+    for (deflate, goes_on) in [(None, true), (DEFLATE, true), (leaning, false)] {
+        let mut stage = stage_of(searched(false), deflate, (b"", b""), 4096);
+        stage.client_sends(&identify(true)).await;
+        stage.server_sees().await;
+        stage.reloads.renew(searched(true));
+        if goes_on {
+            stage.client_sends(&identify(true)).await;
+            let seen = stage.server_sees().await;
+            assert_eq!(seen, frame(Opcode::Text, &identify_with(SECRET)));
+        } else {
+            let seen = stage.client_sees().await;
+            assert_eq!(seen, close_of(1008, "policy_denied"));
+        }
+    }
+    // The reload came while the handshake was under way.
+    let mut stage = stage_of(searched(true), leaning, (b"", b""), 4096);
+    let seen = stage.client_sees().await;
+    assert_eq!(seen, close_of(1008, "policy_denied"));
 }
