@@ -37,13 +37,9 @@ pub struct Figure {
 /// What a message or a stream of messages may take: its buffers, and what the allocator keeps of them.
 const FLAT: u64 = 1 << 20;
 
-/// Futures are several times as large when they are compiled for debugging. The kernel's buffers for sockets are not
-/// counted: they are not the daemon's.
-const IDLE: u64 = if cfg!(debug_assertions) {
-    40 << 10
-} else {
-    24 << 10
-};
+/// Two TLS sessions with their buffers, and what the allocator keeps. The kernel's buffers for sockets are not counted: they
+/// are not the daemon's.
+const IDLE: u64 = 48 << 10;
 
 /// Connections that stand before idle ones are counted, so that what the first ones need for all is not in the figure.
 const FIRST: u64 = 20;
