@@ -11,6 +11,7 @@ mod deny;
 mod framing;
 mod head;
 mod plain;
+mod redaction;
 mod refusal;
 mod relay;
 mod request;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{authority::AuthorityError, body::BodyError, head::HeadError};
+use super::{authority::AuthorityError, body::BodyError, head::HeadError, redaction::Stop};
 use crate::rewrite::{RELEASES_MAX, standing::Revoked};
 use crate::websocket::handshake::{AnswerError, OfferError};
 
@@ -54,6 +54,8 @@ pub(crate) enum Refusal {
     Response(HeadError),
     #[error("the server's response has a malformed body: {0}")]
     ResponseBody(BodyError),
+    #[error("the response was cut: {0}")]
+    Reflected(Stop),
     #[error("the server switched protocols unasked")]
     UnaskedSwitch,
     #[error("{0}")]
@@ -103,6 +105,7 @@ impl Refusal {
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
                 (502, "Bad Gateway", "malformed_response")
             }
+            Self::Reflected(stop) => (502, "Bad Gateway", stop.code()),
             Self::UnaskedSwitch => (502, "Bad Gateway", "unexpected_switching_protocols"),
             Self::WebSocketAnswer(_) => (502, "Bad Gateway", "websocket_handshake_failed"),
         }

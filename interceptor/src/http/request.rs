@@ -28,6 +28,7 @@ pub(crate) struct Request {
     /// The client wants to send another one after it.
     pub(crate) persistent: bool,
     pub(crate) framing: Framing,
+    pub(crate) version: Version,
     pub(crate) offer: Option<Offer>,
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
@@ -89,6 +90,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
         framing,
+        version: head.version,
         changed: rewriting::write(raw, &edits),
         tally,
         reflection: Arc::clone(exchange.release.reflection()),

@@ -5,6 +5,7 @@ mod forwarding;
 mod node;
 mod peer;
 mod plain;
+mod redaction;
 mod refusing;
 mod rewriting;
 mod standing;
