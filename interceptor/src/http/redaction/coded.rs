@@ -29,7 +29,7 @@ use self::{
     splice::{Splice, Sum},
 };
 use super::{Change, HOLD, Length, PATIENCE, REST, Stop};
-use crate::rewrite::reflection::{Fill, Patterns, Redactor, SHORTEST};
+use crate::rewrite::reflection::{Fill, Patterns, Redactor, Waiting};
 
 /// Bytes of output after which others have their turn.
 const ROOM: usize = 64 * 1024;
@@ -198,11 +198,11 @@ impl Coded {
             Stage::Held { patience } => Some(patience),
             Stage::Decoded { held: true, .. } => Some(PATIENCE),
             Stage::Unread => None,
-            Stage::Passing if waiting < SHORTEST && self.decoder.is_last() => Some(PATIENCE),
-            Stage::Passing if waiting == 0 && self.held.is_empty() => None,
-            Stage::Decoded { .. } | Stage::Spliced(_) if waiting == 0 => None,
-            _ if waiting < SHORTEST => Some(REST),
-            _ => Some(PATIENCE),
+            Stage::Passing if self.held.is_empty() && waiting == Waiting::Nothing => None,
+            Stage::Passing if self.decoder.is_last() => Some(PATIENCE),
+            Stage::Decoded { .. } | Stage::Spliced(_) if waiting == Waiting::Nothing => None,
+            _ if waiting == Waiting::Long => Some(PATIENCE),
+            _ => Some(REST),
         }
     }
 
@@ -277,7 +277,7 @@ impl Coded {
                 self.pending.clear();
             }
             Stage::Passing => {
-                let long = waiting >= SHORTEST;
+                let long = waiting == Waiting::Long;
                 self.redactor.cut(room, &mut self.pending);
                 self.settle();
                 if long {
@@ -324,7 +324,7 @@ impl Coded {
                 self.pass(out);
                 // Heads of files and frames to be skipped may be as long as their sender likes.
                 if self.fed > 2 * UNPASSED {
-                    if self.redactor.waiting() > 0 {
+                    if self.redactor.waiting() != Waiting::Nothing {
                         return Err(Stop::Bomb);
                     }
                     self.ready = self.fed;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{Change, HOLD, Length, PATIENCE, REST};
-use crate::rewrite::reflection::{Fill, Patterns, Redactor, SHORTEST};
+use crate::rewrite::reflection::{Fill, Patterns, Redactor, Waiting};
 
 /// Looks through one body.
 pub(super) struct Plain {
@@ -58,10 +58,10 @@ impl Plain {
             return Some(REST);
         }
         match self.redactor.waiting() {
-            0 => None,
+            Waiting::Nothing => None,
             _ if self.rested => None,
-            1..SHORTEST => Some(REST),
-            _ => Some(PATIENCE),
+            Waiting::Short => Some(REST),
+            Waiting::Long => Some(PATIENCE),
         }
     }
 

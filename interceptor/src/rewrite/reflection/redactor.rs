@@ -24,6 +24,16 @@ pub(crate) struct Redactor {
     replaced: bool,
 }
 
+/// What may be the beginning of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Nothing,
+    /// Of no use to anybody.
+    Short,
+    /// [`Redactor::cut`] overwrites it.
+    Long,
+}
+
 impl Redactor {
     pub(crate) fn new(patterns: &Arc<Patterns>, fill: Fill) -> Self {
         Self {
@@ -66,16 +76,21 @@ impl Redactor {
         self.fill = fill;
     }
 
-    /// Bytes that wait for more of the text.
-    pub(crate) fn waiting(&self) -> usize {
-        self.held.len() - self.given.min(self.held.len())
+    /// What waits for more of the text.
+    pub(crate) fn waiting(&self) -> Waiting {
+        match self.held.len() {
+            held if held <= self.given => Waiting::Nothing,
+            ..SHORTEST => Waiting::Short,
+            _ => Waiting::Long,
+        }
     }
 
     /// What is held can wait no longer, though the text goes on: appends it to `out`, overwritten where it is long enough
     /// to be of use to somebody. From here on there is room as `fill` says.
     pub(crate) fn cut(&mut self, fill: Fill, out: &mut Vec<u8>) {
         let waiting = self.held.get(self.given..).unwrap_or_default();
-        if waiting.len() < SHORTEST {
+        // With what has gone of it before.
+        if self.held.len() < SHORTEST {
             if !self.replaced {
                 self.intact += waiting.len() as u64;
             }

@@ -124,7 +124,7 @@ impl Encoder {
 
 /// All that `deflate` makes of `text`.
 pub(super) fn run(deflate: &mut Deflate, text: &[u8], flush: DeflateFlush) -> Vec<u8> {
-    let mut out = vec![0; text.len() * 2 + 1024];
+    let mut out = vec![0; text.len() * 2 + 256 * 1024];
     let before = (deflate.total_in(), deflate.total_out());
     let status = deflate.compress(text, &mut out, flush).unwrap();
     assert!(matches!(
