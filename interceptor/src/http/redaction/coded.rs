@@ -229,19 +229,14 @@ impl Coded {
             }
             self.chunk.clear();
             let input = self.held.get(self.fed..).unwrap_or_default();
-            let taken = match self.decoder.step(input, &mut self.chunk, &mut self.marks) {
-                Ok(taken) => taken,
-                Err(Undecodable) => {
-                    self.give_up()?;
-                    continue;
-                }
-            };
+            let step = self.decoder.step(input, &mut self.chunk, &mut self.marks);
+            let taken = step.unwrap_or(0);
             self.fed += taken;
             self.made += self.chunk.len() as u64;
             if self.made > FREE && self.made / RATIO > self.start + self.fed as u64 {
                 return Err(Stop::Bomb);
             }
-            if taken == 0 && self.chunk.is_empty() {
+            if step.is_ok() && taken == 0 && self.chunk.is_empty() {
                 if self.ended {
                     self.conclude(out)?;
                     continue;
@@ -250,7 +245,11 @@ impl Coded {
             }
             self.redactor.refill(self.room());
             self.redactor.push(&self.chunk, &mut self.pending);
+            // Text that came before the damage counts as well.
             self.decide(out)?;
+            if step == Err(Undecodable) {
+                self.give_up()?;
+            }
         }
         if matches!(self.stage, Stage::Held { .. }) && self.held.len() > HOLD {
             self.release(out);
@@ -415,7 +414,7 @@ impl Coded {
         Ok(())
     }
 
-    /// It cannot be decoded.
+    /// It cannot be decoded any further.
     fn give_up(&mut self) -> Result<(), Stop> {
         match self.stage {
             Stage::Decoded { .. } | Stage::Spliced(_) => Err(Stop::Torn),

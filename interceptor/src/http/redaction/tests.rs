@@ -261,6 +261,20 @@ fn what_cannot_be_read_passes_and_is_counted() {
 }
 
 #[test]
+fn a_secret_before_damage_is_seen() {
+    for encoding in ["gzip", "deflate", "raw deflate", "br", "zstd", "gzip, br"] {
+        let body = [&encode(encoding, &with_secret()), &[0xff; 40][..]].concat();
+        for size in [1, 7, 1000] {
+            let seen = carry(sized(&body), encoding, body.chunks(size), false);
+            assert_eq!(seen, Err(Stop::Torn), "{encoding} {size}");
+        }
+        let clean = [&encode(encoding, CLEAN), &[0xff; 40][..]].concat();
+        let seen = carry(sized(&clean), encoding, [&clean[..]], false).unwrap();
+        assert!(seen.body == clean && seen.unread, "{encoding}");
+    }
+}
+
+#[test]
 fn what_was_cut_off_does_not_end_well_if_it_was_changed() {
     for encoding in ["gzip", "deflate", "br", "zstd"] {
         let (first, second) = (with_secret(), CLEAN.repeat(20));

@@ -29,6 +29,8 @@ pub(super) struct Stacked {
     taken: u64,
     made: u64,
     full: bool,
+    /// The outer one is not what it says it is any further.
+    damaged: bool,
 }
 
 impl Decoder {
@@ -44,6 +46,7 @@ impl Decoder {
                 taken: 0,
                 made: 0,
                 full: false,
+                damaged: false,
             }));
         }
         Some(whole)
@@ -82,7 +85,7 @@ impl Decoder {
     /// nothing taken and nothing made, more is needed.
     ///
     /// # Errors
-    /// It is not what it says it is.
+    /// It is not what it says it is any further; `out` has what was. Not to be called again.
     pub(super) fn step(
         &mut self,
         input: &[u8],
@@ -160,9 +163,18 @@ impl Stacked {
             if used > 0 || self.inner.is_full() {
                 continue;
             }
+            if self.damaged {
+                return Err(Undecodable);
+            }
             let before = self.between.len();
             let rest = input.get(taken..).unwrap_or_default();
-            let used = self.outer.step(rest, &mut self.between, &mut own)?;
+            let step = self.outer.step(rest, &mut self.between, &mut own);
+            // What it made before the damage is still to be decoded.
+            self.damaged = step.is_err();
+            if self.damaged {
+                continue;
+            }
+            let used = step.unwrap_or(0);
             taken += used;
             if used == 0 && self.between.len() == before {
                 self.taken += taken as u64;

@@ -102,7 +102,7 @@ impl Deflated {
     /// Takes some of `input`, appends to `out` what that makes.
     ///
     /// # Errors
-    /// It is not what it says it is.
+    /// It is not what it says it is any further; `out` has what was.
     pub(super) fn step(
         &mut self,
         mut input: &[u8],

@@ -182,7 +182,7 @@ impl Inflate {
     /// Takes some of `input`, appends to `out` what that makes, and notes where it could be left.
     ///
     /// # Errors
-    /// It is no deflated text.
+    /// It is no deflated text any further; `out` has what was.
     pub(super) fn step(
         &mut self,
         bits: &mut Bits,
@@ -196,19 +196,25 @@ impl Inflate {
         }
         let start = self.text.len();
         self.full = false;
+        let mut result = Ok(());
         while !self.is_ended() {
             if self.text.len() - start >= CHUNK {
                 self.full = true;
                 break;
             }
-            if matches!(self.go_on(bits, input, start, marks)?, Flow::Starved) {
-                break;
+            match self.go_on(bits, input, start, marks) {
+                Ok(Flow::On) => {}
+                Ok(Flow::Starved) => break,
+                Err(error) => {
+                    result = Err(error);
+                    break;
+                }
             }
         }
         let fresh = self.text.get(start..).unwrap_or_default();
         self.made += fresh.len() as u64;
         out.extend_from_slice(fresh);
-        Ok(())
+        result
     }
 
     fn go_on(
