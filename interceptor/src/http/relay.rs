@@ -137,7 +137,7 @@ fn record(request: &Request, exchange: &Exchange) {
 }
 
 /// Takes the outcome of a reload on; that of one which may not go on is kept to be asked for again.
-fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
+pub(super) fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
     match reviewed {
         Ok(release) => {
             exchange.release = release;
@@ -221,7 +221,7 @@ where
 }
 
 /// Returns once the daemon stops; never, if nobody can say so any more.
-async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+pub(super) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     if shutdown.wait_for(|stop| *stop).await.is_err() {
         std::future::pending().await
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{After, Progress, Turn};
 use crate::{
     http::{
-        HttpError,
+        HttpError, MAX_INTERIM,
         body::Body,
         framing::Framing,
         head::{Fields, HeadError, ResponseHead, Scanner},
@@ -25,8 +25,6 @@ use crate::{
     },
 };
 
-/// Most interim (1xx) responses to one request.
-const MAX_INTERIM: u32 = 64;
 
 /// Brings the response back, interim ones included.
 pub(super) async fn answer<R, W>(
