@@ -133,6 +133,17 @@ mod tests {
     }
 
     #[test]
+    fn a_client_is_told_when_there_is_no_protocol_in_common() {
+        let refused = UpstreamError::Alert(AlertDescription::NoApplicationProtocol);
+        for told in [
+            upstream(refused),
+            Denial::Protocol("api.example.com".parse().unwrap()),
+        ] {
+            assert_eq!(told.alert(), AlertDescription::NoApplicationProtocol);
+        }
+    }
+
+    #[test]
     fn a_certificate_is_blamed_only_for_its_own_faults() {
         let wrong = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         let told = upstream(wrong.into());

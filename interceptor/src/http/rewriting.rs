@@ -68,7 +68,10 @@ impl Edits {
 
 impl Tally {
     /// Counts, and gives what goes out in the old one's place.
-    pub(crate) fn take(&mut self, outcome: HeadOutcome) -> Result<Option<Zeroizing<Vec<u8>>>, Unresolvable> {
+    pub(crate) fn take(
+        &mut self,
+        outcome: HeadOutcome,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Unresolvable> {
         match outcome {
             HeadOutcome::Unchanged => Ok(None),
             HeadOutcome::Passed => {

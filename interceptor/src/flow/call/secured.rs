@@ -129,10 +129,7 @@ impl Call {
         let begun = Instant::now();
         let configuration = self.configuration.load_full();
         let offer: Vec<_> = offer.iter().map(|protocol| protocol.name()).collect();
-        let connected = configuration
-            .connector
-            .connect(stream, host, &offer)
-            .await;
+        let connected = configuration.connector.connect(stream, host, &offer).await;
         self.stats()
             .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
         connected.map_err(|source| Denial::Upstream {

@@ -69,12 +69,18 @@ impl Frames {
             let [a, b, c, kind, _, _, _, _, _, last @ ..] = self.held;
             let payload = u32::from_be_bytes([0, a, b, c]) as usize;
             // Its payload begins with the stream; a shorter one is malformed, and ends the connection.
-            let needed = if kind == GOAWAY { payload.min(last.len()) } else { 0 };
+            let needed = if kind == GOAWAY {
+                payload.min(last.len())
+            } else {
+                0
+            };
             if self.length < HEADER + needed {
                 continue;
             }
             tell(match kind {
-                GOAWAY if needed == last.len() => Seen::GoAway(u32::from_be_bytes(last) & !(1 << 31)),
+                GOAWAY if needed == last.len() => {
+                    Seen::GoAway(u32::from_be_bytes(last) & !(1 << 31))
+                }
                 DATA if payload > 0 => Seen::Message,
                 HEADERS | CONTINUATION => Seen::Message,
                 RST_STREAM => Seen::Reset,
@@ -98,7 +104,10 @@ pub(crate) mod oracle {
         let mut wire = vec![0xff; if of_client { PREFACE } else { 0 }];
         let mut expected = Vec::new();
         for (number, step) in (1u8..).zip(script.chunks_exact(2)) {
-            let (kind, length) = (step[0] % 12, usize::from(step[1]) * usize::from(step[0] / 12));
+            let (kind, length) = (
+                step[0] % 12,
+                usize::from(step[1]) * usize::from(step[0] / 12),
+            );
             wire.extend(&u32::try_from(length).expect("short").to_be_bytes()[1..]);
             wire.extend([kind, 0, 0, 0, 0, number]);
             wire.extend(std::iter::repeat_n(number, length));

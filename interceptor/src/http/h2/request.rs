@@ -96,11 +96,7 @@ fn secret_value(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue, Refusal> {
 
 /// The control data that a request needs: a client that named its addressee by a host field only has its `:authority`
 /// made from it (RFC 9113 §8.3.1).
-fn whole(
-    uri: Uri,
-    path: Option<Zeroizing<Vec<u8>>>,
-    fields: &HeaderMap,
-) -> Result<Uri, Refusal> {
+fn whole(uri: Uri, path: Option<Zeroizing<Vec<u8>>>, fields: &HeaderMap) -> Result<Uri, Refusal> {
     let malformed = Refusal::Head(HeadError::FirstLine);
     let mut parts = uri.into_parts();
     parts.scheme = Some(Scheme::HTTPS);

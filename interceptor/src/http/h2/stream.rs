@@ -3,11 +3,7 @@
 use std::{pin::pin, sync::Arc};
 
 use bytes::Bytes;
-use h2::{
-    Reason, RecvStream, SendStream,
-    client::SendRequest,
-    server::SendResponse,
-};
+use h2::{Reason, RecvStream, SendStream, client::SendRequest, server::SendResponse};
 
 use super::{
     answer::{Client, answer},

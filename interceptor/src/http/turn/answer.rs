@@ -25,7 +25,6 @@ use crate::{
     },
 };
 
-
 /// Brings the response back, interim ones included.
 pub(super) async fn answer<R, W>(
     upstream: &mut Inbound<R>,

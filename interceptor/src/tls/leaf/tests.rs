@@ -77,6 +77,35 @@ async fn leaf_is_accepted_by_a_client_that_trusts_the_authority() {
 }
 
 #[tokio::test]
+async fn a_client_is_answered_with_what_was_agreed_on_for_it() {
+    let data = TempDir::new().unwrap();
+    let leaves = leaves(data.path());
+    let name = host("api.example");
+    for chosen in [None, Some(Protocol::Http1), Some(Protocol::Http2)] {
+        let answers = leaves.server_config(&name, chosen).unwrap();
+        let (stream, server) = duplex(64 * 1024);
+        let serve = async {
+            let hello = hello::read(server).await.unwrap();
+            let offered = [Protocol::Http2, Protocol::Http1];
+            assert_eq!(hello.protocols().as_deref(), Some(&offered[..]));
+            hello.accept(answers).await.unwrap()
+        };
+        let mut config = client([root(&leaves)]);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let to = ServerName::try_from("api.example").unwrap();
+        let connect = TlsConnector::from(Arc::new(config)).connect(to, stream);
+        let (connected, _served) = tokio::join!(connect, serve);
+        let agreed = connected
+            .unwrap()
+            .get_ref()
+            .1
+            .alpn_protocol()
+            .map(Vec::from);
+        assert_eq!(agreed, chosen.map(|chosen| chosen.name().to_vec()));
+    }
+}
+
+#[tokio::test]
 async fn leaf_is_for_its_name_only() {
     let data = TempDir::new().unwrap();
     let leaves = leaves(data.path());

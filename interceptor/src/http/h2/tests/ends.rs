@@ -39,7 +39,10 @@ async fn an_answer_that_is_not_wanted_any_more_is_taken_back_from_the_server() {
     upload.send_data("x".into(), true).unwrap();
     let mut asked = rig.asked().await;
     assert_eq!(all(asked.request.body_mut()).await.unwrap(), b"x");
-    let mut download = asked.respond.send_response(Response::new(()), false).unwrap();
+    let mut download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
     drop((response.await.unwrap(), upload));
     assert_eq!(reset(&mut download).await, Reason::CANCEL);
 }
@@ -65,7 +68,10 @@ async fn an_answer_that_breaks_off_does_not_look_whole() {
     let mut rig = Rig::new().await;
     let response = rig.ask(get("/")).await;
     let mut asked = rig.asked().await;
-    let mut download = asked.respond.send_response(Response::new(()), false).unwrap();
+    let mut download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
     download.send_data("some".into(), false).unwrap();
     let mut body = response.await.unwrap().into_body();
     assert_eq!(body.data().await.unwrap().unwrap(), "some");
@@ -84,7 +90,10 @@ async fn a_server_that_vanishes_ends_streams_and_the_connection() {
     drop(asked);
     let end = rig.relay.await.unwrap();
     assert!(
-        matches!(end, Ok(End::UpstreamClosed) | Err(HttpError::Http2Upstream(_))),
+        matches!(
+            end,
+            Ok(End::UpstreamClosed) | Err(HttpError::Http2Upstream(_))
+        ),
         "{end:?}"
     );
 }
@@ -112,7 +121,10 @@ async fn a_server_that_leaves_lets_the_client_finish_and_then_ask_elsewhere() {
         late.is_go_away() || late.reason() == Some(Reason::REFUSED_STREAM),
         "{late:?}"
     );
-    asked.respond.send_response(Response::new(()), true).unwrap();
+    asked
+        .respond
+        .send_response(Response::new(()), true)
+        .unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
     assert!(matches!(rig.relay.await.unwrap(), Ok(End::UpstreamClosed)));
 }
@@ -126,8 +138,13 @@ async fn a_daemon_that_stops_lets_streams_finish() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
-    let mut download = asked.respond.send_response(Response::new(()), false).unwrap();
-    download.send_data(Bytes::from_static(b"done"), true).unwrap();
+    let mut download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
+    download
+        .send_data(Bytes::from_static(b"done"), true)
+        .unwrap();
     let mut body = response.await.unwrap().into_body();
     assert_eq!(all(&mut body).await.unwrap(), b"done");
     drop(body);
@@ -140,13 +157,19 @@ async fn a_client_that_goes_takes_its_streams_along() {
     let mut rig = Rig::new().await;
     let response = rig.ask(get("/")).await;
     let mut asked = rig.asked().await;
-    let mut download = asked.respond.send_response(Response::new(()), false).unwrap();
+    let mut download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
     drop(response);
     drop(rig.client);
     rig.ended.abort();
     assert_eq!(reset(&mut download).await, Reason::CANCEL);
     let end = rig.relay.await.unwrap();
-    assert!(matches!(end, Ok(End::ClientClosed) | Err(HttpError::Http2Client(_))), "{end:?}");
+    assert!(
+        matches!(end, Ok(End::ClientClosed) | Err(HttpError::Http2Client(_))),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -164,7 +187,10 @@ async fn an_idle_connection_ends_and_a_silent_stream_does_not() {
     let response = rig.ask(get("/")).await;
     let mut asked = rig.asked().await;
     tokio::time::sleep(IDLE * 10).await;
-    asked.respond.send_response(Response::new(()), true).unwrap();
+    asked
+        .respond
+        .send_response(Response::new(()), true)
+        .unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
     let begun = tokio::time::Instant::now();
     rig.ended.await.unwrap().unwrap();
@@ -224,7 +250,10 @@ async fn interim_answers_are_bounded() {
 async fn a_server_that_breaks_its_connection_off_is_told_to_the_client_as_an_end() {
     let mut rig = Rig::new().await;
     rig.pass(get("/")).await;
-    rig.server.send(Do::Break(Reason::ENHANCE_YOUR_CALM)).ok().unwrap();
+    rig.server
+        .send(Do::Break(Reason::ENHANCE_YOUR_CALM))
+        .ok()
+        .unwrap();
     let ended = rig.ended.await.unwrap();
     assert!(ended.is_ok(), "{ended:?}");
 }

@@ -23,7 +23,9 @@ async fn heads_bodies_and_trailers_pass_both_ways() {
     let mut request = post();
     request.headers_mut().insert("x-a", "1".parse().unwrap());
     request.headers_mut().append("x-a", "2".parse().unwrap());
-    request.headers_mut().insert("te", "trailers".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("te", "trailers".parse().unwrap());
     let (response, mut upload) = rig.begin(request).await;
     upload.send_data("hello".into(), false).unwrap();
     upload.send_trailers(trailers("up")).unwrap();
@@ -90,7 +92,9 @@ async fn both_sides_of_a_stream_talk_in_turns() {
         // Each is waited for before the next is said: nothing that can go may wait.
         let said = heard.data().await.unwrap().unwrap();
         assert_eq!(said, turn.to_string());
-        download.send_data(format!("re {turn}").into(), false).unwrap();
+        download
+            .send_data(format!("re {turn}").into(), false)
+            .unwrap();
         assert_eq!(body.data().await.unwrap().unwrap(), format!("re {turn}"));
         let next = (turn + 1).to_string();
         upload.send_data(next.into(), turn == 19).unwrap();
@@ -114,10 +118,16 @@ async fn streams_are_answered_in_any_order() {
     }
     for mut asked in asked.into_iter().rev() {
         let answer = Response::builder().header("x-path", asked.request.uri().path());
-        asked.respond.send_response(answer.body(()).unwrap(), true).unwrap();
+        asked
+            .respond
+            .send_response(answer.body(()).unwrap(), true)
+            .unwrap();
     }
     for (number, response) in responses.into_iter().enumerate() {
-        assert_eq!(response.await.unwrap().headers()["x-path"], format!("/{number}"));
+        assert_eq!(
+            response.await.unwrap().headers()["x-path"],
+            format!("/{number}")
+        );
     }
 }
 
@@ -134,7 +144,10 @@ async fn more_streams_than_the_server_takes_wait_for_their_turn() {
     }
     for _ in 0..10 {
         let mut asked = rig.asked().await;
-        asked.respond.send_response(Response::new(()), true).unwrap();
+        asked
+            .respond
+            .send_response(Response::new(()), true)
+            .unwrap();
     }
     for response in responses {
         assert_eq!(response.await.unwrap().status(), 200);
@@ -145,13 +158,18 @@ async fn more_streams_than_the_server_takes_wait_for_their_turn() {
 async fn interim_answers_pass_before_the_final_one() {
     let mut rig = Rig::new().await;
     let mut request = post();
-    request.headers_mut().insert("expect", "100-continue".parse().unwrap());
+    request
+        .headers_mut()
+        .insert("expect", "100-continue".parse().unwrap());
     let (mut response, mut upload) = rig.begin(request).await;
     let mut asked = rig.asked().await;
     assert_eq!(asked.request.headers()["expect"], "100-continue");
     for status in [100, 103] {
         let interim = Response::builder().status(status).header("link", "</a>");
-        asked.respond.send_informational(interim.body(()).unwrap()).unwrap();
+        asked
+            .respond
+            .send_informational(interim.body(()).unwrap())
+            .unwrap();
         let seen = poll_fn(|cx| response.poll_informational(cx)).await;
         let seen = seen.unwrap().unwrap();
         assert_eq!(seen.status(), status);
@@ -159,7 +177,10 @@ async fn interim_answers_pass_before_the_final_one() {
     }
     upload.send_data("x".into(), true).unwrap();
     assert_eq!(all(asked.request.body_mut()).await.unwrap(), b"x");
-    asked.respond.send_response(Response::new(()), true).unwrap();
+    asked
+        .respond
+        .send_response(Response::new(()), true)
+        .unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
 }
 
@@ -170,7 +191,9 @@ async fn the_answer_to_head_keeps_its_length_and_has_no_body() {
     *request.method_mut() = Method::HEAD;
     let response = rig.ask(request).await;
     let mut asked = rig.asked().await;
-    let answer = Response::builder().header("content-length", "5000").body(());
+    let answer = Response::builder()
+        .header("content-length", "5000")
+        .body(());
     asked.respond.send_response(answer.unwrap(), true).unwrap();
     let (head, body) = response.await.unwrap().into_parts();
     assert_eq!(head.headers["content-length"], "5000");
@@ -229,7 +252,10 @@ async fn a_body_goes_on_after_an_early_answer_that_wants_it() {
     let mut rig = Rig::new().await;
     let (response, mut upload) = rig.begin(post()).await;
     let mut asked = rig.asked().await;
-    asked.respond.send_response(Response::new(()), true).unwrap();
+    asked
+        .respond
+        .send_response(Response::new(()), true)
+        .unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
     upload.send_data(Bytes::from_static(b"late"), true).unwrap();
     assert_eq!(all(asked.request.body_mut()).await.unwrap(), b"late");

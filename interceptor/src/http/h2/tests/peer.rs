@@ -60,7 +60,9 @@ pub(super) struct Rig {
 }
 
 /// An exchange that notes what is refused.
-pub(super) fn noting(judge: Judge) -> (Exchange, watch::Sender<bool>, Arc<Mutex<Vec<&'static str>>>) {
+pub(super) fn noting(
+    judge: Judge,
+) -> (Exchange, watch::Sender<bool>, Arc<Mutex<Vec<&'static str>>>) {
     let (mut exchange, shutdown) = exchange(judge);
     let denied: Arc<Mutex<Vec<_>>> = Arc::default();
     let noted = Arc::clone(&denied);
@@ -98,7 +100,11 @@ impl Rig {
     }
 
     async fn of(
-        (exchange, shutdown, denied): (Exchange, watch::Sender<bool>, Arc<Mutex<Vec<&'static str>>>),
+        (exchange, shutdown, denied): (
+            Exchange,
+            watch::Sender<bool>,
+            Arc<Mutex<Vec<&'static str>>>,
+        ),
         settings: impl FnOnce(&mut h2::server::Builder),
     ) -> Self {
         let (client, client_end) = duplex(64 * 1024);
@@ -122,7 +128,10 @@ impl Rig {
     }
 
     /// Sends a request whose body follows.
-    pub(super) async fn begin(&mut self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+    pub(super) async fn begin(
+        &mut self,
+        request: Request<()>,
+    ) -> (ResponseFuture, SendStream<Bytes>) {
         poll_fn(|cx| self.client.poll_ready(cx)).await.unwrap();
         self.client.send_request(request, false).unwrap()
     }
@@ -210,7 +219,9 @@ pub(super) fn serve(
     let (tell, asked) = mpsc::unbounded_channel();
     let (sender, mut todo) = mpsc::unbounded_channel();
     tokio::spawn(async move {
-        let mut server = builder.handshake(stream).await.unwrap();
+        let Ok(mut server) = builder.handshake(stream).await else {
+            return;
+        };
         loop {
             tokio::select! {
                 accepted = server.accept() => match accepted {

@@ -17,7 +17,11 @@ async fn fill(stream: &mut SendStream<Bytes>) -> usize {
     let mut sent = 0;
     loop {
         stream.reserve_capacity(16 * 1024);
-        let room = timeout(Duration::from_millis(200), poll_fn(|cx| stream.poll_capacity(cx))).await;
+        let room = timeout(
+            Duration::from_millis(200),
+            poll_fn(|cx| stream.poll_capacity(cx)),
+        )
+        .await;
         let Ok(room) = room else {
             return sent;
         };
@@ -32,7 +36,10 @@ async fn a_client_that_reads_slowly_stops_the_server() {
     let mut rig = Rig::new().await;
     let response = rig.ask(get("/")).await;
     let mut asked = rig.asked().await;
-    let mut download = asked.respond.send_response(Response::new(()), false).unwrap();
+    let mut download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
     let mut body = response.await.unwrap().into_body();
     let sent = fill(&mut download).await;
     // Our window, and the client's own.
@@ -62,13 +69,19 @@ async fn long_bodies_pass_whole_both_ways_at_once() {
     let mut rig = Rig::new().await;
     let (response, upload) = rig.begin(post()).await;
     let mut asked = rig.asked().await;
-    let download = asked.respond.send_response(Response::new(()), false).unwrap();
+    let download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
     let mut body = response.await.unwrap().into_body();
     let send = |mut stream: SendStream<Bytes>| async move {
         let mut left = LENGTH;
         while left > 0 {
             stream.reserve_capacity(left);
-            let room = poll_fn(|cx| stream.poll_capacity(cx)).await.unwrap().unwrap();
+            let room = poll_fn(|cx| stream.poll_capacity(cx))
+                .await
+                .unwrap()
+                .unwrap();
             let part = room.min(left);
             left -= part;
             stream.send_data(vec![1; part].into(), left == 0).unwrap();

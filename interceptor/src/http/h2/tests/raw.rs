@@ -2,26 +2,19 @@
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    sync::mpsc,
     task::JoinHandle,
 };
 
-use super::peer::{Asked, noting, serve};
+use super::peer::{Asked, Do, noting, serve};
 use crate::{
     http::{End, HttpError, h2::relay},
     policy::Judgement,
 };
-use tokio::sync::mpsc;
-
 /// A frame of a kind, with flags, on a stream.
 pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    [
-        &length[1..],
-        &[kind, flags],
-        &stream.to_be_bytes(),
-        payload,
-    ]
-    .concat()
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
 /// A field of a head, spelled out.
@@ -59,12 +52,16 @@ pub(super) fn head(more: &[(&str, &str)]) -> Vec<u8> {
         (":path", "/"),
     ];
     let fields = fields.iter().chain(more);
-    fields.flat_map(|(name, value)| field(name, value)).collect()
+    fields
+        .flat_map(|(name, value)| field(name, value))
+        .collect()
 }
 
 pub(super) struct Raw {
     pub(super) client: DuplexStream,
     pub(super) asked: mpsc::UnboundedReceiver<Asked>,
+    /// Held, so that the server goes on.
+    _server: mpsc::UnboundedSender<Do>,
     pub(super) relay: JoinHandle<Result<End, HttpError>>,
 }
 
@@ -77,10 +74,11 @@ impl Raw {
         let (client, client_end) = duplex(64 * 1024);
         let (server_end, server) = duplex(64 * 1024);
         let relay = tokio::spawn(relay(client_end, server_end, exchange));
-        let (_, asked) = serve(server, h2::server::Builder::new());
+        let (server, asked) = serve(server, h2::server::Builder::new());
         let mut raw = Self {
             client,
             asked,
+            _server: server,
             relay,
         };
         raw.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;

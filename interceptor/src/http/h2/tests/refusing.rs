@@ -22,7 +22,10 @@ async fn requests_that_are_not_for_this_server_are_refused_one_by_one() {
     let malformed = (400, "malformed_request");
     for (request, (status, error)) in [
         (to("https://evil.example/"), (421, "authority_mismatch")),
-        (to(&format!("https://{HOST}:8443/")), (421, "authority_mismatch")),
+        (
+            to(&format!("https://{HOST}:8443/")),
+            (421, "authority_mismatch"),
+        ),
         (to(&format!("https://{HOST}@evil.example/")), malformed),
         (to(&format!("https://user@{HOST}/")), malformed),
         (to("https://127.0.0.1/"), malformed),
@@ -41,7 +44,10 @@ async fn requests_that_are_not_for_this_server_are_refused_one_by_one() {
         );
         assert_eq!(rig.denied.lock().unwrap().pop(), Some(error), "{shown}");
     }
-    asked.respond.send_response(Response::new(()), true).unwrap();
+    asked
+        .respond
+        .send_response(Response::new(()), true)
+        .unwrap();
     assert_eq!(under_way.await.unwrap().status(), 200);
 }
 
@@ -96,7 +102,8 @@ async fn heads_that_are_too_large_are_refused() {
     let mut many = get("/");
     for number in 0..300 {
         let name: http::HeaderName = format!("x-{number}").parse().unwrap();
-        many.headers_mut().insert(name, HeaderValue::from_static("y"));
+        many.headers_mut()
+            .insert(name, HeaderValue::from_static("y"));
     }
     let mut long = get("/");
     let value = HeaderValue::from_str(&"a".repeat(65 * 1024)).unwrap();

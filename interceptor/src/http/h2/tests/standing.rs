@@ -41,7 +41,10 @@ async fn a_lost_secret_is_told_to_the_next_request_and_the_client_makes_another_
     reloads.revoke_secret();
     let refused = rig.refused(request()).await;
     assert_eq!(refused, (403, "credential_revoked".to_owned()));
-    asked.respond.send_response(Response::new(()), true).unwrap();
+    asked
+        .respond
+        .send_response(Response::new(()), true)
+        .unwrap();
     assert_eq!(under_way.await.unwrap().status(), 200);
     rig.ended.await.unwrap().unwrap();
     let end = rig.relay.await.unwrap().unwrap();
@@ -56,7 +59,10 @@ async fn streams_under_way_are_reset_when_the_policy_denies_them() {
     let (mut rig, reloads) = Rig::reloading().await;
     let (response, _upload) = rig.begin(post()).await;
     let mut asked = rig.asked().await;
-    let mut download = asked.respond.send_response(Response::new(()), false).unwrap();
+    let mut download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
     let mut body = response.await.unwrap().into_body();
     reloads.revoke_policy();
     let error = body.data().await.unwrap().unwrap_err();
