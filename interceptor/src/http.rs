@@ -11,6 +11,7 @@ mod deny;
 mod framing;
 pub(crate) mod h2;
 mod head;
+mod opaque;
 mod plain;
 mod refusal;
 mod relay;
@@ -54,6 +55,8 @@ pub(crate) struct Exchange {
     pub(crate) judge: Judge,
     /// Told of requests that are refused without an end to the connection.
     pub(crate) denials: Denials,
+    /// Asked for each offer to switch to another protocol than WebSocket, as the `Upgrade` header spells it.
+    pub(crate) may_switch: MaySwitch,
     /// Hosts whose clients do not take what a handshake tells them.
     pub(crate) takeover: Arc<takeover::Memory>,
     /// Asked for `release`, and whether to go on at all, after every reload.
@@ -65,6 +68,7 @@ pub(crate) struct Exchange {
 
 pub(crate) type Denials = Box<dyn Fn(&Refusal) + Send + Sync>;
 
+pub(crate) type MaySwitch = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub(crate) type Judge = Box<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
 
 /// Most interim (1xx) responses to one request.
@@ -82,6 +86,8 @@ pub(crate) enum End {
     ShutDown,
     /// The server sent bytes that no request asked for.
     OutOfTurn,
+    /// Both sides of what it was switched to have ended.
+    Switched,
     Refused(Refusal),
     WebSocket(crate::websocket::End),
 }
@@ -95,6 +101,7 @@ impl fmt::Display for End {
             Self::Idle => f.write_str("idle for too long"),
             Self::ShutDown => f.write_str("closed between requests, the daemon stops"),
             Self::OutOfTurn => f.write_str("server sent bytes that no request asked for"),
+            Self::Switched => f.write_str("both sides closed"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::WebSocket(end) => end.fmt(f),
         }

@@ -87,6 +87,10 @@ impl Carriage {
                     host: authority.host.clone(),
                     verified,
                 });
+                let switcher = Arc::clone(call);
+                let host = authority.host.clone();
+                let may_switch =
+                    Box::new(move |protocol: &str| switcher.may_switch(&host, protocol));
                 let exchange = |scheme| Exchange {
                     scheme,
                     authority,
@@ -100,6 +104,7 @@ impl Carriage {
                             call.deny_request(refusal.code(), &chain(refusal));
                         })
                     },
+                    may_switch,
                     takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
                     shutdown: call.stop.clone(),

@@ -2,7 +2,6 @@
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream, client::SendRequest, server::SendResponse};
 use http::Request;
 use tokio::{
@@ -15,6 +14,7 @@ use super::{
     FAREWELL, IDLE,
     answer::Client,
     fault::Fault,
+    piece::Piece,
     request::decide,
     stream::{Outcome, Stream, refuse},
     watch::{Sight, Watched},
@@ -28,7 +28,7 @@ use crate::{
     rewrite::standing::{Reviewed, Revoked},
 };
 
-type Server<U> = Pin<Box<h2::client::Connection<Watched<U>, Bytes>>>;
+type Server<U> = Pin<Box<h2::client::Connection<Watched<U>, Piece>>>;
 
 /// Carries HTTP/2 until one side ends.
 pub(crate) async fn relay<C, U>(
@@ -74,10 +74,10 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    client: h2::server::Connection<Watched<C>, Bytes>,
+    client: h2::server::Connection<Watched<C>, Piece>,
     server: Server<U>,
     /// `None`: the server takes no more.
-    requests: Option<SendRequest<Bytes>>,
+    requests: Option<SendRequest<Piece>>,
     streams: JoinSet<Outcome>,
     of_client: Arc<Sight>,
     of_server: Arc<Sight>,
@@ -90,8 +90,9 @@ where
     still: Instant,
 }
 
+#[expect(clippy::large_enum_variant, reason = "taken apart at once")]
 enum Event {
-    Request(Request<RecvStream>, SendResponse<Bytes>),
+    Request(Request<RecvStream>, SendResponse<Piece>),
     /// Of the client's connection.
     Ended(Result<(), h2::Error>),
     Flooded,
@@ -191,7 +192,7 @@ where
     }
 
     /// A client's request: it goes to the server, or is answered here.
-    fn take(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn take(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
         let (head, body) = request.into_parts();
         let to_head = head.method == http::Method::HEAD;
         let reviewed = self.exchange.standing.look();

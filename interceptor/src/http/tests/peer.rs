@@ -84,6 +84,7 @@ pub(crate) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
         early: BytesMut::new(),
         judge,
         denials: Box::new(|_| {}),
+        may_switch: Box::new(|protocol| protocol.eq_ignore_ascii_case("tcp")),
         takeover: Arc::default(),
         standing: Standing::for_ever(),
         shutdown: stopping,
