@@ -86,7 +86,7 @@ pub(crate) struct Rewriter {
 enum Kind {
     Json(Json),
     Form(Form),
-    Multipart(Multipart),
+    Multipart(Box<Multipart>),
     Text(Text),
 }
 
@@ -117,7 +117,10 @@ impl Rewriter {
             (Kind::Form(Form::default()), release.has_forms())
         } else if media == "multipart/form-data" {
             let multipart = Multipart::new(head.parameter("boundary"));
-            (Kind::Multipart(multipart), release.has_multiparts())
+            (
+                Kind::Multipart(Box::new(multipart)),
+                release.has_multiparts(),
+            )
         } else if release.binds_text(media) {
             (Kind::Text(Text::bound(media)), true)
         } else {
