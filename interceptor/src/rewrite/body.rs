@@ -246,5 +246,7 @@ fn is_utf8(charset: &[u8]) -> bool {
         .any(|known| charset.eq_ignore_ascii_case(known))
 }
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod oracle;
 #[cfg(test)]
 mod tests;
