@@ -230,7 +230,7 @@ const ECHOES: [&str; 24] = [
 ];
 
 const BODIES: [&str; 32] = [
-    PLACEHOLDER,
+    "openshell:resolve:env:TOKEN",
     "openshell%3Aresolve%3Aenv%3ATOKEN",
     "openshell:resolve:env:",
     "openshell:resolve:env:OTHER",

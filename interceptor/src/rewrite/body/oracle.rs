@@ -27,7 +27,8 @@ pub(crate) fn check(kind: usize, body: &[u8], size: usize) {
     let media = MEDIA.get(kind % MEDIA.len()).unwrap();
     let whole = run(media, [body]);
     assert_eq!(run(media, body.chunks(size)), whole, "in pieces of {size}");
-    if !grammar::mentions(body) && !body.contains(&b'%') && !body.contains(&b'\\') {
+    let clean = !grammar::mentions(body) && whole != Err(Refusal::Charset);
+    if clean && !body.contains(&b'%') && !body.contains(&b'\\') {
         assert_eq!(whole, Ok(body.to_vec()), "without a placeholder");
     }
     if let Ok(out) = whole
