@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::{authority::AuthorityError, body::BodyError, head::HeadError};
-use crate::rewrite::{RELEASES_MAX, standing::Revoked};
+use crate::rewrite::{RELEASES_MAX, body, standing::Revoked};
 use crate::websocket::handshake::{AnswerError, OfferError};
 
 /// Those that are not refused.
@@ -59,6 +59,14 @@ pub(crate) enum Refusal {
     Unbound,
     #[error("the request asks for more than {RELEASES_MAX} credentials")]
     TooManyCredentials,
+    #[error("{0}")]
+    Rewriting(body::Refusal),
+    #[error(
+        "the request's body may take a credential and is longer than {} bytes, and HTTP/1.0 wants its length told first: \
+         use HTTP/1.1",
+        body::HOLD
+    )]
+    LongInHttp10,
     /// The server could not be reached or was not who it should be; the reason is the dialler's.
     #[error("{0}")]
     Unreachable(String),
@@ -115,6 +123,22 @@ impl Refusal {
             }
             Self::Unbound => (403, "Forbidden", "credential_unbound"),
             Self::TooManyCredentials => (403, "Forbidden", "credential_count"),
+            Self::Rewriting(refusal) => {
+                let (status, phrase) = match refusal {
+                    body::Refusal::Encoded | body::Refusal::Charset => {
+                        (415, "Unsupported Media Type")
+                    }
+                    body::Refusal::Malformed
+                    | body::Refusal::GuardUnseen
+                    | body::Refusal::GuardContradicted => (400, "Bad Request"),
+                    body::Refusal::Signed
+                    | body::Refusal::Ranged
+                    | body::Refusal::Unbound
+                    | body::Refusal::Unresolvable(_) => (403, "Forbidden"),
+                };
+                (status, phrase, refusal.code())
+            }
+            Self::LongInHttp10 => (413, "Content Too Large", "credential_body_too_long"),
             Self::Unreachable(_) => (502, "Bad Gateway", "upstream_unreachable"),
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
                 (502, "Bad Gateway", "malformed_response")

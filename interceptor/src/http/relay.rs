@@ -89,7 +89,7 @@ where
         };
         let stats = Arc::clone(&exchange.stats);
         let turn = {
-            let mut turn = pin!(turn::run(&mut ends, &request, head, &stats));
+            let mut turn = pin!(turn::run(&mut ends, &mut request, head, &stats));
             loop {
                 tokio::select! {
                     biased;

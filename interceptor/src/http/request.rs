@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     Exchange,
     authority::{self, AuthorityError},
+    body::BodyError,
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
     refusal::Refusal,
@@ -14,7 +15,12 @@ use super::{
 };
 use crate::{
     policy::{Judgement, RequestView},
-    rewrite::{Unresolvable, reflection::Reflection, release::NotBound},
+    rewrite::{
+        Unresolvable,
+        body::{self, Rewriter},
+        reflection::Reflection,
+        release::NotBound,
+    },
     websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
@@ -28,6 +34,11 @@ pub(crate) struct Request {
     /// The client wants to send another one after it.
     pub(crate) persistent: bool,
     pub(crate) framing: Framing,
+    pub(crate) version: Version,
+    /// The client waits for a 100 before it sends the body.
+    pub(crate) expects: bool,
+    /// Reads the body, where something may stand in it.
+    pub(crate) rewriter: Option<Rewriter>,
     pub(crate) offer: Switch,
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
@@ -83,10 +94,19 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
     for _ in 0..tally.passed {
         exchange.release.pass_unbound(&exchange.stats)?;
     }
+    let rewriter = if framing == Framing::EMPTY {
+        None
+    } else {
+        let Exchange { release, stats, .. } = exchange;
+        Rewriter::for_request(release, head.fields.iter(), tally.used.len(), stats)?
+    };
     Ok(Request {
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
         framing,
+        version: head.version,
+        expects: head.version == Version::Http11 && head.fields.lists("expect", "100-continue"),
+        rewriter,
         changed: rewriting::write(raw, &edits),
         tally,
         reflection: Arc::clone(exchange.release.reflection()),
@@ -213,5 +233,21 @@ impl From<Unresolvable> for Refusal {
 impl From<NotBound> for Refusal {
     fn from(NotBound: NotBound) -> Self {
         Self::Unbound
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<body::Refusal> for Refusal {
+    fn from(refusal: body::Refusal) -> Self {
+        match refusal {
+            body::Refusal::Unresolvable(why) => why.into(),
+            body::Refusal::Unbound => Self::Unbound,
+            refusal => Self::Rewriting(refusal),
+        }
     }
 }

@@ -2,10 +2,14 @@
 
 use zeroize::Zeroizing;
 
-use super::head::{Fields, RequestHead};
+use super::{
+    framing::Framing,
+    head::{Fields, RequestHead},
+};
 use crate::{
     rewrite::{
-        RELEASES_MAX, Unresolvable, grammar, header, outcome::HeadOutcome, release::Release, target,
+        RELEASES_MAX, Unresolvable, append, grammar, header, outcome::HeadOutcome,
+        release::Release, target,
     },
     secrets::SecretName,
 };
@@ -178,6 +182,30 @@ pub(crate) fn write(head: &[u8], edits: &Edits) -> Option<Zeroizing<Vec<u8>>> {
     Some(out)
 }
 
+/// `head`, which has a Content-Length, with another framing.
+pub(crate) fn reframe(head: &[u8], framing: Framing) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(head.len() + CHUNKED.len()));
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            append(line, &mut out);
+            continue;
+        }
+        match framing {
+            Framing::Length(length) => {
+                append(before_value(line), &mut out);
+                append(length.to_string().as_bytes(), &mut out);
+                append(b"\r\n", &mut out);
+            }
+            Framing::Chunked => append(CHUNKED, &mut out),
+            Framing::UntilClose => {}
+        }
+    }
+    out
+}
+
+const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
+
 /// Method and version stay: there is one space on either side of the target, and none in it.
 fn write_request_line(line: &[u8], target: &[u8], out: &mut Vec<u8>) {
     let mut words = line.splitn(3, |byte| *byte == b' ');
@@ -247,6 +275,21 @@ mod tests {
         let out = write(HEAD, edits).unwrap();
         assert!(out.capacity() >= out.len());
         assert_eq!(out.capacity(), HEAD.len() + 5000);
+    }
+
+    #[test]
+    fn another_framing_takes_the_place_of_the_length() {
+        let head =
+            "POST / HTTP/1.1\r\nHost: x\r\ncontent-LENGTH:\t 12\r\nA: content-length: 1\r\n\r\n";
+        let expected = |line: &str| head.replace("content-LENGTH:\t 12", line).into_bytes();
+        for (framing, line) in [
+            (Framing::Length(4096), "content-LENGTH:\t 4096"),
+            (Framing::Length(0), "content-LENGTH:\t 0"),
+            (Framing::Chunked, "Transfer-Encoding: chunked"),
+        ] {
+            let out = reframe(head.as_bytes(), framing);
+            assert_eq!(*out, expected(line), "{framing:?}");
+        }
     }
 
     #[test]

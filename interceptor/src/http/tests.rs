@@ -1,5 +1,6 @@
 //! The relay between scripted peers, and between real ones.
 
+mod bodies;
 mod deadlines;
 mod forwarding;
 mod node;
