@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{After, Progress, Turn, filtered::filtered};
 use crate::{
     http::{
-        HttpError,
+        HttpError, MAX_INTERIM,
         body::Body,
         framing::Framing,
         head::{Fields, HeadError, ResponseHead, Scanner},
@@ -27,9 +27,6 @@ use crate::{
         handshake::{Agreement, EXTENSIONS},
     },
 };
-
-/// Most interim (1xx) responses to one request.
-const MAX_INTERIM: u32 = 64;
 
 /// A response that is not interim.
 pub(super) struct Final {
