@@ -24,6 +24,7 @@ pub mod process;
 pub mod programs;
 pub mod sandbox;
 pub mod scenario;
+pub mod witness;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

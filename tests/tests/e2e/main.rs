@@ -18,4 +18,5 @@ mod memory;
 mod messages;
 mod reflection;
 mod requests;
+mod smuggling;
 mod upstream;
