@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::table::Runtime;
+pub(crate) use self::table::Runtime;
 pub use self::table::{ALL, Library, Secret, Service, Set};
 use crate::{
     configuration::Configuration,
@@ -64,7 +64,7 @@ impl Libraries {
         let daemon = Daemon::start(&configuration.write(place.path())?, place.path())?;
         let netns = Netns::new()?;
         let sandbox = Sandbox::attach(&daemon, "demo", &[&netns])?;
-        let mut command = sandbox.command(&netns, &self.command(library))?;
+        let mut command = sandbox.command(&netns, &self.command(library.runtime))?;
         command
             .env_remove("DISCORD_BOT_TOKEN")
             .env("HOME", "/nonexistent");
@@ -102,9 +102,11 @@ impl Libraries {
         Ok(outcome(&gateway))
     }
 
-    fn command(&self, library: &Library) -> Vec<String> {
+    /// What runs a program of the set.
+    pub(crate) fn command(&self, runtime: Runtime) -> Vec<String> {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
-        match library.runtime {
+        match runtime {
+            Runtime::Shell(script) => vec!["sh".into(), path(script)],
             Runtime::Node(script) => vec!["node".into(), path(script)],
             // Debian's interpreter: one under a user's home may be out of reach.
             Runtime::Python(script) => vec![
@@ -134,6 +136,7 @@ impl Library {
                 version.and_then(Value::as_str).map(str::to_owned)
             }
             Runtime::Python(_) => pinned(&read("requirements.txt")?, self.name, "=="),
+            Runtime::Shell(_) => None,
             Runtime::Built(_) => {
                 let manifest = read(
                     &Path::new("twilight")

@@ -27,7 +27,9 @@ pub struct Library {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Runtime {
+pub(crate) enum Runtime {
+    /// Programs that the machine has.
+    Shell(&'static str),
     Node(&'static str),
     Python(&'static str),
     Built(&'static str),

@@ -1,0 +1,126 @@
+//! HTTP/2, stream by stream.
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use h2::{RecvStream, SendStream, server::SendResponse};
+use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{
+    Record, Seen, remember,
+    reply::{Body, Part, Reply},
+    routes,
+};
+
+/// A stream's window, so that a client need not wait for what is merely remembered.
+const WINDOW: u32 = 1 << 20;
+
+/// Serves streams until the client goes away.
+pub(super) async fn serve<S>(stream: S, record: Record) -> Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut connection = h2::server::Builder::new()
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .handshake(stream)
+        .await?;
+    while let Some(accepted) = connection.accept().await {
+        let (request, respond) = accepted?;
+        let record = record.clone();
+        tokio::spawn(answer(request, respond, record));
+    }
+    Ok(())
+}
+
+async fn answer(
+    request: Request<RecvStream>,
+    respond: SendResponse<Bytes>,
+    record: Record,
+) -> Result<()> {
+    let (head, mut body) = request.into_parts();
+    let mut seen = read(&head)?;
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        seen.body.extend_from_slice(&data);
+    }
+    if let Some(trailers) = body.trailers().await? {
+        seen.trailers = fields(&trailers);
+    }
+    let reply = routes::answer(&seen);
+    let to_head = seen.method == "HEAD";
+    remember(&record, seen);
+    write(respond, reply, to_head).await
+}
+
+fn read(head: &Parts) -> Result<Seen> {
+    let host = head.uri.authority().context("an authority")?.to_string();
+    Ok(Seen {
+        version: "HTTP/2",
+        host,
+        method: head.method.to_string(),
+        target: head.uri.path_and_query().context("a path")?.to_string(),
+        headers: fields(&head.headers),
+        body: Vec::new(),
+        trailers: Vec::new(),
+    })
+}
+
+fn fields(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+    map.iter()
+        .map(|(name, value)| (name.to_string(), value.as_bytes().to_vec()))
+        .collect()
+}
+
+async fn write(mut respond: SendResponse<Bytes>, reply: Reply, to_head: bool) -> Result<()> {
+    let Reply {
+        status,
+        headers,
+        body,
+        trailers,
+    } = reply;
+    let mut response = Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(name, value);
+    }
+    if let Body::Whole(body) = &body
+        && status != 204
+    {
+        response = response.header("content-length", body.len());
+    }
+    let ends = to_head || matches!(&body, Body::Whole(body) if body.is_empty());
+    let mut stream = respond.send_response(response.body(())?, ends)?;
+    if ends {
+        return Ok(());
+    }
+    match body {
+        Body::Whole(body) => send(&mut stream, body.into()).await?,
+        Body::Parts(parts) => {
+            for part in parts {
+                match part {
+                    Part::Pause(pause) => tokio::time::sleep(pause).await,
+                    Part::Bytes(bytes) => send(&mut stream, bytes.into()).await?,
+                }
+            }
+        }
+    }
+    if trailers.is_empty() {
+        return Ok(stream.send_data(Bytes::new(), true)?);
+    }
+    let trailers = trailers
+        .into_iter()
+        .map(|(name, value)| Ok((name.parse()?, HeaderValue::from_static(value))));
+    Ok(stream.send_trailers(trailers.collect::<Result<_>>()?)?)
+}
+
+/// Sends as the client's window allows.
+async fn send(stream: &mut SendStream<Bytes>, mut data: Bytes) -> Result<()> {
+    while !data.is_empty() {
+        stream.reserve_capacity(data.len());
+        let capacity = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
+        let capacity = capacity.context("the stream was reset")??;
+        stream.send_data(data.split_to(capacity.min(data.len())), false)?;
+    }
+    Ok(())
+}
