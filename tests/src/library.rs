@@ -46,9 +46,20 @@ impl Libraries {
     /// # Errors
     /// The packages are not installed.
     pub fn install(set: Set) -> Result<Self> {
+        let libraries = Self::without_packages(set)?;
+        copy(&packages(set.name())?, libraries.directory.path())?;
+        Ok(libraries)
+    }
+
+    /// Only the programs, for those that need nothing else.
+    ///
+    /// # Errors
+    /// They cannot be copied.
+    pub fn without_packages(set: Set) -> Result<Self> {
         let directory = directory()?;
-        copy(&packages(set.name())?, directory.path())?;
-        copy(&client_sources().join(set.name()), directory.path())?;
+        for source in set.sources() {
+            copy(&client_sources().join(source), directory.path())?;
+        }
         Ok(Self { set, directory })
     }
 

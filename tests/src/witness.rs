@@ -64,7 +64,7 @@ impl Witness {
                 let mut command = Command::new("/usr/bin/python3");
                 command
                     .arg(sources.join("aiohttp-server.py"))
-                    .env("PYTHONPATH", packages("libraries")?.join("python"))
+                    .env("PYTHONPATH", packages("web")?.join("python"))
                     .env("PYTHONDONTWRITEBYTECODE", "1")
                     .env("AIOHTTP_NO_EXTENSIONS", "1");
                 command

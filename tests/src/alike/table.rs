@@ -50,19 +50,11 @@ const fn tour(name: &'static str, set: Set, runtime: Runtime) -> Client {
 }
 
 pub const CLIENTS: &[Client] = &[
-    tour("curl", Set::Libraries, Runtime::Shell("curl.sh")),
-    tour("node fetch", Set::Libraries, Runtime::Node("fetch.mjs")),
-    tour(
-        "requests",
-        Set::Libraries,
-        Runtime::Python("tour-requests.py"),
-    ),
-    tour("httpx", Set::Libraries, Runtime::Python("tour-httpx.py")),
-    tour(
-        "aiohttp",
-        Set::Libraries,
-        Runtime::Python("tour-aiohttp.py"),
-    ),
+    tour("curl", Set::Web, Runtime::Shell("curl.sh")),
+    tour("node fetch", Set::Web, Runtime::Node("fetch.mjs")),
+    tour("requests", Set::Web, Runtime::Python("tour-requests.py")),
+    tour("httpx", Set::Web, Runtime::Python("tour-httpx.py")),
+    tour("aiohttp", Set::Web, Runtime::Python("tour-aiohttp.py")),
     tour("undici", Set::Further, Runtime::Node("tour-undici.mjs")),
     tour("axios", Set::Further, Runtime::Node("tour-axios.mjs")),
     tour("got", Set::Further, Runtime::Node("tour-got.mjs")),

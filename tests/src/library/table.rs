@@ -10,6 +10,8 @@ use crate::{
 pub enum Set {
     /// For the end-to-end tests.
     Libraries,
+    /// Clients of HTTP alone, for the end-to-end tests.
+    Web,
     /// For `cargo xtask clients` alone.
     Further,
 }
@@ -62,7 +64,18 @@ impl Set {
     pub fn name(self) -> &'static str {
         match self {
             Self::Libraries => "libraries",
+            Self::Web => "web",
             Self::Further => "further",
+        }
+    }
+
+    /// Folders of its programs.
+    pub(super) fn sources(self) -> &'static [&'static str] {
+        match self {
+            Self::Libraries => &["libraries"],
+            Self::Web => &["web"],
+            // What leads through a site is shared.
+            Self::Further => &["further", "web"],
         }
     }
 }
