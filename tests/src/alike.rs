@@ -4,9 +4,10 @@
 mod difference;
 mod table;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{fmt, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 
 use self::difference::difference;
 pub use self::table::{CLIENTS, Client};
@@ -33,6 +34,13 @@ pub struct Alike {
     pub requests: usize,
     /// Of these, in HTTP/2.
     pub in_http2: usize,
+}
+
+impl fmt::Display for Alike {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { requests, in_http2 } = self;
+        write!(f, "{requests}, {in_http2} of them in HTTP/2")
+    }
 }
 
 /// Runs a client both ways, and compares.
@@ -142,12 +150,16 @@ fn equip(command: &mut Command, home: &Path, token: &str) {
         .current_dir(home);
 }
 
+/// A password in Basic counts as well.
 fn holds(seen: &Seen, secret: &str) -> bool {
+    let basic = seen.header("authorization").and_then(|value| {
+        let coded = value.strip_prefix(b"Basic ")?;
+        STANDARD.decode(coded).ok()
+    });
     let values = seen.headers.iter().map(|(_, value)| value.as_slice());
     let all = values.chain([seen.target.as_bytes(), &seen.body]);
-    all.into_iter().any(|bytes| {
-        bytes
-            .windows(secret.len())
-            .any(|window| window == secret.as_bytes())
+    all.chain(basic.as_deref()).any(|bytes| {
+        let mut windows = bytes.windows(secret.len());
+        windows.any(|window| window == secret.as_bytes())
     })
 }

@@ -138,33 +138,37 @@ impl Library {
     /// # Errors
     /// The pins cannot be read.
     pub fn version(&self) -> Result<String> {
-        let sources = client_sources().join(self.set.name());
-        let read = |name: &str| -> Result<String> { Ok(fs::read_to_string(sources.join(name))?) };
-        let version = match self.runtime {
-            Runtime::Node(_) => {
-                let pins: Value = serde_json::from_str(&read("package.json")?)?;
-                let version = pins.get("dependencies").and_then(|all| all.get(self.name));
-                version.and_then(Value::as_str).map(str::to_owned)
-            }
-            Runtime::Python(_) => pinned(&read("requirements.txt")?, self.name, "=="),
-            Runtime::Shell(_) => None,
-            Runtime::Built(_) => {
-                let manifest = read(
-                    &Path::new("twilight")
-                        .join("Cargo.toml")
-                        .display()
-                        .to_string(),
-                )?;
-                pinned(&manifest, self.name, " = { version = \"=")
-                    .and_then(|rest| Some(rest.split('"').next()?.to_owned()))
-            }
-        };
-        version.with_context(|| format!("{} is not pinned", self.name))
+        version(self.set, self.runtime, self.name)?
+            .with_context(|| format!("{} is not pinned", self.name))
     }
 
     fn placeholder(&self, secret: &Secret) -> String {
         self.placeholder.unwrap_or(secret.placeholder).to_owned()
     }
+}
+
+/// The version of a package that a set pins.
+pub(crate) fn version(set: Set, runtime: Runtime, name: &str) -> Result<Option<String>> {
+    let sources = client_sources().join(set.name());
+    let read = |name: &str| -> Result<String> { Ok(fs::read_to_string(sources.join(name))?) };
+    Ok(match runtime {
+        Runtime::Shell(_) => None,
+        Runtime::Node(_) => {
+            let pins: Value = serde_json::from_str(&read("package.json")?)?;
+            let version = pins.get("dependencies").and_then(|all| all.get(name));
+            version.and_then(Value::as_str).map(str::to_owned)
+        }
+        Runtime::Python(_) => {
+            let pins = read("requirements.txt")?;
+            pinned(&pins, name, "==").or_else(|| pinned(&pins, name, "[http2]=="))
+        }
+        Runtime::Built(_) => {
+            let manifest = Path::new("twilight").join("Cargo.toml");
+            let manifest = read(&manifest.display().to_string())?;
+            pinned(&manifest, name, " = { version = \"=")
+                .and_then(|rest| Some(rest.split('"').next()?.to_owned()))
+        }
+    })
 }
 
 fn pinned(pins: &str, name: &str, between: &str) -> Option<String> {

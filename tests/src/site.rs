@@ -12,16 +12,21 @@ mod seen;
 use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr, TcpListener},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
 use rustls::{ServerConfig, crypto::aws_lc_rs};
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio_rustls::TlsAcceptor;
 
+use self::reply::Reply;
 pub use self::seen::Seen;
-use crate::pki::{Authority, Resolver};
+use crate::{
+    pki::{Authority, Resolver},
+    scenario::directory,
+};
 
 /// What is offered to clients in TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,11 +35,15 @@ pub enum Versions {
     Both,
 }
 
-type Record = Arc<Mutex<Vec<Seen>>>;
+/// What all connections share.
+struct Shared {
+    record: Mutex<Vec<Seen>>,
+    directory: TempDir,
+}
 
 /// A running site; it stops when dropped.
 pub struct Site {
-    record: Record,
+    shared: Arc<Shared>,
     authority: Arc<Authority>,
     tls: TlsAcceptor,
     address: SocketAddr,
@@ -67,7 +76,10 @@ impl Site {
         config.alpn_protocols.push(b"http/1.1".to_vec());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let site = Self {
-            record: Record::default(),
+            shared: Arc::new(Shared {
+                record: Mutex::default(),
+                directory: directory()?,
+            }),
             authority,
             tls: TlsAcceptor::from(Arc::new(config)),
             address: listener.local_addr()?,
@@ -87,19 +99,19 @@ impl Site {
     /// The listener is broken.
     pub fn listen(&self, listener: TcpListener) -> Result<()> {
         listener.set_nonblocking(true)?;
-        let (tls, record) = (self.tls.clone(), Arc::clone(&self.record));
+        let (tls, shared) = (self.tls.clone(), Arc::clone(&self.shared));
         let _entered = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         self.runtime.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (tls, record) = (tls.clone(), Arc::clone(&record));
+                let (tls, shared) = (tls.clone(), Arc::clone(&shared));
                 tokio::spawn(async move {
                     stream.set_nodelay(true)?;
                     let stream = tls.accept(stream).await.context("TLS handshake")?;
                     // How a connection ends is its client's affair: what it asked is what counts.
                     match stream.get_ref().1.alpn_protocol() {
-                        Some(b"h2") => h2::serve(stream, record).await,
-                        _ => h1::serve(stream, record).await,
+                        Some(b"h2") => h2::serve(stream, shared).await,
+                        _ => h1::serve(stream, shared).await,
                     }
                 });
             }
@@ -117,11 +129,19 @@ impl Site {
 
     /// The requests since the last time, in the order in which they were complete.
     pub fn take(&self) -> Vec<Seen> {
-        std::mem::take(&mut self.record.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut self.shared.record())
     }
 }
 
-fn remember(record: &Record, seen: Seen) {
-    let mut record = record.lock().unwrap_or_else(PoisonError::into_inner);
-    record.push(seen);
+impl Shared {
+    fn record(&self) -> MutexGuard<'_, Vec<Seen>> {
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request that is complete, and keeps it.
+    fn answer(&self, seen: Seen) -> Reply {
+        let reply = routes::answer(&seen, self.directory.path());
+        self.record().push(seen);
+        reply
+    }
 }

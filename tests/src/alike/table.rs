@@ -1,6 +1,12 @@
 //! The clients, and what each needs.
 
-use crate::library::{Runtime, Set};
+use anyhow::Result;
+
+use crate::{
+    gateway::{openai, slack},
+    library::{Runtime, Set, version},
+    scenario::TOKEN,
+};
 
 /// A client with a script in its set's folder, that ends by itself.
 #[derive(Debug)]
@@ -11,6 +17,16 @@ pub struct Client {
     pub(super) service: Service,
     /// Headers whose values a client makes up anew each time.
     pub(super) volatile: &'static [&'static str],
+}
+
+impl Client {
+    /// The version that is pinned, of one that is.
+    ///
+    /// # Errors
+    /// The pins cannot be read.
+    pub fn version(&self) -> Result<Option<String>> {
+        version(self.set, self.runtime, self.name)
+    }
 }
 
 /// What a client talks to.
@@ -39,14 +55,60 @@ const TOUR: Service = Service {
       - { hosts: [api.site.example], path: \"/bot{secret}/\" }",
 };
 
-const fn tour(name: &'static str, set: Set, runtime: Runtime) -> Client {
+const DISCORD: Service = Service {
+    hosts: &["discord.com"],
+    secret: TOKEN,
+    bound: "profile: discord",
+};
+
+const SLACK: Service = Service {
+    hosts: &["slack.com", "files.slack.com"],
+    secret: slack::BOT_TOKEN,
+    bound: "profile: slack",
+};
+
+const OPENAI: Service = Service {
+    hosts: &["api.openai.com"],
+    secret: openai::KEY,
+    bound: "profile: openai",
+};
+
+const ANTHROPIC: Service = Service {
+    hosts: &["api.anthropic.com"],
+    secret: "sk-ant-this-key-stays-outside-0123456789",
+    bound: "profile: anthropic",
+};
+
+const GITHUB: Service = Service {
+    hosts: &["github.com"],
+    secret: "ghp_ThisOneStaysOutside0123456789abcdef",
+    bound: "profile: github",
+};
+
+const NPM: Service = Service {
+    hosts: &["registry.npmjs.org"],
+    secret: "npm_ThisOneStaysOutside0123456789abcdef",
+    bound: "profile: generic\n    hosts: [registry.npmjs.org]",
+};
+
+const PIP: Service = Service {
+    hosts: &["packages.example.org"],
+    secret: "pypi-ThisOneStaysOutside0123456789abcdef",
+    bound: "profile: generic\n    hosts: [packages.example.org]",
+};
+
+const fn client(name: &'static str, set: Set, service: Service, runtime: Runtime) -> Client {
     Client {
         name,
         set,
         runtime,
-        service: TOUR,
+        service,
         volatile: &[],
     }
+}
+
+const fn tour(name: &'static str, set: Set, runtime: Runtime) -> Client {
+    client(name, set, TOUR, runtime)
 }
 
 pub const CLIENTS: &[Client] = &[
@@ -58,4 +120,34 @@ pub const CLIENTS: &[Client] = &[
     tour("undici", Set::Further, Runtime::Node("tour-undici.mjs")),
     tour("axios", Set::Further, Runtime::Node("tour-axios.mjs")),
     tour("got", Set::Further, Runtime::Node("tour-got.mjs")),
+    client(
+        "discord.js",
+        Set::Libraries,
+        DISCORD,
+        Runtime::Node("discord-rest.mjs"),
+    ),
+    client(
+        "@slack/web-api",
+        Set::Further,
+        SLACK,
+        Runtime::Node("slack-web-api.mjs"),
+    ),
+    client(
+        "openai",
+        Set::Further,
+        OPENAI,
+        Runtime::Node("openai-stream.mjs"),
+    ),
+    client(
+        "@anthropic-ai/sdk",
+        Set::Further,
+        ANTHROPIC,
+        Runtime::Node("anthropic-stream.mjs"),
+    ),
+    client("git", Set::Further, GITHUB, Runtime::Shell("git.sh")),
+    Client {
+        volatile: &["npm-session"],
+        ..client("npm", Set::Further, NPM, Runtime::Shell("npm.sh"))
+    },
+    client("pip", Set::Further, PIP, Runtime::Shell("pip.sh")),
 ];

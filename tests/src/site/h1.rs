@@ -1,6 +1,6 @@
 //! HTTP/1.1, head by head.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::{
@@ -9,15 +9,14 @@ use tokio::io::{
 };
 
 use super::{
-    Record, Seen, remember,
+    Seen, Shared,
     reply::{Body, Part, Reply},
-    routes,
 };
 
 /// Serves requests until the client has enough.
 pub(super) async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    record: Record,
+    shared: Arc<Shared>,
 ) -> Result<()> {
     let mut stream = BufStream::new(stream);
     while let Some(mut seen) = head(&mut stream).await? {
@@ -35,8 +34,7 @@ pub(super) async fn serve(
         let closes = seen.version == "HTTP/1.0"
             || asked.is_some_and(|options| options.eq_ignore_ascii_case("close"));
         let to_head = seen.method == "HEAD";
-        let reply = routes::answer(&seen);
-        remember(&record, seen);
+        let reply = shared.answer(seen);
         write(&mut stream, &reply, to_head).await?;
         if closes {
             break;

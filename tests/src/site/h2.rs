@@ -1,5 +1,7 @@
 //! HTTP/2, stream by stream.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use h2::{RecvStream, SendStream, server::SendResponse};
@@ -7,16 +9,15 @@ use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Record, Seen, remember,
+    Seen, Shared,
     reply::{Body, Part, Reply},
-    routes,
 };
 
 /// A stream's window, so that a client need not wait for what is merely remembered.
 const WINDOW: u32 = 1 << 20;
 
 /// Serves streams until the client goes away.
-pub(super) async fn serve<S>(stream: S, record: Record) -> Result<()>
+pub(super) async fn serve<S>(stream: S, shared: Arc<Shared>) -> Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -27,8 +28,8 @@ where
         .await?;
     while let Some(accepted) = connection.accept().await {
         let (request, respond) = accepted?;
-        let record = record.clone();
-        tokio::spawn(answer(request, respond, record));
+        let shared = Arc::clone(&shared);
+        tokio::spawn(answer(request, respond, shared));
     }
     Ok(())
 }
@@ -36,7 +37,7 @@ where
 async fn answer(
     request: Request<RecvStream>,
     respond: SendResponse<Bytes>,
-    record: Record,
+    shared: Arc<Shared>,
 ) -> Result<()> {
     let (head, mut body) = request.into_parts();
     let mut seen = read(&head)?;
@@ -48,9 +49,8 @@ async fn answer(
     if let Some(trailers) = body.trailers().await? {
         seen.trailers = fields(&trailers);
     }
-    let reply = routes::answer(&seen);
     let to_head = seen.method == "HEAD";
-    remember(&record, seen);
+    let reply = shared.answer(seen);
     write(respond, reply, to_head).await
 }
 

@@ -1,6 +1,11 @@
 //! What is answered where.
 
-use std::time::Duration;
+mod chat;
+mod git;
+mod models;
+mod packages;
+
+use std::{path::Path, time::Duration};
 
 use serde_json::json;
 
@@ -15,7 +20,21 @@ const LARGE: usize = 3 << 20;
 /// `{"message":"compressed"}` by gzip.
 const GZIP: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\x02\x03\xabV\xcaM-.NLOU\xb2RJ\xce\xcf-(\x02\xf2RS\x94j\x01\xcb\0\x11\x90\x18\0\0\0";
 
-pub(super) fn answer(seen: &Seen) -> Reply {
+/// `directory` is the site's own.
+pub(super) fn answer(seen: &Seen, directory: &Path) -> Reply {
+    match seen.host.as_str() {
+        "api.anthropic.com" => models::anthropic(seen),
+        "api.openai.com" => models::openai(seen),
+        "discord.com" => chat::discord(seen),
+        "github.com" => git::git(seen, directory),
+        "packages.example.org" => packages::pip(seen),
+        "registry.npmjs.org" => packages::npm(seen),
+        "files.slack.com" | "slack.com" => chat::slack(seen),
+        _ => tour(seen),
+    }
+}
+
+fn tour(seen: &Seen) -> Reply {
     match seen.path() {
         "/echo" => Reply::json(&json!({ "method": seen.method, "bytes": seen.body.len() })),
         "/events" => Reply::events((0..5).map(|number| format!("data: {number}"))),
