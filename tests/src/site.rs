@@ -3,6 +3,7 @@
 //! It has every name; what it answers is a matter of the name and the path, and never of a credential: what a client
 //! presented is for the record's reader to judge.
 
+mod grpc;
 mod h1;
 mod h2;
 mod reply;

@@ -37,7 +37,9 @@ export async function tour(fetch, { FormData = globalThis.FormData } = {}) {
 
   const events = await fetch(`${site}/events`);
   const decoder = new TextDecoder();
-  for await (const piece of events.body) console.log(JSON.stringify(decoder.decode(piece)));
+  let text = "";
+  for await (const piece of events.body) text += decoder.decode(piece, { stream: true });
+  console.log(text);
   await ask("/gzip");
   await ask("/chunks");
   await ask("/large");

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Request, Response, request::Parts};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{
-    Seen, Shared,
+    Seen, Shared, grpc,
     reply::{Body, Part, Reply},
 };
 
@@ -41,6 +41,9 @@ async fn answer(
 ) -> Result<()> {
     let (head, mut body) = request.into_parts();
     let mut seen = read(&head)?;
+    if grpc::converses(seen.path()) {
+        return converse(seen, body, respond, &shared).await;
+    }
     while let Some(data) = body.data().await {
         let data = data?;
         body.flow_control().release_capacity(data.len())?;
@@ -52,6 +55,25 @@ async fn answer(
     let to_head = seen.method == "HEAD";
     let reply = shared.answer(seen);
     write(respond, reply, to_head).await
+}
+
+/// Sends back what comes, as it comes.
+async fn converse(
+    mut seen: Seen,
+    mut body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+    shared: &Shared,
+) -> Result<()> {
+    let reply = grpc::conversation();
+    let mut stream = respond.send_response(head(&reply)?, false)?;
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        seen.body.extend_from_slice(&data);
+        send(&mut stream, data).await?;
+    }
+    shared.record().push(seen);
+    end(stream, reply.trailers)
 }
 
 fn read(head: &Parts) -> Result<Seen> {
@@ -74,27 +96,12 @@ fn fields(map: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 }
 
 async fn write(mut respond: SendResponse<Bytes>, reply: Reply, to_head: bool) -> Result<()> {
-    let Reply {
-        status,
-        headers,
-        body,
-        trailers,
-    } = reply;
-    let mut response = Response::builder().status(status);
-    for (name, value) in headers {
-        response = response.header(name, value);
-    }
-    if let Body::Whole(body) = &body
-        && status != 204
-    {
-        response = response.header("content-length", body.len());
-    }
-    let ends = to_head || matches!(&body, Body::Whole(body) if body.is_empty());
-    let mut stream = respond.send_response(response.body(())?, ends)?;
+    let ends = to_head || matches!(&reply.body, Body::Whole(body) if body.is_empty());
+    let mut stream = respond.send_response(head(&reply)?, ends)?;
     if ends {
         return Ok(());
     }
-    match body {
+    match reply.body {
         Body::Whole(body) => send(&mut stream, body.into()).await?,
         Body::Parts(parts) => {
             for part in parts {
@@ -105,6 +112,23 @@ async fn write(mut respond: SendResponse<Bytes>, reply: Reply, to_head: bool) ->
             }
         }
     }
+    end(stream, reply.trailers)
+}
+
+fn head(reply: &Reply) -> Result<Response<()>> {
+    let mut response = Response::builder().status(reply.status);
+    for (name, value) in &reply.headers {
+        response = response.header(*name, value);
+    }
+    if let Body::Whole(body) = &reply.body
+        && !body.is_empty()
+    {
+        response = response.header("content-length", body.len());
+    }
+    Ok(response.body(())?)
+}
+
+fn end(mut stream: SendStream<Bytes>, trailers: Vec<(&'static str, &'static str)>) -> Result<()> {
     if trailers.is_empty() {
         return Ok(stream.send_data(Bytes::new(), true)?);
     }

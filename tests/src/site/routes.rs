@@ -10,7 +10,7 @@ use std::{path::Path, time::Duration};
 use serde_json::json;
 
 use super::{
-    Seen,
+    Seen, grpc,
     reply::{Part, Reply},
 };
 
@@ -26,6 +26,7 @@ pub(super) fn answer(seen: &Seen, directory: &Path) -> Reply {
         "api.anthropic.com" => models::anthropic(seen),
         "api.openai.com" => models::openai(seen),
         "discord.com" => chat::discord(seen),
+        "grpc.site.example" => grpc::answer(seen),
         "github.com" => git::git(seen, directory),
         "packages.example.org" => packages::pip(seen),
         "registry.npmjs.org" => packages::npm(seen),

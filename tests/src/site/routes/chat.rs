@@ -11,7 +11,7 @@ pub(super) fn discord(seen: &Seen) -> Reply {
     let message =
         json!({"id": "9", "channel_id": "7", "content": "hello to you", "attachments": []});
     match (seen.method.as_str(), seen.path()) {
-        ("GET", "/api/v10/users/@me") => Reply::json(&json!({"id": "1", "username": "micky"})),
+        ("GET", "/api/v10/users/%40me") => Reply::json(&json!({"id": "1", "username": "micky"})),
         ("POST", "/api/v10/channels/7/messages") => Reply::json(&message)
             .with("x-ratelimit-bucket", "b")
             .with("x-ratelimit-limit", "5")
