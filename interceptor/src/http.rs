@@ -10,6 +10,7 @@ mod body;
 mod deny;
 mod framing;
 mod head;
+mod opaque;
 mod plain;
 mod refusal;
 mod relay;
@@ -51,6 +52,8 @@ pub(crate) struct Exchange {
     pub(crate) early: BytesMut,
     /// Asked for each request.
     pub(crate) judge: Judge,
+    /// Asked for each offer to switch to another protocol than WebSocket, as the `Upgrade` header spells it.
+    pub(crate) may_switch: MaySwitch,
     /// Hosts whose clients do not take what a handshake tells them.
     pub(crate) takeover: Arc<takeover::Memory>,
     /// Asked for `release`, and whether to go on at all, after every reload.
@@ -60,6 +63,7 @@ pub(crate) struct Exchange {
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
+pub(crate) type MaySwitch = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub(crate) type Judge = Box<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
 
 /// How a connection ended in order.
@@ -74,6 +78,8 @@ pub(crate) enum End {
     ShutDown,
     /// The server sent bytes that no request asked for.
     OutOfTurn,
+    /// Both sides of what it was switched to have ended.
+    Switched,
     Refused(Refusal),
     WebSocket(crate::websocket::End),
 }
@@ -87,6 +93,7 @@ impl fmt::Display for End {
             Self::Idle => f.write_str("idle for too long"),
             Self::ShutDown => f.write_str("closed between requests, the daemon stops"),
             Self::OutOfTurn => f.write_str("server sent bytes that no request asked for"),
+            Self::Switched => f.write_str("both sides closed"),
             Self::Refused(refusal) => write!(f, "refused: {refusal}"),
             Self::WebSocket(end) => end.fmt(f),
         }

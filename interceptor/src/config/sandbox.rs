@@ -63,6 +63,7 @@ impl Reader<'_> {
         let matched = fields.take("match");
         let intercept = fields.take("intercept");
         let unredacted = fields.take("unredacted");
+        let upgrades = fields.take("upgrades");
         let unbound = fields.take("unbound");
         fields.finish(findings);
 
@@ -84,6 +85,9 @@ impl Reader<'_> {
         }
         if let Some(unredacted) = unredacted {
             leave_unredacted(unredacted, &mut declared, findings);
+        }
+        if let Some(upgrades) = upgrades {
+            allow_upgrades(upgrades, &mut declared, findings);
         }
         let name = name?;
         if declared.is_empty() {
@@ -287,21 +291,8 @@ fn override_tunnels(list: &Node, declared: &mut [Declared], findings: &mut Findi
 /// `unredacted:` lets secrets that a server sends back reach the sandbox, for hosts in the very words of a policy.
 fn leave_unredacted(list: &Node, declared: &mut [Declared], findings: &mut Findings) {
     for node in list.list(findings).unwrap_or_default() {
-        let Some(pattern) = node.parse::<HostPattern>(findings) else {
-            continue;
-        };
-        let target = Target::Named(pattern);
-        let mut found = false;
-        for Declared { at, endpoint } in declared.iter_mut() {
-            if endpoint.target != target || endpoint.handling != Handling::Intercept {
-                continue;
-            }
-            let unredacted = Endpoint {
-                redact: false,
-                ..Endpoint::clone(endpoint)
-            };
-            *endpoint = Arc::new(unredacted);
-            found = true;
+        change_intercepted(node, declared, findings, |endpoint, at, findings| {
+            endpoint.redact = false;
             findings.warn(
                 at,
                 format!(
@@ -309,13 +300,85 @@ fn leave_unredacted(list: &Node, declared: &mut [Declared], findings: &mut Findi
                     endpoint.rule
                 ),
             );
+        });
+    }
+}
+
+/// `upgrades:` lets connections switch to other protocols than WebSocket, for hosts in the very words of a policy.
+fn allow_upgrades(list: &Node, declared: &mut [Declared], findings: &mut Findings) {
+    for node in list.list(findings).unwrap_or_default() {
+        let Some(mut fields) = node.fields(findings) else {
+            continue;
+        };
+        let host = fields.require("host", findings);
+        let protocols = fields.require("protocols", findings);
+        fields.finish(findings);
+        let (Some(host), Some(protocols)) = (host, protocols) else {
+            continue;
+        };
+        let protocols: Vec<Box<str>> = protocols
+            .filled_list(findings)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|protocol| read_upgrade(protocol, findings))
+            .collect();
+        change_intercepted(host, declared, findings, |endpoint, _, _| {
+            endpoint.upgrades.extend(protocols.iter().cloned());
+        });
+    }
+}
+
+/// A protocol as the `Upgrade` header spells it: `tcp`, `SPDY/3.1` (RFC 9110 §7.8).
+fn read_upgrade(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
+    let protocol = node.text(findings)?;
+    let sane = (1..=64).contains(&protocol.len())
+        && protocol
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte));
+    if !sane {
+        findings.fault(
+            &node.at,
+            "expected a protocol as the Upgrade header spells it, such as tcp or SPDY/3.1",
+        );
+        return None;
+    }
+    // One is carried as such anyway, the other is taken out of what a client offers.
+    if ["websocket", "h2c"]
+        .iter()
+        .any(|known| protocol.eq_ignore_ascii_case(known))
+    {
+        findings.fault(
+            &node.at,
+            "websocket needs no mention here, and h2c cannot be allowed",
+        );
+        return None;
+    }
+    Some(protocol.into())
+}
+
+/// Changes the intercepted endpoints whose host is `node`, in the very words of a policy.
+fn change_intercepted(
+    node: &Node,
+    declared: &mut [Declared],
+    findings: &mut Findings,
+    change: impl Fn(&mut Endpoint, &Position, &mut Findings),
+) {
+    let Some(pattern) = node.parse::<HostPattern>(findings) else {
+        return;
+    };
+    let target = Target::Named(pattern);
+    let mut found = false;
+    for Declared { at, endpoint } in declared.iter_mut() {
+        if endpoint.target == target && endpoint.handling == Handling::Intercept {
+            change(Arc::make_mut(endpoint), at, findings);
+            found = true;
         }
-        if !found {
-            findings.fault(
-                &node.at,
-                "no policy of the sandbox has an endpoint with this very host that is intercepted",
-            );
-        }
+    }
+    if !found {
+        findings.fault(
+            &node.at,
+            "no policy of the sandbox has an endpoint with this very host that is intercepted",
+        );
     }
 }
 

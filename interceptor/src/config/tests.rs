@@ -116,6 +116,42 @@ fn host(text: &str) -> Host {
 }
 
 #[test]
+fn upgrades_are_allowed_for_a_host_in_the_words_of_its_policy() {
+    let folder = Folder::new();
+    let named = "intercept: [gateway.discord.gg]";
+    let with =
+        |upgrades: &str| GOOD.replace(named, &format!("{named}\n    upgrades: [{upgrades}]"));
+    let snapshot = folder
+        .load(&with(
+            "{ host: gateway.discord.gg, protocols: [tcp, SPDY/3.1] }",
+        ))
+        .unwrap();
+    let policy = &snapshot.sandbox("micky").unwrap().policy;
+    for endpoint in policy.endpoints() {
+        let named = endpoint.names(&host("gateway.discord.gg"));
+        assert_eq!(endpoint.upgrades.len(), if named { 2 } else { 0 });
+    }
+    for (upgrades, fault) in [
+        (
+            "{ host: elsewhere.example, protocols: [tcp] }",
+            "no policy of the sandbox has an endpoint with this very host that is intercepted",
+        ),
+        (
+            "{ host: gateway.discord.gg, protocols: [websocket] }",
+            "websocket needs no mention here, and h2c cannot be allowed",
+        ),
+        (
+            "{ host: gateway.discord.gg, protocols: [\"a b\"] }",
+            "expected a protocol as the Upgrade header spells it, such as tcp or SPDY/3.1",
+        ),
+    ] {
+        let faults = folder.faults(&with(upgrades));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults[0].ends_with(fault), "{faults:?}");
+    }
+}
+
+#[test]
 fn unredacted_hosts_get_back_what_a_server_repeats() {
     let folder = Folder::new();
     let redacts = |snapshot: &Snapshot| {

@@ -27,7 +27,10 @@ pub(crate) enum Refusal {
     Trace,
     #[error("WEBSOCKET_TEXT is what rules call a WebSocket message, and no method of a request")]
     Message,
-    #[error("an upgrade to anything but websocket is refused")]
+    #[error(
+        "an upgrade to anything but websocket is refused: where it has to be, name host and protocol under the \
+         sandbox's `upgrades`"
+    )]
     Upgrade,
     #[error("{0}")]
     WebSocketOffer(OfferError),

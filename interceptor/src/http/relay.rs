@@ -12,6 +12,7 @@ use tokio::{
 use super::{
     End, Exchange, HttpError, Judge,
     head::Scanner,
+    opaque,
     refusal::Refusal,
     request::{self, MESSAGE, Request},
     turn::{self, After, Ends, Head, Turn},
@@ -114,6 +115,7 @@ where
             Turn::Refused { refusal, tellable } => {
                 return refuse(ends, refusal, request.to_head, tellable).await;
             }
+            Turn::SwitchedTo(protocol) => return opaque::relay(ends, exchange, &protocol).await,
             Turn::Switched { deflate, unasked } => {
                 let trial = unasked.then(|| {
                     let memory = Arc::clone(&exchange.takeover);
@@ -221,7 +223,7 @@ where
 }
 
 /// Returns once the daemon stops; never, if nobody can say so any more.
-async fn stopping(shutdown: &mut watch::Receiver<bool>) {
+pub(super) async fn stopping(shutdown: &mut watch::Receiver<bool>) {
     if shutdown.wait_for(|stop| *stop).await.is_err() {
         std::future::pending().await
     }

@@ -28,7 +28,7 @@ pub(crate) struct Request {
     /// The client wants to send another one after it.
     pub(crate) persistent: bool,
     pub(crate) framing: Framing,
-    pub(crate) offer: Option<Offer>,
+    pub(crate) offer: Switch,
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
     pub(crate) tally: Tally,
@@ -38,6 +38,14 @@ pub(crate) struct Request {
     pub(crate) audited: Option<String>,
     /// Of an upgrade, as the client wrote it.
     pub(crate) target: Option<Box<str>>,
+}
+
+/// What the server may switch the connection to.
+pub(crate) enum Switch {
+    Nothing,
+    WebSocket(Offer),
+    /// Any other protocol that the policy allows, as the client spelled it.
+    Other(Box<str>),
 }
 
 /// Decides on the request whose head is `raw`.
@@ -64,11 +72,15 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
 
     let mut edits = Edits::none(&head.fields);
     let offer = match Upgrade::of(&head.fields)? {
-        Upgrade::None => None,
+        Upgrade::None => Switch::Nothing,
         Upgrade::Http2 => {
             decline_http2(&head.fields, &mut edits.fields);
-            None
+            Switch::Nothing
         }
+        Upgrade::Other(protocol) if (exchange.may_switch)(protocol) => {
+            Switch::Other(protocol.into())
+        }
+        Upgrade::Other(_) => return Err(Refusal::Upgrade),
         Upgrade::WebSocket => {
             let demands = Demands {
                 client_alone: exchange.release.reads_messages()
@@ -79,6 +91,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
             narrow_extensions(&head.fields, demands, &mut edits.fields);
             let minor = u8::from(head.version == Version::Http11);
             Offer::read(head.method, minor, head.fields.iter(), demands)?
+                .map_or(Switch::Nothing, Switch::WebSocket)
         }
     };
     let tally = rewriting::resolve(&head, &exchange.release, &mut edits)?;
@@ -93,20 +106,21 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         tally,
         reflection: Arc::clone(exchange.release.reflection()),
         audited,
-        target: offer.is_some().then(|| head.target.into()),
+        target: matches!(offer, Switch::WebSocket(_)).then(|| head.target.into()),
         offer,
     })
 }
 
 /// What a request offers to switch to.
-enum Upgrade {
+enum Upgrade<'h> {
     None,
     Http2,
     WebSocket,
+    Other(&'h str),
 }
 
-impl Upgrade {
-    fn of(fields: &Fields<'_>) -> Result<Self, Refusal> {
+impl<'h> Upgrade<'h> {
+    fn of(fields: &Fields<'h>) -> Result<Self, Refusal> {
         if !fields.has("upgrade") {
             return Ok(Self::None);
         }
@@ -115,6 +129,9 @@ impl Upgrade {
         match (first, second) {
             (Some(only), None) if only.eq_ignore_ascii_case(b"websocket") => Ok(Self::WebSocket),
             (Some(only), None) if only.eq_ignore_ascii_case(b"h2c") => Ok(Self::Http2),
+            (Some(only), None) => str::from_utf8(only)
+                .map(Self::Other)
+                .map_err(|_unreadable| Refusal::Upgrade),
             _ => Err(Refusal::Upgrade),
         }
     }

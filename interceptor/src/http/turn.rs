@@ -56,6 +56,8 @@ pub(crate) enum Turn {
         /// The client was told `client_no_context_takeover` unasked.
         unasked: bool,
     },
+    /// The server has switched to another protocol, and the client was told.
+    SwitchedTo(Box<str>),
     /// To be told to the client if nothing of a response has gone to it.
     Refused { refusal: Refusal, tellable: bool },
 }

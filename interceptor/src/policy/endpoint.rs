@@ -19,6 +19,8 @@ pub(crate) struct Endpoint {
     pub(crate) enforcement: Enforcement,
     /// A secret that comes back becomes its placeholder again.
     pub(crate) redact: bool,
+    /// Protocols beside WebSocket that a connection may switch to, as the `Upgrade` header spells them.
+    pub(crate) upgrades: Vec<Box<str>>,
     /// When it is not empty, the only addresses that the host may have; private ones among them are allowed.
     pub(crate) allowed_ips: Vec<Network>,
 }
@@ -112,13 +114,15 @@ impl Endpoint {
             binaries: _,
             enforcement,
             redact,
+            upgrades,
             allowed_ips,
         } = self;
-        (handling, enforcement, redact, allowed_ips)
+        (handling, enforcement, redact, upgrades, allowed_ips)
             != (
                 &other.handling,
                 &other.enforcement,
                 &other.redact,
+                &other.upgrades,
                 &other.allowed_ips,
             )
     }
@@ -134,6 +138,7 @@ impl Endpoint {
             binaries: _,
             enforcement,
             redact: _,
+            upgrades: _,
             allowed_ips: _,
         } = self;
         let specificity = match target {

@@ -12,6 +12,7 @@ fn endpoint(host: &str, port: u16, handling: Handling) -> Endpoint {
         binaries: Binaries::Any,
         enforcement: Enforcement::Audit,
         redact: true,
+        upgrades: Vec::new(),
         allowed_ips: Vec::new(),
     }
 }

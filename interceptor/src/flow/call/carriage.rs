@@ -85,6 +85,10 @@ impl Carriage {
                     host: authority.host.clone(),
                     verified,
                 });
+                let switcher = Arc::clone(call);
+                let host = authority.host.clone();
+                let may_switch =
+                    Box::new(move |protocol: &str| switcher.may_switch(&host, protocol));
                 let exchange = |scheme| Exchange {
                     scheme,
                     authority,
@@ -92,6 +96,7 @@ impl Carriage {
                     stats: Arc::clone(call.stats()),
                     early,
                     judge,
+                    may_switch,
                     takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
                     shutdown: call.stop.clone(),

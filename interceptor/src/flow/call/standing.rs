@@ -53,6 +53,15 @@ impl Call {
         (release, judge, standing)
     }
 
+    /// Whether the policy lets connections to `host` switch to `protocol`.
+    pub(super) fn may_switch(&self, host: &Host, protocol: &str) -> bool {
+        let Verdict::Intercept(endpoint) = self.decide(host) else {
+            return false;
+        };
+        let mut upgrades = endpoint.upgrades.iter();
+        upgrades.any(|allowed| allowed.eq_ignore_ascii_case(protocol))
+    }
+
     /// What the policy says of one request.
     fn judge(&self, host: &Host, request: &RequestView<'_>) -> Judgement {
         let configuration = self.configuration.load();

@@ -83,6 +83,7 @@ pub(super) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
         judge,
+        may_switch: Box::new(|protocol| protocol.eq_ignore_ascii_case("tcp")),
         takeover: Arc::default(),
         standing: Standing::for_ever(),
         shutdown: stopping,

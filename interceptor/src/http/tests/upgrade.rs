@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use super::peer::{HOST, Rig, SECRET, TOKEN};
 use crate::{
     http::End,
     policy::{Judgement, RequestView},
+    rewrite::standing::Revoked,
 };
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -329,4 +330,84 @@ async fn nothing_of_a_session_is_left_behind_it() {
     assert!(left.upgrade().is_some());
     rig.end().await.unwrap();
     assert!(left.upgrade().is_none());
+}
+
+fn to_tcp(fields: &str) -> String {
+    format!(
+        "POST /attach HTTP/1.1\r\nHost: {HOST}\r\nConnection: Upgrade\r\nUpgrade: TCP\r\n{fields}\r\n"
+    )
+}
+
+const TCP: &str = "HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
+
+#[tokio::test]
+async fn another_protocol_that_the_policy_allows_is_carried_unread_to_its_end() {
+    let mut rig = Rig::new();
+    let request = to_tcp("Content-Length: 2\r\n") + "{}";
+    rig.pass(&request, TCP).await;
+    rig.pass([0, 159, 146, 150].repeat(10_000), [7, 13, 10].repeat(9_000))
+        .await;
+    assert_eq!(rig.stats.facts().protocol, Some("upgraded"));
+    rig.client.shutdown().await.unwrap();
+    rig.server_ends_with("").await;
+    rig.answer("last words").await;
+    rig.server.shutdown().await.unwrap();
+    rig.client_ends_with("last words").await;
+    assert!(matches!(rig.end().await, Ok(End::Switched)));
+}
+
+#[tokio::test]
+async fn a_secret_does_not_come_back_over_another_protocol_and_no_byte_waits_for_it() {
+    let mut rig = Rig::new();
+    rig.ask(to_tcp(&format!("Authorization: Bearer {TOKEN}\r\n")))
+        .await;
+    rig.server_gets(to_tcp(&format!("Authorization: Bearer {SECRET}\r\n")))
+        .await;
+    rig.answer(TCP).await;
+    rig.client_gets(TCP).await;
+    // Its beginning goes out once the server rests.
+    rig.answer(&SECRET[..4]).await;
+    rig.client_gets(&SECRET[..4]).await;
+    rig.answer(format!("{} and {SECRET}.", &SECRET[4..])).await;
+    let mut got = vec![0; SECRET.len() - 4 + " and ".len() + SECRET.len() + 1];
+    rig.client.read_exact(&mut got).await.unwrap();
+    let got = String::from_utf8(got).unwrap();
+    assert!(
+        !got.contains(SECRET) && !got.contains(&SECRET[4..]),
+        "{got}"
+    );
+    assert!(got.ends_with('.') && got.contains(" and "), "{got}");
+}
+
+#[tokio::test]
+async fn a_switch_to_another_protocol_than_the_one_asked_for_is_refused() {
+    for answer in ["websocket", "tcp, h2c", "udp", ""] {
+        let mut rig = Rig::new();
+        rig.ask(to_tcp("")).await;
+        rig.server_gets(to_tcp("")).await;
+        rig.answer(TCP.replace("tcp", answer)).await;
+        let refused = rig.refused().await;
+        let expected = (502, "unexpected_switching_protocols".to_owned());
+        assert_eq!(refused, expected, "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_before_the_request_is_complete_is_refused() {
+    let mut rig = Rig::new();
+    let request = to_tcp("Content-Length: 9\r\n") + "half";
+    rig.ask(&request).await;
+    rig.server_gets(&request).await;
+    rig.answer(TCP).await;
+    let expected = (502, "unexpected_switching_protocols".to_owned());
+    assert_eq!(rig.refused().await, expected);
+}
+
+#[tokio::test]
+async fn a_reload_cuts_what_was_switched_to_another_protocol() {
+    let (mut rig, reloads) = Rig::reloading();
+    rig.pass(to_tcp(""), TCP).await;
+    reloads.revoke(Revoked::Policy("gone".to_owned()));
+    rig.client_ends_with("").await;
+    assert!(matches!(rig.end().await, Ok(End::Refused(_))));
 }

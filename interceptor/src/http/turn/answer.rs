@@ -13,7 +13,7 @@ use crate::{
         framing::Framing,
         head::{Fields, HeadError, ResponseHead, Scanner},
         refusal::Refusal,
-        request::Request,
+        request::{Request, Switch},
         rewriting::{self, Edit, Edits},
         wire::{Inbound, Outbound},
     },
@@ -65,19 +65,20 @@ where
                 progress.answering.store(false, Relaxed);
                 continue;
             }
+            // The rest of the body would be taken for the new protocol.
+            Ok(Judged::SwitchTo(_)) if !progress.asked.load(Relaxed) => {
+                return refused(Refusal::UnaskedSwitch);
+            }
+            Ok(Judged::SwitchTo(protocol)) => {
+                let head = upstream.buffer.split_to(length);
+                pass_switch_on(client, &head, request, progress, stats).await?;
+                return Ok(Turn::SwitchedTo(protocol));
+            }
             Ok(Judged::Switch { deflate, changed }) => {
                 let head = upstream.buffer.split_to(length);
-                let head = changed.as_ref().map_or(&*head, |changed| changed);
-                let patterns = request.reflection.patterns();
-                let redacted = patterns.and_then(|patterns| patterns.redact(head, Fill::Free));
-                let (head, found) = match &redacted {
-                    Some((head, found)) => (head.as_slice(), *found),
-                    None => (head, 0),
-                };
-                stats.count_redactions(found);
-                pass_on(client, head, progress, stats).await?;
-                stats.count_message(ServerToClient);
                 let unasked = changed.is_some();
+                let head = changed.as_ref().map_or(&*head, |changed| changed);
+                pass_switch_on(client, head, request, progress, stats).await?;
                 return Ok(Turn::Switched { deflate, unasked });
             }
             Ok(Judged::Final(framing, after)) => (framing, after),
@@ -115,6 +116,26 @@ where
             };
         }
     }
+}
+
+/// Passes on the head of a 101, without the secrets that it repeats.
+async fn pass_switch_on<W: AsyncWrite + Unpin>(
+    client: &mut Outbound<W>,
+    head: &[u8],
+    request: &Request,
+    progress: &Progress,
+    stats: &Connection,
+) -> Result<(), HttpError> {
+    let patterns = request.reflection.patterns();
+    let redacted = patterns.and_then(|patterns| patterns.redact(head, Fill::Free));
+    let (head, found) = match &redacted {
+        Some((head, found)) => (head.as_slice(), *found),
+        None => (head, 0),
+    };
+    stats.count_redactions(found);
+    pass_on(client, head, progress, stats).await?;
+    stats.count_message(ServerToClient);
+    Ok(())
 }
 
 async fn pass_on<W: AsyncWrite + Unpin>(
@@ -166,6 +187,8 @@ enum Judged {
         /// The head that the client has to see instead.
         changed: Option<Zeroizing<Vec<u8>>>,
     },
+    /// 101, to another protocol that was asked for.
+    SwitchTo(Box<str>),
     Final(Framing, After),
 }
 
@@ -174,7 +197,18 @@ fn judge(raw: &[u8], request: &Request) -> Result<Judged, Refusal> {
     let framing = Framing::of_response(&head.fields, head.version, head.status, request.to_head)
         .map_err(Refusal::Response)?;
     match (head.status, &request.offer) {
-        (101, Some(offer)) => {
+        (101, Switch::Other(protocol)) => {
+            let mut switched = head.fields.list("upgrade");
+            let agreed = switched
+                .next()
+                .is_some_and(|answer| answer.eq_ignore_ascii_case(protocol.as_bytes()));
+            if agreed && switched.next().is_none() {
+                Ok(Judged::SwitchTo(protocol.clone()))
+            } else {
+                Err(Refusal::UnaskedSwitch)
+            }
+        }
+        (101, Switch::WebSocket(offer)) => {
             let Agreement {
                 deflate,
                 extensions,
@@ -185,7 +219,7 @@ fn judge(raw: &[u8], request: &Request) -> Result<Judged, Refusal> {
                 extensions.and_then(|value| with_value(raw, &head.fields, EXTENSIONS, value));
             Ok(Judged::Switch { deflate, changed })
         }
-        (101, None) => Err(Refusal::UnaskedSwitch),
+        (101, Switch::Nothing) => Err(Refusal::UnaskedSwitch),
         (100..=199, _) => Ok(Judged::Interim),
         _ if head.fields.persistent(head.version) => Ok(Judged::Final(framing, After::Reuse)),
         _ => Ok(Judged::Final(framing, After::Close)),

@@ -125,6 +125,7 @@ pub(super) fn read(
                 binaries: binaries.clone(),
                 enforcement,
                 redact: true,
+                upgrades: Vec::new(),
                 allowed_ips: allowed_ips.clone(),
             }),
         });
