@@ -49,15 +49,15 @@ impl fmt::Display for Alike {
 /// It fails, or there is a difference: the message says which.
 pub fn compare(libraries: &Libraries, client: &Client) -> Result<Alike> {
     let place = directory()?;
-    let site = Site::start(Versions::Http1)?;
+    let site = Site::start(client.versions)?;
     let service = client.service;
 
     let cage = Cage::new(service.hosts, site.authority(), |listener| {
         site.listen(listener)
     })?;
     let home = home(place.path(), "direct")?;
-    let mut command = cage.command(&libraries.command(client.runtime))?;
-    equip(&mut command, &home, service.secret);
+    let mut command = cage.command(&libraries.command(client.runtime)?)?;
+    equip(&mut command, client, &home, service.secret);
     let direct = Running::spawn(command)?.finish_within(PATIENCE * 2)?;
     let direct = direct.success().context("direct")?;
     let asked = site.take();
@@ -73,8 +73,8 @@ pub fn compare(libraries: &Libraries, client: &Client) -> Result<Alike> {
     let netns = Netns::new()?;
     let sandbox = Sandbox::attach(&daemon, "demo", &[&netns])?;
     let home = self::home(place.path(), "through")?;
-    let mut command = sandbox.command(&netns, &libraries.command(client.runtime))?;
-    equip(&mut command, &home, PLACEHOLDER);
+    let mut command = sandbox.command(&netns, &libraries.command(client.runtime)?)?;
+    equip(&mut command, client, &home, PLACEHOLDER);
     let through = Running::spawn(command)?.finish_within(PATIENCE * 2)?;
     let through = through
         .success()
@@ -142,7 +142,10 @@ fn home(place: &Path, name: &str) -> Result<std::path::PathBuf> {
     Ok(home)
 }
 
-fn equip(command: &mut Command, home: &Path, token: &str) {
+fn equip(command: &mut Command, client: &Client, home: &Path, token: &str) {
+    if client.versions == Versions::Both {
+        command.env("HTTP2", "1");
+    }
     command
         .env("HOME", home)
         .env("TOKEN", token)

@@ -21,7 +21,7 @@ use crate::{
     logs, memory,
     netns::Netns,
     process::{Finished, Running},
-    programs::{client_sources, copy, packages},
+    programs::{built, client_sources, copy, packages},
     sandbox::Sandbox,
     scenario::{TOKEN, directory},
 };
@@ -75,7 +75,7 @@ impl Libraries {
         let daemon = Daemon::start(&configuration.write(place.path())?, place.path())?;
         let netns = Netns::new()?;
         let sandbox = Sandbox::attach(&daemon, "demo", &[&netns])?;
-        let mut command = sandbox.command(&netns, &self.command(library.runtime))?;
+        let mut command = sandbox.command(&netns, &self.command(library.runtime)?)?;
         command
             .env_remove("DISCORD_BOT_TOKEN")
             .env("HOME", "/nonexistent");
@@ -114,9 +114,12 @@ impl Libraries {
     }
 
     /// What runs a program of the set.
-    pub(crate) fn command(&self, runtime: Runtime) -> Vec<String> {
+    ///
+    /// # Errors
+    /// It is not built.
+    pub(crate) fn command(&self, runtime: Runtime) -> Result<Vec<String>> {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
-        match runtime {
+        Ok(match runtime {
             Runtime::Shell(script) => vec!["sh".into(), path(script)],
             Runtime::Node(script) => vec!["node".into(), path(script)],
             // Debian's interpreter: one under a user's home may be out of reach.
@@ -128,7 +131,11 @@ impl Libraries {
                 path(script),
             ],
             Runtime::Built(program) => vec![path(program)],
-        }
+            Runtime::Own(program) => {
+                copy(&built(program)?, &self.directory.path().join(program))?;
+                vec![path(program)]
+            }
+        })
     }
 }
 
@@ -152,7 +159,7 @@ pub(crate) fn version(set: Set, runtime: Runtime, name: &str) -> Result<Option<S
     let sources = client_sources().join(set.name());
     let read = |name: &str| -> Result<String> { Ok(fs::read_to_string(sources.join(name))?) };
     Ok(match runtime {
-        Runtime::Shell(_) => None,
+        Runtime::Shell(_) | Runtime::Own(_) => None,
         Runtime::Node(_) => {
             let pins: Value = serde_json::from_str(&read("package.json")?)?;
             let version = pins.get("dependencies").and_then(|all| all.get(name));

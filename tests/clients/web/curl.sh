@@ -1,8 +1,9 @@
-# A tour of the site by curl. What it prints is compared, so it prints nothing that changes.
+# A tour of the site by curl, over HTTP/2 if `HTTP2` is set. What it prints is compared, so it prints nothing that changes.
 set -eu
 site=https://api.site.example
+if [ "${HTTP2:-}" ]; then version=--http2; else version=--http1.1; fi
 form='%{http_code} %{size_download} %{content_type} %{num_redirects}\n'
-ask() { curl --silent --show-error --write-out "$form" "$@"; }
+ask() { curl "$version" --silent --show-error --write-out "$form" "$@"; }
 
 ask -H "Authorization: Bearer $TOKEN" -H 'x-MiXed: Case' -H 'X-Empty;' "$site/echo?q=a%20b+c&q=%C3%BC"
 ask -u "user:$TOKEN" --json '{"text": "grüße"}' "$site/echo"

@@ -1,14 +1,13 @@
-"""A tour of the site by httpx, over HTTP/2 if `http2` is the argument. What it prints is compared."""
+"""A tour of the site by httpx, over HTTP/2 if `HTTP2` is set. What it prints is compared."""
 
 import os
-import sys
 
 import httpx
 
 SITE = "https://api.site.example"
 TOKEN = os.environ["TOKEN"]
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
-client = httpx.Client(base_url=SITE, http2="http2" in sys.argv, follow_redirects=True, timeout=20)
+client = httpx.Client(base_url=SITE, http2="HTTP2" in os.environ, follow_redirects=True, timeout=20)
 
 
 def ask(method, path, **options):

@@ -123,3 +123,58 @@ fn replaced(bytes: &[u8], what: &[u8]) -> Vec<u8> {
     }
     replaced
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alike::CLIENTS;
+
+    fn npm() -> &'static Client {
+        CLIENTS.iter().find(|client| client.name == "npm").unwrap()
+    }
+
+    fn seen(headers: &[(&str, &str)], body: &str) -> Vec<Seen> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), value.as_bytes().to_vec());
+        vec![Seen {
+            version: "HTTP/1.1",
+            host: "a.example".into(),
+            method: "POST".into(),
+            target: "/".into(),
+            headers: headers.iter().map(own).collect(),
+            body: body.into(),
+            trailers: Vec::new(),
+        }]
+    }
+
+    #[test]
+    fn every_change_is_told_and_no_secret_is() {
+        let client = npm();
+        let one = seen(&[("A", "1"), ("B", "2")], "body");
+        assert_eq!(difference(client, &one, &one), None);
+        for other in [
+            seen(&[("B", "2"), ("A", "1")], "body"),
+            seen(&[("a", "1"), ("B", "2")], "body"),
+            seen(&[("A", "1"), ("B", "2"), ("Via", "x")], "body"),
+            seen(&[("A", client.service.secret), ("B", "2")], "body"),
+            seen(&[("A", "1"), ("B", "2")], "bodx"),
+            [one.clone(), one.clone()].concat(),
+            Vec::new(),
+        ] {
+            let told = difference(client, &one, &other).unwrap();
+            assert!(!told.contains(client.service.secret), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_a_client_makes_up_anew_is_no_difference() {
+        let form = |boundary: &str| {
+            let kind = format!("multipart/form-data; boundary={boundary}");
+            let headers = [("Content-Type", kind.as_str()), ("npm-session", boundary)];
+            seen(
+                &headers,
+                &format!("--{boundary}\r\n\r\nx\r\n--{boundary}--"),
+            )
+        };
+        assert_eq!(difference(npm(), &form("one"), &form("another")), None);
+    }
+}

@@ -6,6 +6,7 @@ use crate::{
     gateway::{openai, slack},
     library::{Runtime, Set, version},
     scenario::TOKEN,
+    site::Versions,
 };
 
 /// A client with a script in its set's folder, that ends by itself.
@@ -15,6 +16,8 @@ pub struct Client {
     pub set: Set,
     pub(super) runtime: Runtime,
     pub(super) service: Service,
+    /// That the server speaks. A client that is told `HTTP2` by the environment asks for it.
+    pub(super) versions: Versions,
     /// Headers whose values a client makes up anew each time.
     pub(super) volatile: &'static [&'static str],
 }
@@ -53,6 +56,12 @@ const TOUR: Service = Service {
       - { hosts: [api.site.example], header: x-api-key }
       - { hosts: [api.site.example], query: key }
       - { hosts: [api.site.example], path: \"/bot{secret}/\" }",
+};
+
+const GRPC: Service = Service {
+    hosts: &["grpc.site.example"],
+    secret: "a-secret-of-a-service-that-stays-outside-0123456789",
+    bound: "profile: generic\n    hosts: [grpc.site.example]",
 };
 
 const DISCORD: Service = Service {
@@ -103,7 +112,17 @@ const fn client(name: &'static str, set: Set, service: Service, runtime: Runtime
         set,
         runtime,
         service,
+        versions: Versions::Http1,
         volatile: &[],
+    }
+}
+
+/// The same client, with a server that speaks HTTP/2 as well.
+const fn in_http2(name: &'static str, client: Client) -> Client {
+    Client {
+        name,
+        versions: Versions::Both,
+        ..client
     }
 }
 
@@ -111,12 +130,18 @@ const fn tour(name: &'static str, set: Set, runtime: Runtime) -> Client {
     client(name, set, TOUR, runtime)
 }
 
+const CURL: Client = tour("curl", Set::Web, Runtime::Shell("curl.sh"));
+const HTTPX: Client = tour("httpx", Set::Web, Runtime::Python("tour-httpx.py"));
+
 pub const CLIENTS: &[Client] = &[
-    tour("curl", Set::Web, Runtime::Shell("curl.sh")),
+    CURL,
     tour("node fetch", Set::Web, Runtime::Node("fetch.mjs")),
     tour("requests", Set::Web, Runtime::Python("tour-requests.py")),
-    tour("httpx", Set::Web, Runtime::Python("tour-httpx.py")),
+    HTTPX,
     tour("aiohttp", Set::Web, Runtime::Python("tour-aiohttp.py")),
+    in_http2("curl --http2", CURL),
+    in_http2("httpx, HTTP/2", HTTPX),
+    in_http2("tonic", client("", Set::Web, GRPC, Runtime::Own("grpc"))),
     tour("undici", Set::Further, Runtime::Node("tour-undici.mjs")),
     tour("axios", Set::Further, Runtime::Node("tour-axios.mjs")),
     tour("got", Set::Further, Runtime::Node("tour-got.mjs")),

@@ -35,6 +35,8 @@ pub(crate) enum Runtime {
     Node(&'static str),
     Python(&'static str),
     Built(&'static str),
+    /// A program of this workspace, copied as it is needed.
+    Own(&'static str),
 }
 
 /// What a library talks to, under our policy and profile for it.
