@@ -3,6 +3,7 @@
 //!
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
 
+pub mod alike;
 pub mod autobahn;
 pub mod bulk;
 pub mod cage;
@@ -24,6 +25,8 @@ pub mod process;
 pub mod programs;
 pub mod sandbox;
 pub mod scenario;
+pub mod site;
+pub mod witness;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -1,6 +1,7 @@
 //! End-to-end tests on this kernel, with real clients. They need root, and run one at a time.
 
 mod addresses;
+mod alike;
 mod clients;
 mod compression;
 mod configuration;
@@ -18,4 +19,5 @@ mod memory;
 mod messages;
 mod reflection;
 mod requests;
+mod smuggling;
 mod upstream;
