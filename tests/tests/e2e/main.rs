@@ -10,6 +10,7 @@ mod encodings;
 mod exec;
 mod gateway;
 mod hostile;
+mod http2;
 mod isolation;
 mod libraries;
 mod lifecycle;
