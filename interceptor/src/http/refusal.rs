@@ -2,9 +2,18 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{
+    HeaderValue, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
+};
+
 use super::{authority::AuthorityError, body::BodyError, head::HeadError};
 use crate::rewrite::{RELEASES_MAX, standing::Revoked};
 use crate::websocket::handshake::{AnswerError, OfferError};
+
+/// Those that are not refused.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Why a request is answered here instead of by the server. Displayed as the answer's reason; never holds anything that
 /// the client or the server wrote.
@@ -63,6 +72,10 @@ pub(crate) enum Refusal {
     WebSocketAnswer(AnswerError),
     #[error("the server sent more than {0} interim responses to one request")]
     TooManyInterim(u32),
+    #[error(
+        "the client sends control frames, or takes requests back, faster than anything that works would"
+    )]
+    Flood,
 }
 
 impl Refusal {
@@ -106,19 +119,43 @@ impl Refusal {
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
                 (502, "Bad Gateway", "malformed_response")
             }
+            Self::Flood => (429, "Too Many Requests", "flood"),
             Self::UnaskedSwitch => (502, "Bad Gateway", "unexpected_switching_protocols"),
             Self::WebSocketAnswer(_) => (502, "Bad Gateway", "websocket_handshake_failed"),
         }
     }
 
+    /// The same for HTTP/2: a head, and the body that belongs to it.
+    pub(crate) fn response_http2(&self) -> (http::Response<()>, Bytes) {
+        let (status, _, _) = self.status();
+        let body = self.body();
+        let mut response = http::Response::new(());
+        // Every one in the table is a status.
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(CONTENT_LENGTH, body.len().into());
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == 405 {
+            fields.insert(ALLOW, HeaderValue::from_static(METHODS));
+        }
+        (response, body.into())
+    }
+
+    fn body(&self) -> String {
+        let (_, _, error) = self.status();
+        serde_json::json!({ "error": error, "reason": self.to_string() }).to_string()
+    }
+
     /// The whole response. `to_head`: the request's method was HEAD, so no body may follow.
     pub(crate) fn response(&self, to_head: bool) -> Vec<u8> {
-        let (status, phrase, error) = self.status();
-        let body = serde_json::json!({ "error": error, "reason": self.to_string() }).to_string();
+        let (status, phrase, _) = self.status();
+        let body = self.body();
         let length = body.len();
         // What these two have to name (RFC 9110 §15.5.6, RFC 6455 §4.4).
         let named = match status {
-            405 => "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
+            405 => &format!("Allow: {METHODS}\r\n"),
             426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             _ => "",
         };

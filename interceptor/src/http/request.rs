@@ -53,22 +53,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
     let head = RequestHead::parse(raw)?;
     let framing = Framing::of_request(&head.fields, head.version)?;
     authority::check(&head, exchange.scheme, &exchange.authority)?;
-    // TRACK is Microsoft's TRACE.
-    if ["TRACE", "TRACK"]
-        .iter()
-        .any(|method| head.method.eq_ignore_ascii_case(method))
-    {
-        return Err(Refusal::Trace);
-    }
-    // A rule that allows messages allows no requests, which some servers take whatever their method.
-    if head.method.eq_ignore_ascii_case(MESSAGE) {
-        return Err(Refusal::Message);
-    }
-    let audited = match (exchange.judge)(&RequestView::new(head.method, head.target)) {
-        Judgement::Allow => None,
-        Judgement::Audit(why) => Some(why),
-        Judgement::Deny(why) => return Err(Refusal::Denied(why)),
-    };
+    let audited = judge(head.method, head.target, exchange)?;
 
     let mut edits = Edits::none(&head.fields);
     let offer = match Upgrade::of(&head.fields)? {
@@ -109,6 +94,30 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         target: matches!(offer, Switch::WebSocket(_)).then(|| head.target.into()),
         offer,
     })
+}
+
+/// Asks the policy, where the method is one at all. `Some`: why it would be refused, were its rule enforced.
+pub(super) fn judge(
+    method: &str,
+    target: &str,
+    exchange: &Exchange,
+) -> Result<Option<String>, Refusal> {
+    // TRACK is Microsoft's TRACE.
+    if ["TRACE", "TRACK"]
+        .iter()
+        .any(|refused| method.eq_ignore_ascii_case(refused))
+    {
+        return Err(Refusal::Trace);
+    }
+    // A rule that allows messages allows no requests, which some servers take whatever their method.
+    if method.eq_ignore_ascii_case(MESSAGE) {
+        return Err(Refusal::Message);
+    }
+    match (exchange.judge)(&RequestView::new(method, target)) {
+        Judgement::Allow => Ok(None),
+        Judgement::Audit(why) => Ok(Some(why)),
+        Judgement::Deny(why) => Err(Refusal::Denied(why)),
+    }
 }
 
 /// What a request offers to switch to.

@@ -3,7 +3,7 @@
 mod deadlines;
 mod forwarding;
 mod node;
-mod peer;
+pub(crate) mod peer;
 mod plain;
 mod refusing;
 mod rewriting;
