@@ -103,7 +103,12 @@ pub fn number(kind: u8, stream: u32, value: u32) -> Vec<u8> {
 }
 
 pub fn goaway(last: u32, code: u32) -> Vec<u8> {
-    frame(GOAWAY, 0, 0, &[last.to_be_bytes(), code.to_be_bytes()].concat())
+    frame(
+        GOAWAY,
+        0,
+        0,
+        &[last.to_be_bytes(), code.to_be_bytes()].concat(),
+    )
 }
 
 /// A frame that came.

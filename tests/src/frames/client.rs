@@ -262,7 +262,10 @@ impl Client {
             SETTINGS => {
                 let values = frame.payload.as_chunks::<6>().0.iter();
                 let values = values.map(|[a, b, c, d, e, f]| {
-                    (u16::from_be_bytes([*a, *b]), u32::from_be_bytes([*c, *d, *e, *f]))
+                    (
+                        u16::from_be_bytes([*a, *b]),
+                        u32::from_be_bytes([*c, *d, *e, *f]),
+                    )
                 });
                 self.seen.settings.extend(values);
                 self.send(&super::frame(SETTINGS, ACK, 0, &[]))?;

@@ -57,7 +57,9 @@ pub fn status(mut block: &[u8]) -> Option<u16> {
     }
     let (&first, rest) = block.split_first()?;
     if first & 0x80 != 0 {
-        return STATUSES.get(usize::from(first & 0x7f).checked_sub(8)?).copied();
+        return STATUSES
+            .get(usize::from(first & 0x7f).checked_sub(8)?)
+            .copied();
     }
     let index = if first & 0x40 != 0 {
         first & 0x3f

@@ -12,7 +12,8 @@ use anyhow::{Context as _, Result};
 use rustls::ServerConfig;
 
 use super::{
-    ACK, END_HEADERS, Frame, HEADERS, PING, PREFACE, SETTINGS, frame, hpack, recorder::tls,
+    ACK, END_HEADERS, Frame, HEADERS, PING, PREFACE, SETTINGS, frame, hpack,
+    recorder::tls,
     servers, settings,
     wire::{PATIENCE, Wire},
 };
@@ -111,7 +112,11 @@ impl Server {
             && matches!(came.kind, SETTINGS | PING)
             && !came.has(ACK)
         {
-            let payload: &[u8] = if came.kind == PING { &came.payload } else { &[] };
+            let payload: &[u8] = if came.kind == PING {
+                &came.payload
+            } else {
+                &[]
+            };
             self.send(&frame(came.kind, ACK, 0, payload))?;
         }
         Ok(next)

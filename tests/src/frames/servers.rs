@@ -3,11 +3,15 @@
 mod answers;
 mod protocol;
 
+use std::{thread, time::Duration};
+
 use anyhow::Result;
 
 use super::{
+    INITIAL_WINDOW_SIZE,
     client::{Client, Target},
     server::Server,
+    settings,
     verdict::{Right, Seen},
 };
 
@@ -23,6 +27,8 @@ pub struct Script {
     requests: u32,
     /// They have a body, which does not end.
     posts: bool,
+    /// The client opens its windows late.
+    slow: bool,
     /// SETTINGS go, and a request comes, before the script.
     greets: bool,
     serve: fn(&mut Server) -> Result<()>,
@@ -38,6 +44,7 @@ pub(super) fn script(
         right,
         requests: 1,
         posts: false,
+        slow: false,
         greets: true,
         serve,
     }
@@ -69,6 +76,10 @@ impl Script {
         }
     }
 
+    pub(super) fn slowly(self) -> Self {
+        Self { slow: true, ..self }
+    }
+
     pub(super) fn requests(self, requests: u32) -> Self {
         Self { requests, ..self }
     }
@@ -93,12 +104,19 @@ impl Script {
     pub fn ask(&self, target: &Target<'_>) -> Result<Seen> {
         let mut client = Client::connect(target, "/")?;
         client.greet()?;
+        if self.slow {
+            client.send(&settings(&[(INITIAL_WINDOW_SIZE, 0)]))?;
+        }
         for number in 0..self.requests {
             if self.posts {
                 client.post(2 * number + 1)?;
             } else {
                 client.get(2 * number + 1)?;
             }
+        }
+        if self.slow {
+            thread::sleep(Duration::from_millis(500));
+            client.send(&settings(&[(INITIAL_WINDOW_SIZE, 65_535)]))?;
         }
         client.conclude(self.right)?;
         Ok(client.seen)

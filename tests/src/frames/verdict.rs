@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, ops::RangeInclusive};
 
-use super::{ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR};
+use super::{NO_ERROR, PROTOCOL_ERROR};
 
 /// What came over one connection.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +43,8 @@ pub enum Right {
     Malformed,
     /// As the client's fault, in whatever way.
     Refused,
+    /// As malformed, or served without what is wrong: the `h2` crate drops it unseen, so it gets no further.
+    Dropped,
     /// This answer, complete, while the connection goes on.
     Answer(u16),
     /// 200, complete, while the connection goes on, or ends in peace.
@@ -71,8 +73,12 @@ impl Right {
         let reset_with = |codes: &[u32]| seen.resets.iter().any(|(_, code)| codes.contains(code));
         let left_with = |codes: &[u32]| seen.goaway.is_some_and(|code| codes.contains(&code));
         let answered = |statuses: RangeInclusive<u16>| {
-            let of = seen.statuses.iter().filter(|(_, status)| statuses.contains(status));
-            of.into_iter().any(|(stream, _)| seen.finished.contains(stream))
+            let of = seen
+                .statuses
+                .iter()
+                .filter(|(_, status)| statuses.contains(status));
+            of.into_iter()
+                .any(|(stream, _)| seen.finished.contains(stream))
         };
         let right = match self {
             Self::Connection(codes) => seen.closed && (left_with(codes) || !broken),
@@ -85,6 +91,10 @@ impl Right {
             Self::Refused => {
                 let reset = seen.resets.iter().any(|(_, code)| *code != NO_ERROR);
                 ((reset || answered(BLAMES_CLIENT)) && seen.alive) || seen.closed
+            }
+            Self::Dropped => {
+                let others = [Self::Malformed, Self::Failed, Self::Served];
+                others.iter().any(|other| other.judge(seen).is_ok())
             }
             Self::Answer(status) => answered(status..=status) && seen.alive,
             Self::Served => {
@@ -141,10 +151,5 @@ impl Seen {
     /// The stream has been reset, or its answer is complete.
     pub fn is_settled(&self, stream: u32) -> bool {
         self.finished.contains(&stream) || self.resets.iter().any(|(reset, _)| *reset == stream)
-    }
-
-    /// Whether the peer said that it was too much.
-    pub fn calls_for_calm(&self) -> bool {
-        self.goaway == Some(ENHANCE_YOUR_CALM)
     }
 }

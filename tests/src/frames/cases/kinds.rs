@@ -18,7 +18,14 @@ const SIZE: &[u32] = &[FRAME_SIZE_ERROR, PROTOCOL_ERROR];
 const FLOW: &[u32] = &[FLOW_CONTROL_ERROR, PROTOCOL_ERROR];
 
 pub(super) fn cases() -> Vec<Case> {
-    [messages(), settings_of(), small(), windows(), continuation()].concat()
+    [
+        messages(),
+        settings_of(),
+        small(),
+        windows(),
+        continuation(),
+    ]
+    .concat()
 }
 
 #[rustfmt::skip]
@@ -104,6 +111,7 @@ fn windows() -> Vec<Case> {
             c.post_with(1, &[("x-held", "1")])?;
             c.flood(&frame(DATA, 0, 1, &[b'x'; 16_000]), 200)
         }).upstream(Incomplete),
+        case("6.9.1", "small DATA that nobody reads", Ignored, |c| { c.post_with(1, &[("x-held", "1")])?; c.flood(&frame(DATA, 0, 1, &[b'x'; 20]), 3_000) }).upstream(Any),
         case("6.9.1", "window of one byte", Served, |c| {
             c.stingy = true;
             c.send(&settings(&[(INITIAL_WINDOW_SIZE, 1)]))?;
@@ -139,7 +147,7 @@ fn continuation() -> Vec<Case> {
         case("6.10", "header block in many frames", Served, |c| {
             let block = c.block("GET");
             c.frame(HEADERS, END_STREAM, 1, &[])?;
-            block.chunks(7).try_for_each(|part| c.frame(CONTINUATION, 0, 1, part))?;
+            block.chunks(40).try_for_each(|part| c.frame(CONTINUATION, 0, 1, part))?;
             c.frame(CONTINUATION, END_HEADERS, 1, &[])
         }),
         case("6.10", "CONTINUATION behind the end of headers", Connection(PROTOCOL), |c| { c.get_with(1, &[("x-held", "1")])?; c.frame(CONTINUATION, END_HEADERS, 1, &[]) }).upstream(Any),

@@ -5,11 +5,11 @@ use std::{thread, time::Duration};
 use super::{Script, script};
 use crate::frames::{
     CANCEL, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, INTERNAL_ERROR, LARGEST,
-    NO_ERROR, PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, goaway, header,
+    NO_ERROR, PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, frame, goaway, header,
     hpack::{field, kept},
     number,
     server::OK,
-    verdict::Right::{Bounded, Failed, Served, Stream},
+    verdict::Right::{Bounded, Dropped, Failed, Served, Stream},
 };
 
 pub(super) fn scripts() -> Vec<Script> {
@@ -26,7 +26,7 @@ fn heads() -> Vec<Script> {
         script("status of two digits", Failed, |s| s.head(END_STREAM, &[(":status", "20")])),
         script("status of four digits", Failed, |s| s.head(END_STREAM, &[(":status", "2000")])),
         script("status behind a field", Failed, |s| s.head(END_STREAM, &[("server", "x"), (":status", "200")])),
-        script("pseudo-header of a request", Failed, |s| s.head(END_STREAM, &[(":status", "200"), (":path", "/")])),
+        script("pseudo-header of a request", Dropped, |s| s.head(END_STREAM, &[(":status", "200"), (":path", "/")])),
         script("pseudo-header that nobody knows", Failed, |s| s.head(END_STREAM, &[(":status", "200"), (":foo", "bar")])),
         script("name with capitals", Failed, |s| s.head(END_STREAM, &[(":status", "200"), ("Server", "x")])),
         script("name with a space", Failed, |s| s.head(END_STREAM, &[(":status", "200"), ("ser ver", "x")])),
@@ -73,7 +73,8 @@ fn bodies() -> Vec<Script> {
         script("DATA above the largest", Failed, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, END_STREAM, s.stream, &[b'x'; LARGEST + 1]) }),
         script("padding longer than all", Failed, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0x8 | END_STREAM, s.stream, &[9, 0]) }),
         script("empty DATA without end", Bounded, |s| { s.head(0, &[(":status", "200")])?; let data = header(0, DATA, 0, s.stream); s.flood(&data, 50_000) }),
-        script("second answer", Failed, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0, s.stream, b"x")?; s.head(END_STREAM, &[(":status", "200")]) }),
+        script("small DATA to a client that does not read", Served, |s| { s.head(0, &[(":status", "200")])?; let data = frame(DATA, 0, s.stream, &[b'x'; 20]); s.flood(&data, 6_000)?; s.frame(DATA, END_STREAM, s.stream, b"") }).slowly(),
+        script("second answer", Dropped, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0, s.stream, b"x")?; s.head(END_STREAM, &[(":status", "200")]) }),
         script("trailers", Served, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0, s.stream, b"x")?; s.head(END_STREAM, &[("x-trailer", "1")]) }),
         script("trailers that do not end the stream", Failed, |s| { s.head(0, &[(":status", "200")])?; s.head(0, &[("x-trailer", "1")]) }),
         script("trailers with capitals", Failed, |s| { s.head(0, &[(":status", "200")])?; s.head(END_STREAM, &[("X-Trailer", "1")]) }),

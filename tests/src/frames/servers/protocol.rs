@@ -7,7 +7,7 @@ use crate::frames::{
     WINDOW_UPDATE, header, number,
     server::OK,
     settings,
-    verdict::Right::{Bounded, Failed, Served},
+    verdict::Right::{Bounded, Dropped, Failed, Ignored, Served},
 };
 
 pub(super) fn scripts() -> Vec<Script> {
@@ -21,13 +21,18 @@ fn openings() -> Vec<Script> {
         script("answer of HTTP 1", Failed, |s| s.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")).alone(),
         script("noise", Failed, |s| s.send(&[0x55; 4096])).alone(),
         script("SETTINGS of five octets", Failed, |s| s.frame(SETTINGS, 0, 0, &[0; 5])).alone(),
-        script("ENABLE_PUSH of a server", Failed, |s| s.send(&settings(&[(ENABLE_PUSH, 1)]))).alone(),
+        script("ENABLE_PUSH of a server", Dropped, |s| { s.greet(&[(ENABLE_PUSH, 1)])?; s.request()?; s.head(END_STREAM, &[(":status", "200")]) }).alone(),
         script("INITIAL_WINDOW_SIZE too large", Failed, |s| s.send(&settings(&[(INITIAL_WINDOW_SIZE, 1 << 31)]))).alone(),
         script("MAX_FRAME_SIZE too small", Failed, |s| s.send(&settings(&[(MAX_FRAME_SIZE, 1)]))).alone(),
         script("streams one by one", Served, |s| {
             s.greet(&[(MAX_CONCURRENT_STREAMS, 1)])?;
             (0..5).try_for_each(|_| { s.request()?; s.head(END_STREAM, &[(":status", "200")]) })
         }).alone().requests(5),
+        script("silence before SETTINGS", Ignored, |_| Ok(())).alone(),
+        script("silence", Ignored, |_| Ok(())),
+        script("silence within a frame", Ignored, |s| s.send(&header(100, HEADERS, END_HEADERS, s.stream))),
+        script("silence within a body", Ignored, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0, s.stream, b"x") }),
+        script("silence with a window of nothing", Ignored, |s| s.greet(&[(INITIAL_WINDOW_SIZE, 0)])).alone().posted(),
         script("window of nothing, then of all", Served, |s| {
             s.greet(&[(INITIAL_WINDOW_SIZE, 0)])?;
             s.request()?;
@@ -74,7 +79,7 @@ fn floods() -> Vec<Script> {
         // Each makes the client reset a stream, and think that there is room for another.
         script("flood that makes the client reset", Bounded, |s| {
             let stream = s.stream;
-            (0..100).try_for_each(|number_| s.send(&number(WINDOW_UPDATE, stream + 2 * number_, 0)))
+            (0..100).try_for_each(|nth| s.send(&number(WINDOW_UPDATE, stream + 2 * nth, 0)))
         }).requests(100),
     ]
 }
