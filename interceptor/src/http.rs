@@ -53,10 +53,10 @@ pub(crate) struct Exchange {
     pub(crate) early: BytesMut,
     /// Asked for each request.
     pub(crate) judge: Judge,
-    /// Asked for each offer to switch to another protocol than WebSocket, as the `Upgrade` header spells it.
-    pub(crate) may_switch: MaySwitch,
     /// Told of requests that are refused without an end to the connection.
     pub(crate) denials: Denials,
+    /// Asked for each offer to switch to another protocol than WebSocket, as the `Upgrade` header spells it.
+    pub(crate) may_switch: MaySwitch,
     /// Hosts whose clients do not take what a handshake tells them.
     pub(crate) takeover: Arc<takeover::Memory>,
     /// Asked for `release`, and whether to go on at all, after every reload.
@@ -66,9 +66,9 @@ pub(crate) struct Exchange {
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
-pub(crate) type MaySwitch = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub(crate) type Denials = Box<dyn Fn(&Refusal) + Send + Sync>;
 
+pub(crate) type MaySwitch = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub(crate) type Judge = Box<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
 
 /// Most interim (1xx) responses to one request.

@@ -8,6 +8,7 @@
 //! | `stream` | one request and its answer, both under way at once; who is told when one breaks |
 //! | `answer` | the answer's half: interim heads, the head, its body |
 //! | `carry` | moves a body and its trailers, at the pace of whoever reads it |
+//! | `piece` | a part of a body on its way to a socket |
 //! | `watch` | counts bytes and frames on both sockets, finds peers that do not read |
 //! | `frames` | finds the frames in a stream of bytes |
 //! | `fault` | how a peer broke the protocol |
@@ -17,7 +18,8 @@
 //! |---|---|
 //! | DATA | passed on as far as the other side's window has room; only then the sender's window opens again |
 //! | trailers, interim responses (1xx) | passed on |
-//! | RST_STREAM of either side | passed on with its code; what the other side sends from then on is dropped |
+//! | RST_STREAM of the client | passed on with its code; what the server sends from then on is dropped |
+//! | RST_STREAM of the server | passed on with its code, behind all that came before it: Node ends whole answers with NO_ERROR |
 //! | GOAWAY of the server | the client gets one; streams that the server says it has not seen are reset with REFUSED_STREAM, so that the client asks again on another connection |
 //! | the server closes | streams under way are reset with INTERNAL_ERROR |
 //! | a request that is refused | answered as in HTTP/1, its stream alone; the connection goes on |
@@ -34,6 +36,7 @@ mod answer;
 mod carry;
 mod fault;
 mod frames;
+mod piece;
 mod relay;
 mod request;
 mod stream;

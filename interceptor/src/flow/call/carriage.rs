@@ -98,13 +98,13 @@ impl Carriage {
                     stats: Arc::clone(call.stats()),
                     early,
                     judge,
-                    may_switch,
                     denials: {
                         let call = Arc::clone(call);
                         Box::new(move |refusal| {
                             call.deny_request(refusal.code(), &chain(refusal));
                         })
                     },
+                    may_switch,
                     takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
                     shutdown: call.stop.clone(),

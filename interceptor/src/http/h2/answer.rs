@@ -6,13 +6,13 @@ use std::{
     task::{Poll, ready},
 };
 
-use bytes::Bytes;
 use h2::{RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
 use http::{Response, StatusCode};
 
 use super::{
     carry::{Carried, carry},
     fault::Cut,
+    piece::Piece,
     stream::Break,
 };
 use crate::{
@@ -22,9 +22,9 @@ use crate::{
 
 /// What goes to the client on one stream: a head first, then a body.
 pub(super) struct Client {
-    pub(super) respond: SendResponse<Bytes>,
+    pub(super) respond: SendResponse<Piece>,
     /// Once the head has gone.
-    pub(super) body: Option<SendStream<Bytes>>,
+    pub(super) body: Option<SendStream<Piece>>,
 }
 
 /// Brings the answer back, interim ones included.

@@ -2,10 +2,9 @@
 
 use std::future::poll_fn;
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream};
 
-use super::fault::Cut;
+use super::{fault::Cut, piece::Piece};
 
 /// How a body came to its end.
 pub(super) enum Carried {
@@ -22,7 +21,7 @@ pub(super) enum Carried {
 /// The sender's side broke, or the receiver's connection.
 pub(super) async fn carry(
     from: &mut RecvStream,
-    to: &mut SendStream<Bytes>,
+    to: &mut SendStream<Piece>,
 ) -> Result<Carried, Cut> {
     loop {
         let data = tokio::select! {
@@ -37,7 +36,7 @@ pub(super) async fn carry(
         let last = from.is_end_stream();
         // An empty one ends the body, or says nothing.
         if data.is_empty() && last {
-            return match to.send_data(data, true) {
+            return match to.send_data(data.into(), true) {
                 Ok(()) => Ok(Carried::Whole),
                 Err(error) => Err(Cut::Receiver(error)),
             };
@@ -50,7 +49,7 @@ pub(super) async fn carry(
             };
             let part = data.split_to(room.min(data.len()));
             let moved = part.len();
-            to.send_data(part, last && data.is_empty())
+            to.send_data(part.into(), last && data.is_empty())
                 .map_err(Cut::Receiver)?;
             from.flow_control()
                 .release_capacity(moved)
@@ -62,7 +61,7 @@ pub(super) async fn carry(
     }
     let sent = match from.trailers().await.map_err(Cut::Sender)? {
         Some(trailers) => to.send_trailers(trailers),
-        None => to.send_data(Bytes::new(), true),
+        None => to.send_data(Piece::default(), true),
     };
     sent.map_err(Cut::Receiver)?;
     Ok(Carried::Whole)

@@ -2,7 +2,6 @@
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream, client::SendRequest, server::SendResponse};
 use http::Request;
 use tokio::{
@@ -15,6 +14,7 @@ use super::{
     FAREWELL, IDLE,
     answer::Client,
     fault::Fault,
+    piece::Piece,
     request::decide,
     stream::{Outcome, Stream, refuse},
     watch::{Sight, Watched},
@@ -28,7 +28,7 @@ use crate::{
     rewrite::standing::{Reviewed, Revoked},
 };
 
-type Server<U> = Pin<Box<h2::client::Connection<Watched<U>, Bytes>>>;
+type Server<U> = Pin<Box<h2::client::Connection<Watched<U>, Piece>>>;
 
 /// Carries HTTP/2 until one side ends.
 pub(crate) async fn relay<C, U>(
@@ -74,10 +74,10 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    client: h2::server::Connection<Watched<C>, Bytes>,
+    client: h2::server::Connection<Watched<C>, Piece>,
     server: Server<U>,
     /// `None`: the server takes no more.
-    requests: Option<SendRequest<Bytes>>,
+    requests: Option<SendRequest<Piece>>,
     streams: JoinSet<Outcome>,
     of_client: Arc<Sight>,
     of_server: Arc<Sight>,
@@ -90,8 +90,9 @@ where
     still: Instant,
 }
 
+#[expect(clippy::large_enum_variant, reason = "taken apart at once")]
 enum Event {
-    Request(Request<RecvStream>, SendResponse<Bytes>),
+    Request(Request<RecvStream>, SendResponse<Piece>),
     /// Of the client's connection.
     Ended(Result<(), h2::Error>),
     Flooded,
@@ -130,16 +131,11 @@ where
                     }
                     self.still = Instant::now();
                 }
-                Event::Reviewed(reviewed) => match review(&mut self.exchange, reviewed) {
-                    Ok(()) => self.lost = false,
-                    // What was put in is put in: streams may come to their end.
-                    Err(Revoked::Secret(_)) => self.lost = true,
-                    // Theirs could be never.
-                    Err(Revoked::Policy(_)) => {
-                        self.lost = true;
-                        self.streams.abort_all();
+                Event::Reviewed(reviewed) => {
+                    if let Err(revoked) = self.hear(reviewed) {
+                        tracing::debug!(%revoked, "the next request will be told");
                     }
-                },
+                }
                 Event::Stopping => self.leave(End::ShutDown),
                 Event::Idle if self.leaving.is_some() => return self.ended(Ok(())),
                 Event::Idle => self.leave(End::Idle),
@@ -190,21 +186,35 @@ where
         }
     }
 
+    /// Takes the outcome of a reload on.
+    fn hear(&mut self, reviewed: Reviewed) -> Result<(), Revoked> {
+        let heard = review(&mut self.exchange, reviewed);
+        self.lost = heard.is_err();
+        match &heard {
+            // What was put in is put in: streams may come to their end.
+            Ok(()) | Err(Revoked::Secret(_)) => {}
+            // Theirs could be never.
+            Err(Revoked::Policy(_)) => self.streams.abort_all(),
+        }
+        heard
+    }
+
     /// A client's request: it goes to the server, or is answered here.
-    fn take(&mut self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+    fn take(&mut self, request: Request<RecvStream>, respond: SendResponse<Piece>) {
         let (head, body) = request.into_parts();
         let to_head = head.method == http::Method::HEAD;
         let reviewed = self.exchange.standing.look();
-        let standing = reviewed.map_or(Ok(()), |reviewed| review(&mut self.exchange, reviewed));
-        self.lost = standing.is_err();
+        let standing = reviewed.map_or(Ok(()), |reviewed| self.hear(reviewed));
         let mut client = Client {
             respond,
             body: None,
         };
+        let mut counted = false;
         let decided = match standing {
             Ok(()) => decide(head, &self.exchange),
             Err(revoked) => {
-                // Another connection may do what this one may not.
+                // Another connection may do what this one may not. It is counted at the end of this one, once.
+                counted = self.leaving.is_none();
                 self.leave(End::Refused(Refusal::Revoked(revoked.clone())));
                 Err(Refusal::Revoked(revoked))
             }
@@ -213,8 +223,7 @@ where
             Ok(request) => request,
             Err(refusal) => {
                 refuse(client, &refusal, to_head);
-                // A connection that ends by a refusal is counted by that.
-                if !matches!(refusal, Refusal::Revoked(_)) {
+                if !counted {
                     (self.exchange.denials)(&refusal);
                 }
                 return;

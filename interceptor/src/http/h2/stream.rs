@@ -1,14 +1,14 @@
 //! One request and its answer, both under way at once, and who is told when one of them breaks.
 
-use std::{pin::pin, sync::Arc};
+use std::{future::poll_fn, pin::pin, sync::Arc};
 
-use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::SendRequest, server::SendResponse};
 
 use super::{
     answer::{Client, answer},
     carry::{Carried, carry},
     fault::Cut,
+    piece::Piece,
     request::Allowed,
     watch::Sight,
 };
@@ -21,8 +21,8 @@ use crate::{
 pub(super) struct Stream {
     pub(super) request: Allowed,
     pub(super) body: RecvStream,
-    pub(super) respond: SendResponse<Bytes>,
-    pub(super) server: SendRequest<Bytes>,
+    pub(super) respond: SendResponse<Piece>,
+    pub(super) server: SendRequest<Piece>,
     /// Of the server's socket.
     pub(super) sight: Arc<Sight>,
     pub(super) stats: Arc<Connection>,
@@ -126,16 +126,16 @@ impl Stream {
         match broken {
             // What the server did not want of the body is told to the client as the streams are dropped: NO_ERROR.
             None => Outcome::Done,
-            Some(broken) => settle(broken, client, &mut to_server, &sight, to_head),
+            Some(broken) => settle(broken, client, &mut to_server, &sight, to_head).await,
         }
     }
 }
 
 /// Tells both sides of a break in terms of their own.
-fn settle(
+async fn settle(
     broken: Break,
     mut client: Client,
-    to_server: &mut SendStream<Bytes>,
+    to_server: &mut SendStream<Piece>,
     sight: &Sight,
     to_head: bool,
 ) -> Outcome {
@@ -162,6 +162,7 @@ fn settle(
             }
             let reason = error.reason().unwrap_or(Reason::INTERNAL_ERROR);
             if error.is_reset() && error.is_remote() {
+                client.flush().await;
                 client.reset(reason);
                 return Outcome::Done;
             }
@@ -195,13 +196,29 @@ pub(super) fn refuse(mut client: Client, refusal: &Refusal, to_head: bool) {
     let sent = client.respond.send_response(head, to_head);
     if let Ok(mut stream) = sent
         && !to_head
-        && let Err(error) = stream.send_data(body, true)
+        && let Err(error) = stream.send_data(body.into(), true)
     {
         tracing::debug!(reason = ?error.reason(), "the client could not be told why it was refused");
     }
 }
 
 impl Client {
+    /// Waits until what was sent has left: a reset takes back what is still queued.
+    async fn flush(&mut self) {
+        let Some(body) = &mut self.body else {
+            return;
+        };
+        let (mark, passed) = Piece::mark();
+        if body.send_data(mark, false).is_ok() {
+            tokio::select! {
+                biased;
+                // It does not want it any more, or is gone.
+                _ = poll_fn(|cx| body.poll_reset(cx)) => {}
+                _ = passed => {}
+            }
+        }
+    }
+
     pub(super) fn reset(&mut self, reason: Reason) {
         match &mut self.body {
             Some(body) => body.send_reset(reason),

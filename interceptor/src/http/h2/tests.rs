@@ -3,6 +3,7 @@
 mod ends;
 mod floods;
 mod forwarding;
+mod node;
 mod peer;
 mod pressure;
 mod raw;

@@ -1,5 +1,7 @@
 //! How streams and connections end before they are done.
 
+use std::future::poll_fn;
+
 use bytes::Bytes;
 use h2::Reason;
 use http::{Request, Response};
@@ -78,6 +80,48 @@ async fn an_answer_that_breaks_off_does_not_look_whole() {
     download.send_reset(Reason::INTERNAL_ERROR);
     let error = body.data().await.unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
+}
+
+#[tokio::test]
+async fn what_came_before_a_reset_comes_before_it_at_the_client_too() {
+    // Node's server ends whole answers so.
+    let mut rig = Rig::new().await;
+    let response = rig.ask(get("/")).await;
+    let mut asked = rig.asked().await;
+    let answer = Response::builder().header("x-answer", "1").body(());
+    let mut download = asked.respond.send_response(answer.unwrap(), false).unwrap();
+    let mut sent = 0;
+    // More than fits anywhere on the way, so that some of it waits for the client when the reset comes.
+    while let Ok(room) = tokio::time::timeout(
+        std::time::Duration::from_millis(200),
+        poll_fn(|cx| {
+            download.reserve_capacity(1000);
+            download.poll_capacity(cx)
+        }),
+    )
+    .await
+    {
+        let room = room.unwrap().unwrap().min(1000);
+        download.send_data(vec![7; room].into(), false).unwrap();
+        sent += room;
+    }
+    // What waits in the server itself would be taken back by it.
+    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    download.send_reset(Reason::NO_ERROR);
+    let (head, mut body) = response.await.unwrap().into_parts();
+    assert_eq!(head.headers["x-answer"], "1");
+    let mut got = 0;
+    let error = loop {
+        match body.data().await.unwrap() {
+            Ok(data) => {
+                got += data.len();
+                body.flow_control().release_capacity(data.len()).unwrap();
+            }
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.reason(), Some(Reason::NO_ERROR));
+    assert_eq!(got, sent);
 }
 
 #[tokio::test]
