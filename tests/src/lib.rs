@@ -12,6 +12,7 @@ pub mod cgroup;
 pub mod clients;
 pub mod configuration;
 pub mod daemon;
+pub mod frames;
 pub mod gateway;
 pub mod interrupt;
 pub mod library;

@@ -11,6 +11,7 @@ mod encodings;
 mod exec;
 mod gateway;
 mod hostile;
+mod http2;
 mod isolation;
 mod libraries;
 mod lifecycle;
