@@ -4,6 +4,7 @@
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
 
 pub mod autobahn;
+pub mod bench;
 pub mod bulk;
 pub mod cage;
 pub mod capture;

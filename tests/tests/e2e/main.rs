@@ -1,6 +1,7 @@
 //! End-to-end tests on this kernel, with real clients. They need root, and run one at a time.
 
 mod addresses;
+mod bench;
 mod clients;
 mod compression;
 mod configuration;
