@@ -89,7 +89,7 @@ where
         };
         let stats = Arc::clone(&exchange.stats);
         let turn = {
-            let mut turn = pin!(turn::run(&mut ends, &request, head, &stats));
+            let mut turn = pin!(turn::run(&mut ends, &mut request, head, &stats));
             loop {
                 tokio::select! {
                     biased;
@@ -139,7 +139,7 @@ fn record(request: &Request, exchange: &Exchange) {
 }
 
 /// Takes the outcome of a reload on; that of one which may not go on is kept to be asked for again.
-fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
+pub(super) fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
     match reviewed {
         Ok(release) => {
             exchange.release = release;

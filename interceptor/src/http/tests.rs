@@ -1,9 +1,10 @@
 //! The relay between scripted peers, and between real ones.
 
+mod bodies;
 mod deadlines;
 mod forwarding;
 mod node;
-mod peer;
+pub(crate) mod peer;
 mod plain;
 mod refusing;
 mod rewriting;

@@ -44,7 +44,7 @@ pub(crate) struct Facts {
     pub(crate) verdict: Option<&'static str>,
     /// The rule that decided, as the operator wrote it: `discord/gateway.discord.gg:443`.
     pub(crate) rule: Option<String>,
-    /// `tls`, `http`, `websocket`, `tcp`, `dns`.
+    /// `tls`, `http`, `h2`, `websocket`, `tcp`, `dns`.
     pub(crate) protocol: Option<&'static str>,
     pub(crate) dial: Option<Duration>,
     pub(crate) upstream_handshake: Option<Duration>,

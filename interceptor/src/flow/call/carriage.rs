@@ -19,6 +19,7 @@ use crate::{
     flow::{denial::Denial, tunnel},
     http::{self, Exchange, HttpError, Scheme},
     stats::connection::Direction,
+    tls::alpn::Protocol,
     websocket::WebSocketError,
 };
 
@@ -55,6 +56,7 @@ pub(super) enum Streams {
     Secured {
         client: server::TlsStream<TcpStream>,
         upstream: client::TlsStream<TcpStream>,
+        protocol: Protocol,
     },
 }
 
@@ -96,6 +98,12 @@ impl Carriage {
                     stats: Arc::clone(call.stats()),
                     early,
                     judge,
+                    denials: {
+                        let call = Arc::clone(call);
+                        Box::new(move |refusal| {
+                            call.deny_request(refusal.code(), &chain(refusal));
+                        })
+                    },
                     may_switch,
                     takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
@@ -105,8 +113,20 @@ impl Carriage {
                     Streams::Plain { client, upstream } => {
                         Box::pin(carry_http(client, upstream, exchange(Scheme::Http), call)).await;
                     }
-                    Streams::Secured { client, upstream } => {
+                    Streams::Secured {
+                        client,
+                        upstream,
+                        protocol: Protocol::Http1,
+                    } => {
                         Box::pin(carry_http(client, upstream, exchange(Scheme::Https), call)).await;
+                    }
+                    Streams::Secured {
+                        client,
+                        upstream,
+                        protocol: Protocol::Http2,
+                    } => {
+                        let relay = http::h2::relay(client, upstream, exchange(Scheme::Https));
+                        call.conclude(Box::pin(relay).await);
                     }
                 }
             }
@@ -131,24 +151,31 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    match http::relay(client, upstream, exchange).await {
-        Ok(http::End::Refused(refusal)) => call.deny(refusal.code(), &chain(&refusal)),
-        Ok(end) => call.end(&end.to_string()),
-        // Counted by what the client reads in the close.
-        Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
-            call.deny(refusal.code(), &chain(&refusal));
+    call.conclude(http::relay(client, upstream, exchange).await);
+}
+
+impl Call {
+    /// Records how an HTTP connection came to its end.
+    fn conclude(&self, end: Result<http::End, HttpError>) {
+        match end {
+            Ok(http::End::Refused(refusal)) => self.deny(refusal.code(), &chain(&refusal)),
+            Ok(end) => self.end(&end.to_string()),
+            // Counted by what the client reads in the close.
+            Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
+                self.deny(refusal.code(), &chain(&refusal));
+            }
+            Err(HttpError::WebSocket(
+                error @ (WebSocketError::Opaque(fault) | WebSocketError::Unreadable(fault)),
+            )) => {
+                self.deny(fault.code(), &chain(&error));
+            }
+            Err(HttpError::WebSocket(WebSocketError::Revoked(revoked))) => {
+                self.deny(revoked.code(), &revoked.to_string());
+            }
+            Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
+                self.deny("policy_denied", &chain(&error));
+            }
+            Err(error) => self.end(&chain(&error)),
         }
-        Err(HttpError::WebSocket(
-            error @ (WebSocketError::Opaque(fault) | WebSocketError::Unreadable(fault)),
-        )) => {
-            call.deny(fault.code(), &chain(&error));
-        }
-        Err(HttpError::WebSocket(WebSocketError::Revoked(revoked))) => {
-            call.deny(revoked.code(), &revoked.to_string());
-        }
-        Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
-            call.deny("policy_denied", &chain(&error));
-        }
-        Err(error) => call.end(&chain(&error)),
     }
 }

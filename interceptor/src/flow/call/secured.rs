@@ -16,11 +16,11 @@ use crate::{
     error::chain,
     flow::denial::Denial,
     policy::{Endpoint, Verdict},
-    tls::hello::{self, Hello},
+    tls::{
+        alpn::Protocol,
+        hello::{self, Hello},
+    },
 };
-
-/// What is spoken inside the TLS that we open.
-const ALPN: &[&[u8]] = &[b"http/1.1"];
 
 impl Call {
     pub(super) async fn secured(&self, client: TcpStream) -> Option<Carriage> {
@@ -72,13 +72,23 @@ impl Call {
         endpoint: Arc<Endpoint>,
     ) -> Option<Carriage> {
         self.decided("intercept", &endpoint);
+        // Whoever offers nothing speaks HTTP/1.1.
+        let offered = hello.protocols();
+        let offer = offered.as_deref().unwrap_or(&[Protocol::Http1]);
+        if offer.is_empty() {
+            return self.refuse_hello(hello, Denial::Protocol(host)).await;
+        }
         // The upstream first: what is wrong there can then be told by an alert, before the client trusts us with
         // anything.
-        let (upstream, verified) = match self.verified_upstream(&host, &endpoint).await {
+        let (upstream, verified) = match self.verified_upstream(&host, &endpoint, offer).await {
             Ok(upstream) => upstream,
             Err(denial) => return self.refuse_hello(hello, denial).await,
         };
-        let config = match self.engine.leaves.server_config(&host) {
+        let chosen = upstream.get_ref().1.alpn_protocol().and_then(Protocol::of);
+        if chosen.is_none() && !offer.contains(&Protocol::Http1) {
+            return self.refuse_hello(hello, Denial::Protocol(host)).await;
+        }
+        let config = match self.engine.leaves.server_config(&host, chosen) {
             Ok(config) => config,
             Err(source) => {
                 return self
@@ -98,7 +108,11 @@ impl Call {
             .note(|facts| facts.client_handshake = Some(begun.elapsed()));
         let port = self.origin.original.port();
         Some(Carriage::Http(Box::new(Relay {
-            streams: Streams::Secured { client, upstream },
+            streams: Streams::Secured {
+                client,
+                upstream,
+                protocol: chosen.unwrap_or(Protocol::Http1),
+            },
             authority: Authority { host, port },
             verified: Some(verified),
             early: BytesMut::new(),
@@ -109,11 +123,13 @@ impl Call {
         &self,
         host: &Host,
         endpoint: &Endpoint,
+        offer: &[Protocol],
     ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
         let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
         let begun = Instant::now();
         let configuration = self.configuration.load_full();
-        let connected = configuration.connector.connect(stream, host, ALPN).await;
+        let offer: Vec<_> = offer.iter().map(|protocol| protocol.name()).collect();
+        let connected = configuration.connector.connect(stream, host, &offer).await;
         self.stats()
             .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
         connected.map_err(|source| Denial::Upstream {

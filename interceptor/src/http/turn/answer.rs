@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::{After, Progress, Turn};
 use crate::{
     http::{
-        HttpError,
+        HttpError, MAX_INTERIM,
         body::Body,
         framing::Framing,
         head::{Fields, HeadError, ResponseHead, Scanner},
@@ -24,9 +24,6 @@ use crate::{
         handshake::{Agreement, EXTENSIONS},
     },
 };
-
-/// Most interim (1xx) responses to one request.
-const MAX_INTERIM: u32 = 64;
 
 /// Brings the response back, interim ones included.
 pub(super) async fn answer<R, W>(
