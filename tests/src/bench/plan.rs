@@ -1,13 +1,13 @@
 //! What is measured.
 
 use super::{
-    order::{Framing, Version, Work},
+    order::{Framing, Place, Version, Work},
     row::{Row, Tells},
     stand::{API, PLAIN, SOCKET, TUNNEL},
 };
 
 /// The versions that interceptor carries.
-pub const VERSIONS: [Version; 1] = [Version::Http1];
+pub const VERSIONS: [Version; 2] = [Version::Http1, Version::Http2];
 
 pub(super) fn rows(quick: bool) -> Vec<Row> {
     let few = |many: u32, few: u32| if quick { few } else { many };
@@ -93,6 +93,16 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             token: None,
         };
         add("upload", PLAIN, false, upload, Tells::Throughput, 5);
+        let token = Some(Place::Last);
+        let upload = Work::Upload { bytes: long, token };
+        add(
+            "upload with a secret in its last field",
+            API,
+            false,
+            upload,
+            Tells::Throughput,
+            5,
+        );
         add(
             "download in a tunnel",
             TUNNEL,

@@ -19,7 +19,7 @@ use crate::{
     scenario::{TOKEN, directory},
 };
 
-/// Where the secret is bound: in `authorization`.
+/// Where the secret is bound: in `authorization`, and in a field of JSON bodies.
 pub const API: &str = "api.bench.example";
 /// Opened, with no secret bound.
 pub const PLAIN: &str = "plain.bench.example";
@@ -45,6 +45,7 @@ network_policies:
 const BINDINGS: &str = "\
 bindings:
       - { hosts: [api.bench.example], header: authorization }
+      - { hosts: [api.bench.example], body.json: /token }
       - { hosts: [socket.bench.example], websocket.json: { op: 2, path: /d/token } }";
 
 /// Long enough for gibibytes through a daemon that was compiled for debugging.

@@ -1,15 +1,16 @@
 //! The same over HTTP.
 
-use anyhow::{Result, ensure};
+use anyhow::{Error, Result, ensure};
 
 use super::{FIRST, FLAT, Figure, IDLE, Load, growth};
 use crate::{
     bench::{
         VERSIONS, content,
-        order::{Framing, Version, Work},
+        order::{Framing, Place, Version, Work},
         stand::{API, Client, PLAIN, Stand},
     },
     memory,
+    scenario::TOKEN,
 };
 
 /// What is sent before the long one: what the first of its kind takes is not the long one's.
@@ -27,7 +28,9 @@ pub(super) fn measure(load: &Load) -> Result<Vec<Figure>> {
             limit: IDLE,
         });
         for (what, way) in [
-            ("up", Way::Up),
+            ("up", Way::Up(None)),
+            ("up, token first", Way::Up(Some(Place::First))),
+            ("up, token last", Way::Up(Some(Place::Last))),
             ("down after a secret", Way::Down(Framing::Sized)),
             ("down in chunks after a secret", Way::Down(Framing::Chunked)),
             ("down as gzip after a secret", Way::Down(Framing::Gzip)),
@@ -47,19 +50,23 @@ pub(super) fn measure(load: &Load) -> Result<Vec<Figure>> {
 
 #[derive(Clone, Copy)]
 enum Way {
-    Up,
+    Up(Option<Place>),
     Down(Framing),
 }
 
 impl Way {
     fn go(self, client: &mut Client, version: Version, bytes: u64) -> Result<()> {
-        let sent = content::json(bytes, None)?.length();
+        let sent = |token| Ok::<_, Error>(content::json(bytes, token)?.length());
         let (host, bearer, work, expected) = match self {
-            Self::Up => (PLAIN, false, Work::Upload { bytes, token: None }, sent),
+            Self::Up(token) => {
+                let host = if token.is_some() { API } else { PLAIN };
+                let received = sent(token.map(|place| (place, TOKEN)))?;
+                (host, false, Work::Upload { bytes, token }, received)
+            }
             Self::Down(framing) => {
                 let expected = match framing {
                     Framing::Gzip => bytes,
-                    Framing::Sized | Framing::Chunked => sent,
+                    Framing::Sized | Framing::Chunked => sent(None)?,
                 };
                 (API, true, Work::Download { bytes, framing }, expected)
             }
