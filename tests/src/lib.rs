@@ -5,6 +5,7 @@
 
 pub mod alike;
 pub mod autobahn;
+pub mod bench;
 pub mod bulk;
 pub mod cage;
 pub mod capture;

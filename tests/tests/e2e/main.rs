@@ -2,6 +2,7 @@
 
 mod addresses;
 mod alike;
+mod bench;
 mod clients;
 mod compression;
 mod configuration;
