@@ -15,6 +15,7 @@ mod plain;
 mod refusal;
 mod relay;
 mod request;
+mod reuse;
 mod rewriting;
 mod turn;
 mod wire;
@@ -30,6 +31,7 @@ pub(crate) use self::{
     plain::{FirstError, first_head},
     refusal::Refusal,
     relay::relay,
+    reuse::Supply,
 };
 use crate::{
     address::Authority,

@@ -11,6 +11,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub(crate) mod ca;
 mod farewell;
 pub(crate) mod hello;
+pub(crate) mod identity;
 pub(crate) mod leaf;
 mod pem;
 mod roots;

@@ -6,6 +6,7 @@ mod node;
 mod peer;
 mod plain;
 mod refusing;
+mod reuse;
 mod rewriting;
 mod standing;
 mod upgrade;

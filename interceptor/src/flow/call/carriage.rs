@@ -11,13 +11,14 @@ use tokio_rustls::{client, server};
 
 use super::{
     Call,
+    keeper::Keeper,
     standing::{Footing, Passage},
 };
 use crate::{
-    address::{Authority, VerifiedName},
+    address::Authority,
     error::chain,
-    flow::{denial::Denial, tunnel},
-    http::{self, Exchange, HttpError, Scheme},
+    flow::{denial::Denial, tunnel, upstream::Lease},
+    http::{self, Exchange, HttpError, Scheme, Supply},
     stats::connection::Direction,
     websocket::WebSocketError,
 };
@@ -38,7 +39,6 @@ pub(super) enum Carriage {
 pub(super) struct Relay {
     pub(super) streams: Streams,
     pub(super) authority: Authority,
-    pub(super) verified: Option<VerifiedName>,
     /// Already read from the client.
     pub(super) early: BytesMut,
 }
@@ -55,6 +55,7 @@ pub(super) enum Streams {
     Secured {
         client: server::TlsStream<TcpStream>,
         upstream: client::TlsStream<TcpStream>,
+        lease: Lease,
     },
 }
 
@@ -78,12 +79,19 @@ impl Carriage {
                 let Relay {
                     streams,
                     authority,
-                    verified,
                     early,
                 } = *relay;
+                let (verified, reflection) = match &streams {
+                    Streams::Plain { .. } => (None, Arc::default()),
+                    Streams::Secured { lease, .. } => {
+                        let verified = Some(lease.verified().clone());
+                        (verified, Arc::clone(&lease.reflection))
+                    }
+                };
                 let (release, judge, standing) = call.stand(Footing {
                     host: authority.host.clone(),
                     verified,
+                    reflection,
                 });
                 let switcher = Arc::clone(call);
                 let host = authority.host.clone();
@@ -103,10 +111,17 @@ impl Carriage {
                 };
                 match streams {
                     Streams::Plain { client, upstream } => {
-                        Box::pin(carry_http(client, upstream, exchange(Scheme::Http), call)).await;
+                        let exchange = exchange(Scheme::Http);
+                        Box::pin(carry_http(client, upstream, (), exchange, call)).await;
                     }
-                    Streams::Secured { client, upstream } => {
-                        Box::pin(carry_http(client, upstream, exchange(Scheme::Https), call)).await;
+                    Streams::Secured {
+                        client,
+                        upstream,
+                        lease,
+                    } => {
+                        let exchange = exchange(Scheme::Https);
+                        let keeper = Keeper::new(call, lease);
+                        Box::pin(carry_http(client, upstream, keeper, exchange, call)).await;
                     }
                 }
             }
@@ -126,12 +141,17 @@ async fn carry_unread(
     tunnel::relay(&mut client, &mut upstream, call.stats()).await
 }
 
-async fn carry_http<C, U>(client: C, upstream: U, exchange: Exchange, call: &Call)
-where
+async fn carry_http<C, U>(
+    client: C,
+    upstream: U,
+    supply: impl Supply<U>,
+    exchange: Exchange,
+    call: &Call,
+) where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    match http::relay(client, upstream, exchange).await {
+    match http::relay(client, upstream, supply, exchange).await {
         Ok(http::End::Refused(refusal)) => call.deny(refusal.code(), &chain(&refusal)),
         Ok(end) => call.end(&end.to_string()),
         // Counted by what the client reads in the close.

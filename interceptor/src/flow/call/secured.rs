@@ -12,9 +12,13 @@ use super::{
     standing::Passage,
 };
 use crate::{
-    address::{Authority, Host, VerifiedName},
+    address::{Authority, Host},
     error::chain,
-    flow::denial::Denial,
+    flow::{
+        denial::Denial,
+        pool::Key,
+        upstream::{Lease, Way},
+    },
     policy::{Endpoint, Verdict},
     tls::hello::{self, Hello},
 };
@@ -74,7 +78,7 @@ impl Call {
         self.decided("intercept", &endpoint);
         // The upstream first: what is wrong there can then be told by an alert, before the client trusts us with
         // anything.
-        let (upstream, verified) = match self.verified_upstream(&host, &endpoint).await {
+        let (upstream, lease) = match self.verified_upstream(&host, &endpoint, ALPN).await {
             Ok(upstream) => upstream,
             Err(denial) => return self.refuse_hello(hello, denial).await,
         };
@@ -98,9 +102,12 @@ impl Call {
             .note(|facts| facts.client_handshake = Some(begun.elapsed()));
         let port = self.origin.original.port();
         Some(Carriage::Http(Box::new(Relay {
-            streams: Streams::Secured { client, upstream },
+            streams: Streams::Secured {
+                client,
+                upstream,
+                lease,
+            },
             authority: Authority { host, port },
-            verified: Some(verified),
             early: BytesMut::new(),
         })))
     }
@@ -109,17 +116,25 @@ impl Call {
         &self,
         host: &Host,
         endpoint: &Endpoint,
-    ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
-        let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
-        let begun = Instant::now();
+        offer: &[&[u8]],
+    ) -> Result<(client::TlsStream<TcpStream>, Lease), Denial> {
         let configuration = self.configuration.load_full();
-        let connected = configuration.connector.connect(stream, host, ALPN).await;
-        self.stats()
-            .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
-        connected.map_err(|source| Denial::Upstream {
+        let key = Key {
             host: host.clone(),
-            source,
-        })
+            port: self.origin.original.port(),
+            offer: offer.iter().map(|&protocol| protocol.into()).collect(),
+            redact: endpoint.redact,
+            user: self.origin.process.uid,
+            caller: self.known_caller(),
+        };
+        let way = Way {
+            engine: &self.engine,
+            sandbox: &self.sandbox,
+            configuration: &configuration,
+            endpoint,
+            stats: self.stats(),
+        };
+        way.connect(key).await
     }
 
     async fn refuse_hello(&self, hello: Hello, denial: Denial) -> Option<Carriage> {

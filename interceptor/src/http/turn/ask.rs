@@ -48,7 +48,9 @@ where
     let sent = upstream.send(head.bytes()).await;
     drop(head);
     if refuses(sent)? {
-        return outlast(client, progress).await;
+        // What it sends next is its next request, which another connection may have to take.
+        let next = framing == Framing::EMPTY;
+        return outlast(client, next, progress).await;
     }
     let mut body = Body::new(framing);
     loop {
@@ -60,7 +62,7 @@ where
             let bytes = client.buffer.split_to(taken.bytes);
             stats.count_bytes(ClientToServer, bytes.len() as u64);
             if refuses(upstream.send(&bytes).await)? {
-                return outlast(client, progress).await;
+                return outlast(client, false, progress).await;
             }
             progress.moved.fetch_add(bytes.len() as u64, Relaxed);
         }
@@ -107,13 +109,18 @@ fn refuses(sent: io::Result<()>) -> Result<bool, HttpError> {
 }
 
 /// The server takes no more bytes, but may have answered already: lets a client that writes before it reads come to an
-/// end.
+/// end. `hold`: what it writes is kept.
 async fn outlast<R: AsyncRead + Unpin>(
     client: &mut Inbound<R>,
+    hold: bool,
     progress: &Progress,
 ) -> Result<Asked, HttpError> {
     loop {
-        client.buffer.clear();
+        if !hold {
+            client.buffer.clear();
+        } else if client.buffer.len() >= READ_AHEAD {
+            return std::future::pending().await;
+        }
         if client.fill().await.map_err(HttpError::Client)? == 0 {
             return Ok(Asked::ClientEnded);
         }
