@@ -4,7 +4,7 @@ use std::{
     net::Ipv4Addr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
@@ -15,7 +15,10 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, crypto::aws_lc_rs::defau
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    io::{
+        AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _,
+        BufReader,
+    },
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -32,9 +35,12 @@ use crate::{
 };
 
 const NAME: &str = "api.example.com";
+/// Another name of the server, to which no secret is bound.
+const OTHER: &str = "cdn.example.com";
 const MICKY: SandboxId = SandboxId(1);
 const MINNIE: SandboxId = SandboxId(2);
 const TOKEN: &str = "s3cr3t-value-of-micky";
+const PLACEHOLDER: &str = "openshell:resolve:env:TOKEN";
 
 /// A server that answers with the number of the connection that it was asked on.
 struct Server {
@@ -43,6 +49,8 @@ struct Server {
     accepted: Arc<AtomicUsize>,
     /// Changes when those that are open are to be closed.
     close: watch::Sender<()>,
+    /// Heads of requests, in the order in which they came.
+    heads: Arc<Mutex<Vec<String>>>,
 }
 
 struct House {
@@ -55,11 +63,6 @@ struct House {
 
 impl House {
     async fn new() -> Self {
-        Self::with_endpoint("protocol: rest, access: full").await
-    }
-
-    /// `endpoint`: fields of the policy's only endpoint.
-    async fn with_endpoint(endpoint: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (root, server) = certificates();
         let server = Server::start(server).await;
@@ -71,7 +74,8 @@ impl House {
         write(
             "policy.yaml",
             &format!(
-                "version: 1\nnetwork_policies:\n  api:\n    endpoints:\n      - {{ host: {NAME}, port: 443, {endpoint} }}\n"
+                "version: 1\nnetwork_policies:\n  api:\n    endpoints:\n      - {{ host: {NAME}, ports: [80, 443], protocol: \
+                 rest, access: full }}\n      - {{ host: {OTHER}, port: 443, protocol: rest, access: full }}\n"
             ),
         );
         write(
@@ -79,7 +83,8 @@ impl House {
             &format!(
                 "secrets:\n  TOKEN:\n    from: {{ file: token }}\n    bindings:\n      - {{ hosts: [{NAME}], header: \
                  x-token }}\nsandboxes:\n  - {{ name: micky, policies: [policy.yaml], secrets: [TOKEN] }}\n  - {{ \
-                 name: minnie, policies: [policy.yaml] }}\nresolve: {{ {NAME}: \"127.0.0.1:{port}\" }}\nupstream: {{ \
+                 name: minnie, policies: [policy.yaml] }}\nresolve: {{ {NAME}: \"127.0.0.1:{port}\", {OTHER}: \
+                 \"127.0.0.1:{port}\" }}\nupstream: {{ \
                  roots: [root.pem] }}\n"
             ),
         );
@@ -117,12 +122,31 @@ impl House {
         self.engine.reconfigure(configuration(path));
     }
 
-    async fn visit(&self, sandbox: SandboxId) -> Visit {
+    async fn visit(&self, sandbox: SandboxId) -> Visit<TlsStream<TcpStream>> {
         self.visit_as(sandbox, 1000).await
     }
 
+    async fn visit_as(&self, sandbox: SandboxId, uid: u32) -> Visit<TlsStream<TcpStream>> {
+        let (near, serving) = self.connect(sandbox, uid, 443).await;
+        Visit {
+            stream: BufReader::new(self.secured(near, NAME).await),
+            serving,
+        }
+    }
+
+    async fn secured(&self, stream: TcpStream, name: &'static str) -> TlsStream<TcpStream> {
+        let name = ServerName::try_from(name).unwrap();
+        let connector = TlsConnector::from(Arc::clone(&self.client));
+        connector.connect(name, stream).await.unwrap()
+    }
+
     /// A client of a sandbox connects.
-    async fn visit_as(&self, sandbox: SandboxId, uid: u32) -> Visit {
+    async fn connect(
+        &self,
+        sandbox: SandboxId,
+        uid: u32,
+        port: u16,
+    ) -> (TcpStream, JoinHandle<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
@@ -135,19 +159,11 @@ impl House {
                 uid,
                 comm: "client".into(),
             },
-            original: OriginalDst("192.0.2.1:443".parse().unwrap()),
+            original: OriginalDst((Ipv4Addr::new(192, 0, 2, 1), port).into()),
             connected_at: SystemTime::now(),
         };
         let serving = tokio::spawn(Arc::clone(&self.engine).serve(far.unwrap().0, origin));
-        let name = ServerName::try_from(NAME).unwrap();
-        let stream = TlsConnector::from(Arc::clone(&self.client))
-            .connect(name, near.unwrap())
-            .await
-            .unwrap();
-        Visit {
-            stream: BufReader::new(stream),
-            serving,
-        }
+        (near.unwrap(), serving)
     }
 
     /// A client that asks once and goes: which of the server's connections it was answered on.
@@ -167,21 +183,31 @@ impl House {
     }
 }
 
-struct Visit {
-    stream: BufReader<TlsStream<TcpStream>>,
+struct Visit<S> {
+    stream: BufReader<S>,
     serving: JoinHandle<()>,
 }
 
-impl Visit {
+impl<S: AsyncRead + AsyncWrite + Unpin> Visit<S> {
+    /// The body of the answer.
     async fn ask(&mut self, method: &str, fields: &str) -> String {
         let request = format!("{method} / HTTP/1.1\r\nHost: {NAME}\r\n{fields}\r\n");
+        let (head, body) = self.send(&request).await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        body
+    }
+
+    /// The answer.
+    async fn send(&mut self, request: &str) -> (String, String) {
         self.stream.write_all(request.as_bytes()).await.unwrap();
         self.stream.flush().await.unwrap();
         let head = head(&mut self.stream).await.unwrap();
-        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-        let mut body = [0; 1];
+        let length = head.to_ascii_lowercase();
+        let (_, length) = length.split_once("content-length: ").unwrap();
+        let length = length.split_once('\r').unwrap().0.parse().unwrap();
+        let mut body = vec![0; length];
         self.stream.read_exact(&mut body).await.unwrap();
-        String::from_utf8(body.to_vec()).unwrap()
+        (head, String::from_utf8(body).unwrap())
     }
 
     async fn leave(mut self) {
@@ -197,7 +223,9 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let accepted = Arc::new(AtomicUsize::new(0));
         let (close, closing) = watch::channel(());
+        let heads = Arc::default();
         let counter = Arc::clone(&accepted);
+        let noted = Arc::clone(&heads);
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
@@ -205,22 +233,15 @@ impl Server {
                 let acceptor = TlsAcceptor::from(Arc::clone(&config));
                 let mut closing = closing.clone();
                 closing.mark_unchanged();
+                let noted = Arc::clone(&noted);
                 tokio::spawn(async move {
-                    let mut stream = BufReader::new(acceptor.accept(stream).await.unwrap());
-                    loop {
-                        tokio::select! {
-                            asked = head(&mut stream) => if asked.is_none() {
-                                return;
-                            },
-                            _ = closing.changed() => {
-                                stream.shutdown().await.unwrap();
-                                return;
-                            }
-                        }
-                        let answer =
-                            format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}");
-                        stream.write_all(answer.as_bytes()).await.unwrap();
-                        stream.flush().await.unwrap();
+                    let mut first = [0];
+                    stream.peek(&mut first).await.unwrap();
+                    if first == [22] {
+                        let stream = acceptor.accept(stream).await.unwrap();
+                        serve(stream, number, closing, &noted).await;
+                    } else {
+                        serve(stream, number, closing, &noted).await;
                     }
                 });
             }
@@ -229,13 +250,46 @@ impl Server {
             port,
             accepted,
             close,
+            heads,
         }
+    }
+
+    fn last_head(&self) -> String {
+        self.heads.lock().unwrap().last().cloned().unwrap()
     }
 
     /// Closes all connections that are open, as servers do that have waited for long enough.
     async fn close(&self) {
         self.close.send_replace(());
         sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    number: usize,
+    mut closing: watch::Receiver<()>,
+    heads: &Mutex<Vec<String>>,
+) {
+    let mut stream = BufReader::new(stream);
+    loop {
+        let asked = tokio::select! {
+            asked = head(&mut stream) => asked,
+            _ = closing.changed() => None,
+        };
+        let Some(asked) = asked else {
+            // The client may have gone.
+            drop(stream.shutdown().await);
+            return;
+        };
+        let answer = if asked.starts_with("GET /moved ") {
+            format!("HTTP/1.1 302 Found\r\nLocation: https://{OTHER}/\r\nContent-Length: 0\r\n\r\n")
+        } else {
+            format!("HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n{number}")
+        };
+        heads.lock().unwrap().push(asked);
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
     }
 }
 
@@ -269,7 +323,7 @@ fn certificates() -> (String, Arc<ServerConfig>) {
     let root = params.self_signed(&root_key).unwrap().pem();
     let issuer = Issuer::new(params, root_key);
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new([NAME.to_owned()])
+    let certificate = CertificateParams::new([NAME, OTHER].map(str::to_owned))
         .unwrap()
         .signed_by(&key, &issuer)
         .unwrap();
@@ -361,7 +415,7 @@ async fn what_an_earlier_client_wrote_is_still_known_on_the_connection() {
     let house = House::new().await;
     let mut visit = house.visit(MICKY).await;
     visit
-        .ask("GET", "X-Token: openshell:resolve:env:TOKEN\r\n")
+        .ask("GET", &format!("X-Token: {PLACEHOLDER}\r\n"))
         .await;
     visit.leave().await;
     assert_eq!(house.last().rewrites["TOKEN"], 1);
@@ -384,4 +438,60 @@ async fn a_detached_sandbox_keeps_no_connection() {
         .unwrap()
         .unwrap();
     assert_eq!(sandbox.idle.count(|_| true), 0);
+}
+
+#[tokio::test]
+async fn a_redirect_is_the_clients_to_follow_and_authorises_nothing() {
+    let house = House::new().await;
+    let mut visit = house.visit(MICKY).await;
+    let moved = format!("GET /moved HTTP/1.1\r\nHost: {NAME}\r\nX-Token: {PLACEHOLDER}\r\n\r\n");
+    let (head, _) = visit.send(&moved).await;
+    let told = format!("\r\nLocation: https://{OTHER}/\r\n");
+    assert!(head.contains(&told), "{head}");
+    assert!(house.server.last_head().contains(TOKEN));
+
+    let follow = format!("GET / HTTP/1.1\r\nHost: {OTHER}\r\nX-Token: {PLACEHOLDER}\r\n\r\n");
+    // On the same connection the name is another one; on one of its own it is not bound.
+    let (head, body) = visit.send(&follow).await;
+    assert!(head.starts_with("HTTP/1.1 421 "), "{head}{body}");
+    let (stream, serving) = house.connect(MICKY, 1000, 443).await;
+    let mut visit = Visit {
+        stream: BufReader::new(house.secured(stream, OTHER).await),
+        serving,
+    };
+    let (head, body) = visit.send(&follow).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}{body}");
+    let sent = house.server.last_head();
+    assert!(sent.contains(PLACEHOLDER) && !sent.contains(TOKEN), "{sent}");
+}
+
+#[tokio::test]
+async fn plain_tcp_never_carries_a_secret() {
+    let house = House::new().await;
+    let absolute = format!("GET http://{NAME}/ HTTP/1.1\r\nHost: {NAME}");
+    let upgrade = format!(
+        "GET / HTTP/1.1\r\nHost: {NAME}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: \
+         13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
+    );
+    let (stream, serving) = house.connect(MICKY, 1000, 80).await;
+    let mut visit = Visit {
+        stream: BufReader::new(stream),
+        serving,
+    };
+    for start in [
+        &format!("GET / HTTP/1.1\r\nHost: {NAME}"),
+        &absolute,
+        &upgrade,
+    ] {
+        let (head, _) = visit
+            .send(&format!("{start}\r\nX-Token: {PLACEHOLDER}\r\n\r\n"))
+            .await;
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let sent = house.server.last_head();
+        assert!(
+            sent.contains(PLACEHOLDER) && !sent.contains(TOKEN),
+            "{sent}"
+        );
+    }
+    visit.leave().await;
 }
