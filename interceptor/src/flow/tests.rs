@@ -462,7 +462,10 @@ async fn a_redirect_is_the_clients_to_follow_and_authorises_nothing() {
     let (head, body) = visit.send(&follow).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}{body}");
     let sent = house.server.last_head();
-    assert!(sent.contains(PLACEHOLDER) && !sent.contains(TOKEN), "{sent}");
+    assert!(
+        sent.contains(PLACEHOLDER) && !sent.contains(TOKEN),
+        "{sent}"
+    );
 }
 
 #[tokio::test]

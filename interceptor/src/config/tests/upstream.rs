@@ -107,7 +107,11 @@ fn every_fault_of_a_certificate_is_told_at_its_place() {
             vec![place(56, "two.key is not the key of the certificate")],
         ),
     ] {
-        assert_eq!(folder.faults(&text(&[entry.clone()])), expected, "{entry}");
+        assert_eq!(
+            folder.faults(&text(std::slice::from_ref(&entry))),
+            expected,
+            "{entry}"
+        );
     }
     let twice = text(&[
         entry("[a.example]", "one.pem", "one.key"),
