@@ -114,8 +114,8 @@ fn every_fault_of_a_certificate_is_told_at_its_place() {
         );
     }
     let twice = text(&[
-        entry("[a.example]", "one.pem", "one.key"),
-        entry("[\"*.example\"]", "two.pem", "two.key"),
+        entry("[a.b.example]", "one.pem", "one.key"),
+        entry("[\"*.b.example\"]", "two.pem", "two.key"),
     ]);
     assert_eq!(
         folder.faults(&twice),
