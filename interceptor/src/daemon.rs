@@ -36,8 +36,6 @@ use crate::{
 
 /// How long connections may go on after SIGTERM before they are closed.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// What is spoken inside the TLS that we open.
-const ALPN: &[&[u8]] = &[b"http/1.1"];
 
 /// What `interceptor run` is told.
 #[derive(Clone, Debug)]
@@ -99,7 +97,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     authority
         .write_public(&settings.run_dir)
         .map_err(RunError::Authority)?;
-    let leaves = Leaves::new(authority, ALPN).map_err(RunError::Leaves)?;
+    let leaves = Leaves::new(authority).map_err(RunError::Leaves)?;
     let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
         .map_err(RunError::Roots)?;
     let stats = Arc::new(Stats::default());

@@ -4,7 +4,7 @@
 
 use crate::{
     rewrite::{
-        binary,
+        binary, body,
         matcher::oracle::{collect, oracle},
         reflection::{self, Fill},
     },
@@ -87,6 +87,23 @@ pub fn reflection(data: &[u8]) {
         let pieces = reflection::oracle::redact(text.chunks(size), fill);
         assert_eq!(pieces, expected, "in pieces of {size}");
     }
+}
+
+/// Puts secrets into a request's body: one of words that the bytes choose, or any bytes.
+///
+/// # Panics
+/// What comes out depends on how it was split, or a body without placeholders is not what it was.
+pub fn bodies(data: &[u8]) {
+    let Some(([kind, size], rest)) = data.split_first_chunk() else {
+        return;
+    };
+    let body = if kind & 0x80 == 0 {
+        let words = rest.iter().map(|byte| pick(&BODIES, *byte).as_bytes());
+        words.collect::<Vec<_>>().concat()
+    } else {
+        rest.to_vec()
+    };
+    body::oracle::check(usize::from(*kind), &body, usize::from(*size) + 1);
 }
 
 /// Makes a server's script of any bytes.
@@ -212,6 +229,41 @@ const ECHOES: [&str; 24] = [
     "nothing of interest ",
 ];
 
+const BODIES: [&str; 32] = [
+    "openshell:resolve:env:TOKEN",
+    "openshell%3Aresolve%3Aenv%3ATOKEN",
+    "openshell:resolve:env:",
+    "openshell:resolve:env:OTHER",
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"token\"",
+    "\"",
+    "\\",
+    ":",
+    ",",
+    "{\"token\":\"",
+    "token",
+    "token=",
+    "=",
+    "&",
+    "%",
+    "%4",
+    "+",
+    "\r\n",
+    "\r",
+    "\n",
+    "--b",
+    "--",
+    "\r\n--b\r\n",
+    "\r\n--b--\r\n",
+    "Content-Disposition: form-data; name=\"token\"\r\n",
+    "\r\n\r\n",
+    "\u{e9}",
+    "nothing of interest ",
+];
+
 const WORDS: [&str; 24] = [
     "openshell:resolve:env:",
     "OPENSHELL-RESOLVE-ENV-",
@@ -269,6 +321,11 @@ mod tests {
     #[test]
     fn binary_stands_random_input() {
         corpus(0x0dd_ba11_feed_f00d, 20_000, 120).for_each(|data| super::binary(&data));
+    }
+
+    #[test]
+    fn bodies_stand_random_input() {
+        corpus(0x0b0d_1e50_b0d1_e500, 30_000, 40).for_each(|data| super::bodies(&data));
     }
 
     #[test]

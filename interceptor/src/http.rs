@@ -9,9 +9,11 @@ mod authority;
 mod body;
 mod deny;
 mod framing;
+pub(crate) mod h2;
 mod head;
 mod opaque;
 mod plain;
+mod redaction;
 mod refusal;
 mod relay;
 mod request;
@@ -54,6 +56,8 @@ pub(crate) struct Exchange {
     pub(crate) early: BytesMut,
     /// Asked for each request.
     pub(crate) judge: Judge,
+    /// Told of requests that are refused without an end to the connection.
+    pub(crate) denials: Denials,
     /// Asked for each offer to switch to another protocol than WebSocket, as the `Upgrade` header spells it.
     pub(crate) may_switch: MaySwitch,
     /// Hosts whose clients do not take what a handshake tells them.
@@ -65,8 +69,13 @@ pub(crate) struct Exchange {
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
+pub(crate) type Denials = Box<dyn Fn(&Refusal) + Send + Sync>;
+
 pub(crate) type MaySwitch = Box<dyn Fn(&str) -> bool + Send + Sync>;
 pub(crate) type Judge = Box<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
+
+/// Most interim (1xx) responses to one request.
+const MAX_INTERIM: u32 = 64;
 
 /// How a connection ended in order.
 #[derive(Debug)]
@@ -109,6 +118,10 @@ pub(crate) enum HttpError {
     Client(#[source] io::Error),
     #[error("the connection to the server failed")]
     Upstream(#[source] io::Error),
+    #[error("HTTP/2 with the client failed")]
+    Http2Client(#[source] h2::Fault),
+    #[error("HTTP/2 with the server failed")]
+    Http2Upstream(#[source] h2::Fault),
     #[error("the client closed in the middle of a request")]
     ClientCutShort,
     #[error("the server closed in the middle of a response")]

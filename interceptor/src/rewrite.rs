@@ -9,7 +9,9 @@
 //! | `document` | puts secrets into the bound fields of one JSON text, whole or streamed |
 //! | `binary` | puts secrets into the same fields of binary messages |
 //! | `header` | puts secrets into a header's value |
+//! | `cookie` | puts secrets into single cookies |
 //! | `target` | puts secrets into a request's path and query |
+//! | `body` | puts secrets into a request's body: JSON, forms, text |
 //! | `outcome` | what becomes of either |
 //! | `encode` | the forms that a secret takes on its surface |
 //! | `release` | which secret may stand where on this connection |
@@ -19,6 +21,8 @@
 use zeroize::Zeroizing;
 
 pub(crate) mod binary;
+pub(crate) mod body;
+pub(crate) mod cookie;
 pub(crate) mod document;
 pub(crate) mod encode;
 pub(crate) mod grammar;
@@ -45,7 +49,7 @@ pub(crate) enum Unresolvable {
     TooMany,
 }
 
-/// Secrets that one document, or one request's head, may take; two are in use by known protocols. Bounds what a small
+/// Secrets that one message, or one request, may take; two are in use by known protocols. Bounds what a small
 /// text can grow to.
 pub(crate) const RELEASES_MAX: usize = 16;
 
@@ -59,6 +63,12 @@ pub(crate) fn make_room(out: &mut Zeroizing<Vec<u8>>, more: usize) {
     larger.extend_from_slice(out);
     // The old one is wiped as it goes.
     *out = larger;
+}
+
+/// Appends `text`, and leaves no copy of what is there behind.
+pub(crate) fn append(text: &[u8], out: &mut Zeroizing<Vec<u8>>) {
+    make_room(out, text.len());
+    out.extend_from_slice(text);
 }
 
 impl Unresolvable {

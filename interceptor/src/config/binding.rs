@@ -9,6 +9,14 @@ use crate::{
     yaml::{Findings, Node},
 };
 
+/// Media types whose bodies have places of their own.
+const STRUCTURED: &[(&str, &str)] = &[
+    ("application/x-www-form-urlencoded", "body.form"),
+    ("multipart/form-data", "body.multipart"),
+    ("application/json", "body.json"),
+    ("text/json", "body.json"),
+];
+
 /// Stands for the secret in a path.
 const SECRET: &str = "{secret}";
 
@@ -95,6 +103,11 @@ fn read_one(
         ("header", fields.take("header")),
         ("path", fields.take("path")),
         ("query", fields.take("query")),
+        ("cookie", fields.take("cookie")),
+        ("body.json", fields.take("body.json")),
+        ("body.form", fields.take("body.form")),
+        ("body.multipart", fields.take("body.multipart")),
+        ("body.text", fields.take("body.text")),
         ("websocket.json", fields.take("websocket.json")),
     ];
     let limit = fields.take("websocket.limit");
@@ -110,7 +123,8 @@ fn read_one(
     let Some((kind, place)) = named.next() else {
         findings.fault(
             &node.at,
-            "the binding names no place: add `header`, `path`, `query` or `websocket.json`",
+            "the binding names no place: add `header`, `path`, `query`, `cookie`, `body.json`, `body.form`, \
+             `body.multipart`, `body.text` or `websocket.json`",
         );
         return None;
     };
@@ -134,6 +148,11 @@ fn read_one(
         "header" => Surface::Header(read_header(place, findings)?),
         "path" => Surface::Path(read_path(place, findings)?),
         "query" => Surface::Query(read_parameter(place, findings)?),
+        "cookie" => Surface::Cookie(read_cookie(place, findings)?),
+        "body.json" => Surface::BodyJson(read_body_field(place, findings)?),
+        "body.form" => Surface::BodyForm(read_parameter(place, findings)?),
+        "body.multipart" => Surface::BodyMultipart(read_part(place, findings)?),
+        "body.text" => Surface::BodyText(read_media_type(place, findings)?),
         _ => Surface::WebSocketJson(JsonField {
             limit,
             ..read_field(place, findings)?
@@ -145,13 +164,7 @@ fn read_one(
 /// A header's name in lower case.
 fn read_header(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
     let name = node.text(findings)?.to_ascii_lowercase();
-    // RFC 9110 §5.6.2, token.
-    let token = !name.is_empty()
-        && name.len() <= 128
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
-    if !token {
+    if !is_token(&name) {
         findings.fault(&node.at, "not the name of a header");
         return None;
     }
@@ -163,6 +176,14 @@ fn read_header(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
         return None;
     }
     Some(name.into())
+}
+
+/// RFC 9110 §5.6.2, of a sane length.
+fn is_token(name: &str) -> bool {
+    (1..=128).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 /// A path with `{secret}` in it.
@@ -222,6 +243,65 @@ fn read_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
     Some(JsonField {
         path: path?,
         guard,
+        limit: None,
+    })
+}
+
+/// The name of a cookie (RFC 6265 §4.1.1).
+fn read_cookie(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
+    let name = node.text(findings)?;
+    if !is_token(name) {
+        findings.fault(&node.at, "not the name of a cookie");
+        return None;
+    }
+    Some(name.into())
+}
+
+/// The name of a part, which servers must not read in two ways.
+fn read_part(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
+    let name = node.text(findings)?;
+    let sane = |byte| (b' '..=b'~').contains(&byte) && !b"\"\\%".contains(&byte);
+    if !(1..=128).contains(&name.len()) || !name.bytes().all(sane) {
+        findings.fault(
+            &node.at,
+            "the name of a multipart field has 1 to 128 visible ASCII characters other than `\"`, `\\` and `%`",
+        );
+        return None;
+    }
+    Some(name.into())
+}
+
+/// A media type in lower case, without parameters.
+fn read_media_type(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
+    let media = node.text(findings)?.to_ascii_lowercase();
+    let named = media.split_once('/');
+    if !named.is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype)) {
+        findings.fault(
+            &node.at,
+            "expected a media type without parameters, such as text/plain",
+        );
+        return None;
+    }
+    let known = STRUCTURED.iter().find(|(other, _)| *other == media);
+    let known = known.map(|(_, place)| *place);
+    if let Some(place) = known.or(media.ends_with("+json").then_some("body.json")) {
+        findings.fault(
+            &node.at,
+            format!("a body of this type has fields: name one with `{place}`"),
+        );
+        return None;
+    }
+    Some(media.into())
+}
+
+/// A field as [`read_field`] takes it, or its path alone.
+fn read_body_field(node: &Node, findings: &mut Findings) -> Option<JsonField> {
+    if !node.is_text() {
+        return read_field(node, findings);
+    }
+    Some(JsonField {
+        path: read_pointer(node, findings)?,
+        guard: None,
         limit: None,
     })
 }

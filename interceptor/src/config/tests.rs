@@ -17,7 +17,7 @@ use crate::{
     address::Host,
     policy::{
         Caller, Handling, Verdict,
-        binding::{GuardValue, Surface, Unbound},
+        binding::{Guard, GuardValue, JsonField, Surface, Unbound},
     },
     secrets::SecretName,
     yaml::Level,
@@ -485,6 +485,42 @@ fn limit_of_a_binding_goes_with_its_field() {
         panic!("{:?}", here[0].surfaces);
     };
     assert_eq!(field.limit, Some(4096));
+}
+
+#[test]
+fn every_place_in_a_request_can_be_bound() {
+    let folder = Folder::new();
+    let field = |guard| JsonField {
+        path: vec!["d".into(), "token".into()],
+        guard,
+        limit: None,
+    };
+    let guard = Guard {
+        member: "type".into(),
+        values: vec![GuardValue::Text("auth".into())],
+    };
+    for (place, surface) in [
+        ("cookie: Session", Surface::Cookie("Session".into())),
+        ("body.json: /d/token", Surface::BodyJson(field(None))),
+        (
+            "body.json: { type: auth, path: /d/token }",
+            Surface::BodyJson(field(Some(guard))),
+        ),
+        ("body.form: to ken", Surface::BodyForm("to ken".into())),
+        (
+            "body.multipart: payload[0]",
+            Surface::BodyMultipart("payload[0]".into()),
+        ),
+        (
+            "body.text: Text/Plain",
+            Surface::BodyText("text/plain".into()),
+        ),
+    ] {
+        let text = GOOD.replace("websocket.json: { op: 2, path: /d/a~1b }", place);
+        let snapshot = folder.load(&text).unwrap();
+        let (here, _) = snapshot.bound([&secret("OTHER")].into_iter(), &host("gw.example.com"));
+        assert_eq!(here[0].surfaces, [surface], "{place}");
+    }
 }
 
 #[test]

@@ -222,6 +222,17 @@ impl Call {
 
     /// Records and logs a denial; what the client is told is up to the caller.
     fn deny(&self, reason: &'static str, detail: &str) {
+        self.log_denial(reason, detail);
+        self.live.deny(reason, detail);
+    }
+
+    /// The same for one request of several: the connection goes on.
+    fn deny_request(&self, reason: &'static str, detail: &str) {
+        self.log_denial(reason, detail);
+        self.live.deny_request(reason, detail);
+    }
+
+    fn log_denial(&self, reason: &'static str, detail: &str) {
         tracing::warn!(
             connection = self.live.id(),
             sandbox = &*self.sandbox.name,
@@ -235,7 +246,6 @@ impl Call {
             detail,
             "connection denied"
         );
-        self.live.deny(reason, detail);
     }
 
     fn end(&self, how: &str) {

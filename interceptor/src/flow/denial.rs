@@ -41,6 +41,10 @@ pub(crate) enum Denial {
     Dial(#[source] DialError),
     #[error("the upstream is not the verified owner of {host}")]
     Upstream { host: Host, source: UpstreamError },
+    #[error(
+        "the client and {0} have no protocol in common that can be read (http/1.1, h2): `tls: skip` lets it pass unread"
+    )]
+    Protocol(Host),
     #[error("the configuration was changed")]
     Revoked(#[source] Revoked),
     #[error("no certificate could be made for {host}")]
@@ -56,7 +60,7 @@ impl Denial {
             Self::EncryptedHello(_) => "encrypted_client_hello",
             Self::Policy(_) | Self::Port(_) => "policy",
             Self::Revoked(revoked) => revoked.code(),
-            Self::Unreadable => "unknown_protocol",
+            Self::Unreadable | Self::Protocol(_) => "unknown_protocol",
             Self::Silent => "silent_client",
             Self::Crowded(_) => "too_many_connections",
             Self::Dial(_) => "upstream_unreachable",
@@ -70,6 +74,11 @@ impl Denial {
     pub(super) fn alert(&self) -> AlertDescription {
         match self {
             Self::NoServerName => AlertDescription::UnrecognisedName,
+            Self::Protocol(_)
+            | Self::Upstream {
+                source: UpstreamError::Alert(AlertDescription::NoApplicationProtocol),
+                ..
+            } => AlertDescription::NoApplicationProtocol,
             Self::EncryptedHello(_)
             | Self::Policy(_)
             | Self::Port(_)
@@ -104,6 +113,7 @@ impl From<Denial> for Refusal {
             | Denial::EncryptedHello(_)
             | Denial::Policy(_)
             | Denial::Unreadable
+            | Denial::Protocol(_)
             | Denial::Silent
             | Denial::Port(_)
             | Denial::Crowded(_)
@@ -120,6 +130,17 @@ mod tests {
     fn upstream(source: UpstreamError) -> Denial {
         let host = "api.example.com".parse().unwrap();
         Denial::Upstream { host, source }
+    }
+
+    #[test]
+    fn a_client_is_told_when_there_is_no_protocol_in_common() {
+        let refused = UpstreamError::Alert(AlertDescription::NoApplicationProtocol);
+        for told in [
+            upstream(refused),
+            Denial::Protocol("api.example.com".parse().unwrap()),
+        ] {
+            assert_eq!(told.alert(), AlertDescription::NoApplicationProtocol);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::{address::Host, policy::Caller};
+use crate::{address::Host, policy::Caller, tls::alpn::Protocol};
 
 /// Longest time that a connection is kept. Usual servers and load balancers close after 60 to 75 s; those that close
 /// sooner are noticed when a connection is taken.
@@ -29,7 +29,7 @@ pub(super) struct Key {
     pub(super) host: Host,
     pub(super) port: u16,
     /// The protocols that were offered to the server.
-    pub(super) offer: Box<[Box<[u8]>]>,
+    pub(super) offer: Box<[Protocol]>,
     /// What comes back on it is redacted.
     pub(super) redact: bool,
     /// Whoever confuses a server about where a request ends can harm the next one on the connection: it is one of its own.

@@ -90,7 +90,7 @@ impl House {
         );
         let authority = CertificateAuthority::load_or_create(folder.path()).unwrap();
         let ours = authority.certificate_pem();
-        let leaves = Leaves::new(Arc::new(authority), &[b"http/1.1"]).unwrap();
+        let leaves = Leaves::new(Arc::new(authority)).unwrap();
         let stats = Arc::new(Stats::default());
         let engine = Arc::new(Engine::new(
             configuration(folder.path().join("interceptor.yaml")),

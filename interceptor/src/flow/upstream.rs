@@ -125,7 +125,7 @@ impl Way<'_> {
         });
         let dial::Dialled { stream, address } = dialled.map_err(Denial::Dial)?;
         let begun = Instant::now();
-        let offer: Vec<&[u8]> = offer.iter().map(AsRef::as_ref).collect();
+        let offer: Vec<_> = offer.iter().map(|protocol| protocol.name()).collect();
         let connected = self
             .configuration
             .connector

@@ -1,5 +1,7 @@
 //! Whom a request is addressed to, and whether that is whom the connection was authorised for.
 
+use http::{HeaderValue, Method, request::Parts, uri::PathAndQuery};
+
 use super::head::RequestHead;
 use crate::address::{Authority, Host, HostError};
 
@@ -73,19 +75,68 @@ pub(crate) fn check(
 /// Whom `head` says that it is addressed to.
 pub(crate) fn claimed(head: &RequestHead<'_>, scheme: Scheme) -> Result<Authority, AuthorityError> {
     let target = target_authority(head, scheme)?;
-    let mut hosts = head.fields.all("host");
-    let host = hosts.next().ok_or(AuthorityError::NoHost)?;
+    let host = host_field(head.fields.all("host"), scheme)?.ok_or(AuthorityError::NoHost)?;
+    if target.is_some_and(|target| target != host) {
+        return Err(AuthorityError::Contradiction);
+    }
+    Ok(host)
+}
+
+/// Checks that a request of HTTP/2 is addressed to `expected`: its `:authority`, a host field, or both (RFC 9113
+/// §8.3.1).
+pub(crate) fn check_http2(
+    head: &Parts,
+    scheme: Scheme,
+    expected: &Authority,
+) -> Result<(), AuthorityError> {
+    if head.method.as_str().eq_ignore_ascii_case("connect") {
+        return Err(AuthorityError::Connect);
+    }
+    let target = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let in_order = target.starts_with('/') || (target == "*" && head.method == Method::OPTIONS);
+    if !in_order || !target.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(AuthorityError::Target);
+    }
+    if let Some(named) = head.uri.scheme_str()
+        && !named.eq_ignore_ascii_case(scheme.as_str())
+    {
+        return Err(AuthorityError::Scheme);
+    }
+    let authority = head.uri.authority();
+    let authority = authority
+        .map(|authority| parse(authority.as_str(), scheme))
+        .transpose()?;
+    let hosts = head.headers.get_all("host").into_iter();
+    let host = host_field(hosts.map(HeaderValue::as_bytes), scheme)?;
+    let claimed = match (authority, host) {
+        (Some(authority), Some(host)) if authority != host => {
+            return Err(AuthorityError::Contradiction);
+        }
+        (Some(claimed), _) | (None, Some(claimed)) => claimed,
+        (None, None) => return Err(AuthorityError::NoHost),
+    };
+    if claimed == *expected {
+        return Ok(());
+    }
+    Err(AuthorityError::Misdirected {
+        expected: expected.clone(),
+    })
+}
+
+fn host_field<'f>(
+    mut hosts: impl Iterator<Item = &'f [u8]>,
+    scheme: Scheme,
+) -> Result<Option<Authority>, AuthorityError> {
+    let Some(host) = hosts.next() else {
+        return Ok(None);
+    };
     if hosts.next().is_some() {
         return Err(AuthorityError::ManyHosts);
     }
     let host = std::str::from_utf8(host)
         .ok()
         .ok_or(AuthorityError::Host(HostError::Byte))?;
-    let host = parse(host, scheme)?;
-    if target.is_some_and(|target| target != host) {
-        return Err(AuthorityError::Contradiction);
-    }
-    Ok(host)
+    parse(host, scheme).map(Some)
 }
 
 /// The authority of a target in absolute form; `None` for a path and for `*`.

@@ -1,8 +1,9 @@
-//! Where a message's body ends. Sans-IO: the bytes themselves go on as they are.
+//! Where a message's body ends. Sans-IO: the bytes themselves go on as they are, unless `transcode` takes them apart.
 
 mod chunked;
+pub(crate) mod transcode;
 
-use self::chunked::Chunked;
+use self::{chunked::Chunked, transcode::Part};
 use super::framing::Framing;
 
 /// Follows one body through the bytes that carry it.
@@ -55,21 +56,34 @@ impl Body {
     /// # Errors
     /// The chunked coding is malformed; nothing of `input` should go on.
     pub(crate) fn push(&mut self, input: &[u8]) -> Result<Taken, BodyError> {
+        self.unframe(input, &mut |_| Ok(()))
+    }
+
+    /// The same, and gives `sink` what was framed.
+    fn unframe<E: From<BodyError>>(
+        &mut self,
+        input: &[u8],
+        sink: &mut impl FnMut(Part<'_>) -> Result<(), E>,
+    ) -> Result<Taken, E> {
         match self {
             Self::Length(left) => {
                 let bytes =
                     usize::try_from(*left).map_or(input.len(), |left| left.min(input.len()));
+                sink(Part::Data(input.get(..bytes).unwrap_or_default()))?;
                 *left -= bytes as u64;
                 Ok(Taken {
                     bytes,
                     complete: *left == 0,
                 })
             }
-            Self::Chunked(chunked) => chunked.push(input),
-            Self::UntilClose => Ok(Taken {
-                bytes: input.len(),
-                complete: false,
-            }),
+            Self::Chunked(chunked) => chunked.push(input, sink),
+            Self::UntilClose => {
+                sink(Part::Data(input))?;
+                Ok(Taken {
+                    bytes: input.len(),
+                    complete: false,
+                })
+            }
         }
     }
 

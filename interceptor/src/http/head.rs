@@ -42,6 +42,8 @@ pub(crate) enum HeadError {
     EncodingInHttp10,
     #[error("connection names a field that frames or routes the message")]
     ConnectionOption,
+    #[error("it breaks a rule of HTTP/2 (RFC 9113 §8.1.1)")]
+    Http2,
     #[error("the status is not a three-digit number from 100 to 599")]
     Status,
 }

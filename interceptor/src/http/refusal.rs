@@ -2,9 +2,18 @@
 
 use std::time::Duration;
 
-use super::{authority::AuthorityError, body::BodyError, head::HeadError};
-use crate::rewrite::{RELEASES_MAX, standing::Revoked};
+use bytes::Bytes;
+use http::{
+    HeaderValue, StatusCode,
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
+};
+
+use super::{authority::AuthorityError, body::BodyError, head::HeadError, redaction::Stop};
+use crate::rewrite::{RELEASES_MAX, body, standing::Revoked};
 use crate::websocket::handshake::{AnswerError, OfferError};
+
+/// Those that are not refused.
+const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
 
 /// Why a request is answered here instead of by the server. Displayed as the answer's reason; never holds anything that
 /// the client or the server wrote.
@@ -50,6 +59,14 @@ pub(crate) enum Refusal {
     Unbound,
     #[error("the request asks for more than {RELEASES_MAX} credentials")]
     TooManyCredentials,
+    #[error("{0}")]
+    Rewriting(body::Refusal),
+    #[error(
+        "the request's body may take a credential and is longer than {} bytes, and HTTP/1.0 wants its length told first: \
+         use HTTP/1.1",
+        body::HOLD
+    )]
+    LongInHttp10,
     /// The server could not be reached or was not who it should be; the reason is the dialler's.
     #[error("{0}")]
     Unreachable(String),
@@ -57,12 +74,18 @@ pub(crate) enum Refusal {
     Response(HeadError),
     #[error("the server's response has a malformed body: {0}")]
     ResponseBody(BodyError),
+    #[error("the response was cut: {0}")]
+    Reflected(Stop),
     #[error("the server switched protocols unasked")]
     UnaskedSwitch,
     #[error("{0}")]
     WebSocketAnswer(AnswerError),
     #[error("the server sent more than {0} interim responses to one request")]
     TooManyInterim(u32),
+    #[error(
+        "the client sends control frames, or takes requests back, faster than anything that works would"
+    )]
+    Flood,
 }
 
 impl Refusal {
@@ -102,23 +125,64 @@ impl Refusal {
             }
             Self::Unbound => (403, "Forbidden", "credential_unbound"),
             Self::TooManyCredentials => (403, "Forbidden", "credential_count"),
+            Self::Rewriting(refusal) => {
+                let (status, phrase) = match refusal {
+                    body::Refusal::Encoded | body::Refusal::Charset => {
+                        (415, "Unsupported Media Type")
+                    }
+                    body::Refusal::Malformed
+                    | body::Refusal::GuardUnseen
+                    | body::Refusal::GuardContradicted => (400, "Bad Request"),
+                    body::Refusal::Signed
+                    | body::Refusal::Ranged
+                    | body::Refusal::Unbound
+                    | body::Refusal::Unresolvable(_) => (403, "Forbidden"),
+                };
+                (status, phrase, refusal.code())
+            }
+            Self::LongInHttp10 => (413, "Content Too Large", "credential_body_too_long"),
             Self::Unreachable(_) => (502, "Bad Gateway", "upstream_unreachable"),
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
                 (502, "Bad Gateway", "malformed_response")
             }
+            Self::Reflected(stop) => (502, "Bad Gateway", stop.code()),
+            Self::Flood => (429, "Too Many Requests", "flood"),
             Self::UnaskedSwitch => (502, "Bad Gateway", "unexpected_switching_protocols"),
             Self::WebSocketAnswer(_) => (502, "Bad Gateway", "websocket_handshake_failed"),
         }
     }
 
+    /// The same for HTTP/2: a head, and the body that belongs to it.
+    pub(crate) fn response_http2(&self) -> (http::Response<()>, Bytes) {
+        let (status, _, _) = self.status();
+        let body = self.body();
+        let mut response = http::Response::new(());
+        // Every one in the table is a status.
+        *response.status_mut() =
+            StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let fields = response.headers_mut();
+        fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        fields.insert(CONTENT_LENGTH, body.len().into());
+        fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == 405 {
+            fields.insert(ALLOW, HeaderValue::from_static(METHODS));
+        }
+        (response, body.into())
+    }
+
+    fn body(&self) -> String {
+        let (_, _, error) = self.status();
+        serde_json::json!({ "error": error, "reason": self.to_string() }).to_string()
+    }
+
     /// The whole response. `to_head`: the request's method was HEAD, so no body may follow.
     pub(crate) fn response(&self, to_head: bool) -> Vec<u8> {
-        let (status, phrase, error) = self.status();
-        let body = serde_json::json!({ "error": error, "reason": self.to_string() }).to_string();
+        let (status, phrase, _) = self.status();
+        let body = self.body();
         let length = body.len();
         // What these two have to name (RFC 9110 §15.5.6, RFC 6455 §4.4).
         let named = match status {
-            405 => "Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n",
+            405 => &format!("Allow: {METHODS}\r\n"),
             426 => "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
             _ => "",
         };

@@ -112,7 +112,8 @@ where
         };
         past.note_head(head.bytes());
         if let Some(idled) = idled.take() {
-            if reuse::can_be_sent_again(head.bytes(), request.framing) {
+            let again = reuse::can_be_sent_again(head.bytes(), request.framing);
+            if again && request.rewriter.is_none() {
                 request.kept.keep(head.bytes());
             } else if idled > FRESH
                 && let Some(upstream) = Box::pin(supply.renew()).await
@@ -120,7 +121,7 @@ where
                 replace(&mut ends, upstream);
             }
         }
-        let mut turn = take(&mut ends, &mut exchange, &mut lost, &request, head).await;
+        let mut turn = take(&mut ends, &mut exchange, &mut lost, &mut request, head).await;
         // Not a byte of a response has come, or the head would be forgotten.
         if matches!(turn, Ok(Turn::Unanswered) | Err(HttpError::Upstream(_)))
             && let Some(head) = request.kept.take()
@@ -129,7 +130,7 @@ where
             exchange.stats.remark(Remark::Renewed);
             replace(&mut ends, upstream);
             let head = Head::Changed(head);
-            turn = take(&mut ends, &mut exchange, &mut lost, &request, head).await;
+            turn = take(&mut ends, &mut exchange, &mut lost, &mut request, head).await;
         }
         if ends.client.ended() {
             past.note_end();
@@ -162,7 +163,7 @@ async fn take<CR, CW, UR, UW>(
     ends: &mut Ends<CR, CW, UR, UW>,
     exchange: &mut Exchange,
     lost: &mut bool,
-    request: &Request,
+    request: &mut Request,
     head: Head,
 ) -> Result<Turn, HttpError>
 where
@@ -213,7 +214,7 @@ fn record(request: &Request, exchange: &Exchange) {
 }
 
 /// Takes the outcome of a reload on; that of one which may not go on is kept to be asked for again.
-fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
+pub(super) fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
     match reviewed {
         Ok(release) => {
             exchange.release = release;

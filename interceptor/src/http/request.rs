@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{
     Exchange,
     authority::{self, AuthorityError},
+    body::BodyError,
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
     refusal::Refusal,
@@ -15,7 +16,12 @@ use super::{
 };
 use crate::{
     policy::{Judgement, RequestView},
-    rewrite::{Unresolvable, reflection::Reflection, release::NotBound},
+    rewrite::{
+        Unresolvable,
+        body::{self, Rewriter},
+        reflection::Reflection,
+        release::NotBound,
+    },
     websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
@@ -29,6 +35,11 @@ pub(crate) struct Request {
     /// The client wants to send another one after it.
     pub(crate) persistent: bool,
     pub(crate) framing: Framing,
+    pub(crate) version: Version,
+    /// The client waits for a 100 before it sends the body.
+    pub(crate) expects: bool,
+    /// Reads the body, where something may stand in it.
+    pub(crate) rewriter: Option<Rewriter>,
     pub(crate) offer: Switch,
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
@@ -56,22 +67,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
     let head = RequestHead::parse(raw)?;
     let framing = Framing::of_request(&head.fields, head.version)?;
     authority::check(&head, exchange.scheme, &exchange.authority)?;
-    // TRACK is Microsoft's TRACE.
-    if ["TRACE", "TRACK"]
-        .iter()
-        .any(|method| head.method.eq_ignore_ascii_case(method))
-    {
-        return Err(Refusal::Trace);
-    }
-    // A rule that allows messages allows no requests, which some servers take whatever their method.
-    if head.method.eq_ignore_ascii_case(MESSAGE) {
-        return Err(Refusal::Message);
-    }
-    let audited = match (exchange.judge)(&RequestView::new(head.method, head.target)) {
-        Judgement::Allow => None,
-        Judgement::Audit(why) => Some(why),
-        Judgement::Deny(why) => return Err(Refusal::Denied(why)),
-    };
+    let audited = judge(head.method, head.target, exchange)?;
 
     let mut edits = Edits::none(&head.fields);
     let offer = match Upgrade::of(&head.fields)? {
@@ -101,10 +97,19 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
     for _ in 0..tally.passed {
         exchange.release.pass_unbound(&exchange.stats)?;
     }
+    let rewriter = if framing == Framing::EMPTY {
+        None
+    } else {
+        let Exchange { release, stats, .. } = exchange;
+        Rewriter::for_request(release, head.fields.iter(), tally.used.len(), stats)?
+    };
     Ok(Request {
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
         framing,
+        version: head.version,
+        expects: head.version == Version::Http11 && head.fields.lists("expect", "100-continue"),
+        rewriter,
         changed: rewriting::write(raw, &edits),
         tally,
         reflection: Arc::clone(exchange.release.reflection()),
@@ -113,6 +118,30 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         target: matches!(offer, Switch::WebSocket(_)).then(|| head.target.into()),
         offer,
     })
+}
+
+/// Asks the policy, where the method is one at all. `Some`: why it would be refused, were its rule enforced.
+pub(super) fn judge(
+    method: &str,
+    target: &str,
+    exchange: &Exchange,
+) -> Result<Option<String>, Refusal> {
+    // TRACK is Microsoft's TRACE.
+    if ["TRACE", "TRACK"]
+        .iter()
+        .any(|refused| method.eq_ignore_ascii_case(refused))
+    {
+        return Err(Refusal::Trace);
+    }
+    // A rule that allows messages allows no requests, which some servers take whatever their method.
+    if method.eq_ignore_ascii_case(MESSAGE) {
+        return Err(Refusal::Message);
+    }
+    match (exchange.judge)(&RequestView::new(method, target)) {
+        Judgement::Allow => Ok(None),
+        Judgement::Audit(why) => Ok(Some(why)),
+        Judgement::Deny(why) => Err(Refusal::Denied(why)),
+    }
 }
 
 /// What a request offers to switch to.
@@ -208,5 +237,21 @@ impl From<Unresolvable> for Refusal {
 impl From<NotBound> for Refusal {
     fn from(NotBound: NotBound) -> Self {
         Self::Unbound
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self::Body(error)
+    }
+}
+
+impl From<body::Refusal> for Refusal {
+    fn from(refusal: body::Refusal) -> Self {
+        match refusal {
+            body::Refusal::Unresolvable(why) => why.into(),
+            body::Refusal::Unbound => Self::Unbound,
+            refusal => Self::Rewriting(refusal),
+        }
     }
 }

@@ -2,10 +2,14 @@
 
 use zeroize::Zeroizing;
 
-use super::head::{Fields, RequestHead};
+use super::{
+    framing::Framing,
+    head::{Fields, RequestHead},
+};
 use crate::{
     rewrite::{
-        RELEASES_MAX, Unresolvable, grammar, header, outcome::HeadOutcome, release::Release, target,
+        RELEASES_MAX, Unresolvable, append, grammar, header, outcome::HeadOutcome,
+        release::Release, target,
     },
     secrets::SecretName,
 };
@@ -45,7 +49,7 @@ pub(crate) fn resolve(
         if !matches!(edit, Edit::Keep) {
             continue;
         }
-        if !may_carry_secret(&name, &head.fields) {
+        if !may_carry_secret(&name) || head.fields.lists("connection", &name) {
             tally.passed += u64::from(grammar::mentions(value));
             continue;
         }
@@ -68,7 +72,10 @@ impl Edits {
 
 impl Tally {
     /// Counts, and gives what goes out in the old one's place.
-    fn take(&mut self, outcome: HeadOutcome) -> Result<Option<Zeroizing<Vec<u8>>>, Unresolvable> {
+    pub(crate) fn take(
+        &mut self,
+        outcome: HeadOutcome,
+    ) -> Result<Option<Zeroizing<Vec<u8>>>, Unresolvable> {
         match outcome {
             HeadOutcome::Unchanged => Ok(None),
             HeadOutcome::Passed => {
@@ -94,7 +101,7 @@ impl Tally {
 
 /// Servers repeat these fields in their answers, or they never reach the server that the secret is for: no secret is
 /// put in them, whatever the bindings say.
-fn may_carry_secret(name: &str, fields: &Fields<'_>) -> bool {
+pub(crate) fn may_carry_secret(name: &str) -> bool {
     let echoed = name.starts_with("sec-websocket-")
         || name.starts_with("access-control-request-")
         || matches!(
@@ -116,7 +123,7 @@ fn may_carry_secret(name: &str, fields: &Fields<'_>) -> bool {
             | "transfer-encoding"
             | "upgrade"
     );
-    !echoed && !hop_by_hop && !fields.lists("connection", name)
+    !echoed && !hop_by_hop
 }
 
 /// Takes `members` out of the comma-separated `value`; `Drop` if nothing is left.
@@ -174,6 +181,30 @@ pub(crate) fn write(head: &[u8], edits: &Edits) -> Option<Zeroizing<Vec<u8>>> {
     }
     Some(out)
 }
+
+/// `head`, which has a Content-Length, with another framing.
+pub(crate) fn reframe(head: &[u8], framing: Framing) -> Zeroizing<Vec<u8>> {
+    let mut out = Zeroizing::new(Vec::with_capacity(head.len() + CHUNKED.len()));
+    for line in head.split_inclusive(|byte| *byte == b'\n') {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        if !name.eq_ignore_ascii_case(b"content-length") {
+            append(line, &mut out);
+            continue;
+        }
+        match framing {
+            Framing::Length(length) => {
+                append(before_value(line), &mut out);
+                append(length.to_string().as_bytes(), &mut out);
+                append(b"\r\n", &mut out);
+            }
+            Framing::Chunked => append(CHUNKED, &mut out),
+            Framing::UntilClose => {}
+        }
+    }
+    out
+}
+
+const CHUNKED: &[u8] = b"Transfer-Encoding: chunked\r\n";
 
 /// Method and version stay: there is one space on either side of the target, and none in it.
 fn write_request_line(line: &[u8], target: &[u8], out: &mut Vec<u8>) {
@@ -247,6 +278,21 @@ mod tests {
     }
 
     #[test]
+    fn another_framing_takes_the_place_of_the_length() {
+        let head =
+            "POST / HTTP/1.1\r\nHost: x\r\ncontent-LENGTH:\t 12\r\nA: content-length: 1\r\n\r\n";
+        let expected = |line: &str| head.replace("content-LENGTH:\t 12", line).into_bytes();
+        for (framing, line) in [
+            (Framing::Length(4096), "content-LENGTH:\t 4096"),
+            (Framing::Length(0), "content-LENGTH:\t 0"),
+            (Framing::Chunked, "Transfer-Encoding: chunked"),
+        ] {
+            let out = reframe(head.as_bytes(), framing);
+            assert_eq!(*out, expected(line), "{framing:?}");
+        }
+    }
+
+    #[test]
     fn list_members_are_taken_out() {
         let left = |value: &str| match without(value.as_bytes(), &["upgrade", "http2-settings"]) {
             Edit::Value(value) => Some(String::from_utf8(value.to_vec()).unwrap()),
@@ -261,8 +307,6 @@ mod tests {
 
     #[test]
     fn fields_that_servers_echo_never_carry_a_secret() {
-        let head = b"GET / HTTP/1.1\r\nConnection: x-private\r\n\r\n";
-        let head = RequestHead::parse(head).unwrap();
         for name in [
             "sec-websocket-protocol",
             "sec-websocket-key",
@@ -273,12 +317,11 @@ mod tests {
             "content-disposition",
             "host",
             "te",
-            "x-private",
         ] {
-            assert!(!may_carry_secret(name, &head.fields), "{name}");
+            assert!(!may_carry_secret(name), "{name}");
         }
         for name in ["authorization", "cookie", "x-api-key"] {
-            assert!(may_carry_secret(name, &head.fields), "{name}");
+            assert!(may_carry_secret(name), "{name}");
         }
     }
 

@@ -1,10 +1,12 @@
 //! The relay between scripted peers, and between real ones.
 
+mod bodies;
 mod deadlines;
 mod forwarding;
 mod node;
-mod peer;
+pub(crate) mod peer;
 mod plain;
+mod redaction;
 mod refusing;
 mod reuse;
 mod rewriting;

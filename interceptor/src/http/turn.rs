@@ -2,6 +2,7 @@
 
 mod answer;
 mod ask;
+mod filtered;
 
 use std::{
     pin::pin,
@@ -104,7 +105,7 @@ impl Head {
 /// Sends `head` and the body that follows it; brings the response back.
 pub(crate) async fn run<CR, CW, UR, UW>(
     ends: &mut Ends<CR, CW, UR, UW>,
-    request: &Request,
+    request: &mut Request,
     head: Head,
     stats: &Connection,
 ) -> Result<Turn, HttpError>
@@ -121,11 +122,14 @@ where
         to_upstream,
     } = ends;
     let progress = Progress::default();
+    let rewriter = request.rewriter.take();
+    let request = &*request;
     let mut asking = pin!(ask(
         client,
         to_upstream,
-        request.framing,
+        request,
         head,
+        rewriter,
         &progress,
         stats
     ));
@@ -149,9 +153,8 @@ where
                     seen = progress.moved.load(Relaxed);
                     stall.as_mut().reset(Instant::now() + HALF_CLOSED);
                 }
-                Asked::Malformed(error) => {
+                Asked::Refused(refusal) => {
                     let tellable = !progress.answering.load(Relaxed);
-                    let refusal = Refusal::Body(error);
                     return Ok(Turn::Refused { refusal, tellable });
                 }
             },

@@ -21,6 +21,16 @@ pub(crate) enum Surface {
     Path(PathPlace),
     /// The value of the parameter of that name in a request's query.
     Query(Box<str>),
+    /// The value of the cookie of that name, in a request's Cookie header.
+    Cookie(Box<str>),
+    /// A string in a request's JSON body.
+    BodyJson(JsonField),
+    /// The value of the field of that name in a request's URL-encoded form.
+    BodyForm(Box<str>),
+    /// The value of the field of that name in a request's multipart form.
+    BodyMultipart(Box<str>),
+    /// Anywhere in a request's body of that media type, which is in lower case and without parameters.
+    BodyText(Box<str>),
     /// A string in a JSON text message from the client.
     WebSocketJson(JsonField),
 }

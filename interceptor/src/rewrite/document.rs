@@ -18,7 +18,7 @@ use super::{
     RELEASES_MAX, Unresolvable, encode, grammar,
     json::Cursor,
     matcher::{Matcher, Piece},
-    release::{NotBound, Release},
+    release::{JsonTexts, NotBound, Release},
     trail::GuardState,
 };
 use crate::{
@@ -30,7 +30,10 @@ use crate::{
 /// What may be written where, for every document of a connection.
 pub(crate) struct Rules {
     release: Arc<Release>,
+    texts: JsonTexts,
     fields: Arc<[JsonField]>,
+    /// Secrets that one document may take.
+    most: usize,
 }
 
 /// Why a document may not go on.
@@ -108,16 +111,29 @@ impl Refusal {
 impl Rules {
     /// `None`: nothing in a WebSocket message has to be looked at.
     pub(crate) fn for_messages(release: Arc<Release>) -> Option<Arc<Self>> {
+        release
+            .reads_messages()
+            .then(|| Self::new(release, JsonTexts::Messages, RELEASES_MAX))
+    }
+
+    /// For the body of one request, which may still take so many secrets.
+    pub(crate) fn for_body(release: Arc<Release>, most: usize) -> Arc<Self> {
+        Self::new(release, JsonTexts::Bodies, most)
+    }
+
+    fn new(release: Arc<Release>, texts: JsonTexts, most: usize) -> Arc<Self> {
         let mut fields: Vec<JsonField> = Vec::new();
-        for field in release.websocket_fields() {
+        for field in release.json_fields(texts) {
             if !fields.contains(field) {
                 fields.push(field.clone());
             }
         }
-        let fields = Arc::from(fields);
-        release
-            .reads_messages()
-            .then(|| Arc::new(Self { release, fields }))
+        Arc::new(Self {
+            release,
+            texts,
+            fields: fields.into(),
+            most,
+        })
     }
 
     /// A message with secrets at `fields` took so many bytes, and so many without them.
@@ -159,6 +175,11 @@ impl Rules {
         passed.map_err(|NotBound| Refusal::Unbound)
     }
 
+    /// Some field takes a secret.
+    pub(super) fn has_fields(&self) -> bool {
+        !self.fields.is_empty()
+    }
+
     /// Every field that takes a secret.
     pub(super) fn fields(&self) -> &Arc<[JsonField]> {
         &self.fields
@@ -192,7 +213,7 @@ impl Rules {
                 GuardState::Holds => {
                     bound = true;
                     let field = self.fields.get(index);
-                    let found = field.and_then(|field| self.release.websocket_json(field, key));
+                    let found = field.and_then(|field| self.release.json(self.texts, field, key));
                     if let Some((name, secret)) = found {
                         return Ok(Worth::Secret {
                             field: index,
@@ -336,6 +357,11 @@ impl Document {
         Ok(())
     }
 
+    /// Secrets that went into what was appended.
+    pub(super) fn released(&self) -> usize {
+        self.placement.released.len()
+    }
+
     /// Some secret went into what was appended.
     pub(crate) fn has_released(&self) -> bool {
         !self.placement.released.is_empty()
@@ -387,7 +413,7 @@ impl Placement {
                 name,
                 secret,
             } => {
-                if self.released.len() == RELEASES_MAX {
+                if self.released.len() >= rules.most {
                     return Err(Refusal::TooMany);
                 }
                 encode::json_string(secret, out)

@@ -37,6 +37,24 @@ pub(crate) fn json_string(secret: &[u8], out: &mut Vec<u8>) -> Result<(), NotUtf
     Ok(())
 }
 
+/// Appends `secret` as the text of an element, or as an attribute's value in quotes of either kind (XML 1.0 §2.4).
+pub(crate) fn xml_text(secret: &[u8], out: &mut Vec<u8>) {
+    for &byte in secret {
+        let entity: &[u8] = match byte {
+            b'&' => b"&amp;",
+            b'<' => b"&lt;",
+            b'>' => b"&gt;",
+            b'"' => b"&#34;",
+            b'\'' => b"&#39;",
+            _ => {
+                out.push(byte);
+                continue;
+            }
+        };
+        out.extend_from_slice(entity);
+    }
+}
+
 /// Could `text` spell a placeholder's bytes as `\u00XX`?
 pub(crate) fn mentions_json_escapes(text: &[u8]) -> bool {
     memmem::find(text, JSON_ESCAPE).is_some()

@@ -8,7 +8,7 @@
 use zeroize::Zeroizing;
 
 use super::{
-    RELEASES_MAX, Unresolvable,
+    RELEASES_MAX, Unresolvable, append, cookie,
     encode::Base64,
     grammar, make_room,
     matcher::{Matcher, Piece},
@@ -19,6 +19,11 @@ use crate::secrets::SecretName;
 
 /// Rewrites the value of the header `name` (lower case).
 pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeadOutcome {
+    if name == "cookie"
+        && let Some(outcome) = cookie::rewrite(value, release)
+    {
+        return outcome;
+    }
     let trimmed = value.trim_ascii();
     let (scheme, credential) = split_scheme(trimmed);
     let basic = scheme
@@ -80,15 +85,11 @@ fn resolve(
 ) -> Result<(), Unresolvable> {
     let mut sink = |piece: Piece<'_>| {
         match piece {
-            Piece::Text(text) => {
-                make_room(out, text.len());
-                out.extend_from_slice(text);
-            }
+            Piece::Text(text) => append(text, out),
             Piece::Placeholder { raw, key } => match release.header(name, key) {
                 Some(_) if used.len() == RELEASES_MAX => return Err(Unresolvable::TooMany),
                 Some((name, secret)) => {
-                    make_room(out, secret.len());
-                    out.extend_from_slice(secret);
+                    append(secret, out);
                     release.reflection().note(name, secret, raw);
                     used.push(name.clone());
                 }

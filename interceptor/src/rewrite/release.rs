@@ -27,6 +27,25 @@ pub(crate) struct Release {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotBound;
 
+/// JSON texts that have fields of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum JsonTexts {
+    /// WebSocket messages from the client.
+    Messages,
+    /// Bodies of requests.
+    Bodies,
+}
+
+impl JsonTexts {
+    fn field_of(self, surface: &Surface) -> Option<&JsonField> {
+        match (self, surface) {
+            (Self::Messages, Surface::WebSocketJson(field))
+            | (Self::Bodies, Surface::BodyJson(field)) => Some(field),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Entry {
     name: SecretName,
@@ -116,7 +135,7 @@ impl Release {
 
     /// The client's WebSocket messages have to be read.
     pub(crate) fn reads_messages(&self) -> bool {
-        self.unbound != Unbound::Pass || self.websocket_fields().next().is_some()
+        self.minds_unbound() || self.json_fields(JsonTexts::Messages).next().is_some()
     }
 
     /// Deals with a placeholder that stands where nothing is bound.
@@ -177,7 +196,14 @@ impl Release {
     pub(crate) fn path_places(&self) -> impl Iterator<Item = &PathPlace> {
         self.surfaces().filter_map(|surface| match surface {
             Surface::Path(place) => Some(place),
-            Surface::Header(_) | Surface::Query(_) | Surface::WebSocketJson(_) => None,
+            Surface::Header(_)
+            | Surface::Query(_)
+            | Surface::Cookie(_)
+            | Surface::BodyJson(_)
+            | Surface::BodyForm(_)
+            | Surface::BodyMultipart(_)
+            | Surface::BodyText(_)
+            | Surface::WebSocketJson(_) => None,
         })
     }
 
@@ -203,24 +229,113 @@ impl Release {
         )
     }
 
-    /// The secret `key` for the JSON field `field` of a WebSocket text message, if it is bound there.
-    pub(crate) fn websocket_json(
+    /// Some secret may stand in the cookie `name`.
+    pub(crate) fn binds_cookie(&self, name: &[u8]) -> bool {
+        self.surfaces()
+            .any(|surface| matches!(surface, Surface::Cookie(bound) if bound.as_bytes() == name))
+    }
+
+    /// The secret `key` for the cookie `name`, if it is bound there.
+    pub(crate) fn cookie(&self, name: &[u8], key: &str) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::Cookie(bound) if bound.as_bytes() == name),
+        )
+    }
+
+    /// Some secret may stand in the field `name` of a URL-encoded form.
+    pub(crate) fn binds_form(&self, name: &[u8]) -> bool {
+        self.surfaces()
+            .any(|surface| matches!(surface, Surface::BodyForm(bound) if bound.as_bytes() == name))
+    }
+
+    /// The secret `key` for the field `name` of a URL-encoded form, if it is bound there.
+    pub(crate) fn form(&self, name: &[u8], key: &str) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::BodyForm(bound) if bound.as_bytes() == name),
+        )
+    }
+
+    /// Some secret may stand in the field `name` of a multipart form.
+    pub(crate) fn binds_multipart(&self, name: &[u8]) -> bool {
+        self.surfaces().any(
+            |surface| matches!(surface, Surface::BodyMultipart(bound) if bound.as_bytes() == name),
+        )
+    }
+
+    /// The secret `key` for the field `name` of a multipart form, if it is bound there.
+    pub(crate) fn multipart(&self, name: &[u8], key: &str) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::BodyMultipart(bound) if bound.as_bytes() == name),
+        )
+    }
+
+    /// Some secret may stand anywhere in a body of the media type `media`.
+    pub(crate) fn binds_text(&self, media: &str) -> bool {
+        self.surfaces()
+            .any(|surface| matches!(surface, Surface::BodyText(bound) if **bound == *media))
+    }
+
+    /// The secret `key` for a body of the media type `media`, if it is bound there.
+    pub(crate) fn text(&self, media: &str, key: &str) -> Option<(&SecretName, &[u8])> {
+        self.find(
+            key,
+            |surface| matches!(surface, Surface::BodyText(bound) if **bound == *media),
+        )
+    }
+
+    /// Some bodies of requests have to be read.
+    pub(crate) fn reads_bodies(&self) -> bool {
+        let in_body = |surface: &Surface| match surface {
+            Surface::BodyJson(_)
+            | Surface::BodyForm(_)
+            | Surface::BodyMultipart(_)
+            | Surface::BodyText(_) => true,
+            Surface::Header(_)
+            | Surface::Path(_)
+            | Surface::Query(_)
+            | Surface::Cookie(_)
+            | Surface::WebSocketJson(_) => false,
+        };
+        self.minds_unbound() || self.surfaces().any(in_body)
+    }
+
+    /// Some secret may stand in some URL-encoded form.
+    pub(crate) fn has_forms(&self) -> bool {
+        self.surfaces()
+            .any(|surface| matches!(surface, Surface::BodyForm(_)))
+    }
+
+    /// Some secret may stand in some multipart form.
+    pub(crate) fn has_multiparts(&self) -> bool {
+        self.surfaces()
+            .any(|surface| matches!(surface, Surface::BodyMultipart(_)))
+    }
+
+    /// A placeholder in a place to which nothing is bound is more than text.
+    pub(crate) fn minds_unbound(&self) -> bool {
+        self.unbound != Unbound::Pass
+    }
+
+    /// The secret `key` for the field `field` of such JSON texts, if it is bound there.
+    pub(crate) fn json(
         &self,
+        texts: JsonTexts,
         field: &JsonField,
         key: &str,
     ) -> Option<(&SecretName, &[u8])> {
         self.find(
             key,
-            |surface| matches!(surface, Surface::WebSocketJson(bound) if bound == field),
+            |surface| matches!(texts.field_of(surface), Some(bound) if bound == field),
         )
     }
 
-    /// Every JSON field of WebSocket text messages at which some secret may stand.
-    pub(crate) fn websocket_fields(&self) -> impl Iterator<Item = &JsonField> {
-        self.surfaces().filter_map(|surface| match surface {
-            Surface::WebSocketJson(field) => Some(field),
-            Surface::Header(_) | Surface::Path(_) | Surface::Query(_) => None,
-        })
+    /// Every field of such JSON texts at which some secret may stand.
+    pub(crate) fn json_fields(&self, texts: JsonTexts) -> impl Iterator<Item = &JsonField> {
+        self.surfaces()
+            .filter_map(move |surface| texts.field_of(surface))
     }
 
     /// The sandbox has this secret, but it is bound to another host.

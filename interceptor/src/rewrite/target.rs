@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encod
 use zeroize::Zeroizing;
 
 use super::{
-    RELEASES_MAX, Unresolvable, grammar, make_room,
+    RELEASES_MAX, Unresolvable, append, grammar, make_room,
     matcher::{Matcher, Piece},
     outcome::HeadOutcome,
     release::Release,
@@ -18,7 +18,7 @@ use super::{
 use crate::secrets::SecretName;
 
 /// What a secret keeps in a query (RFC 3986 §2.3, unreserved): `+`, `&` and `=` have meanings of their own there.
-const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -68,7 +68,7 @@ pub(crate) fn rewrite(target: &[u8], release: &Release) -> HeadOutcome {
 }
 
 /// Can there be a placeholder in `text`, plain or percent-encoded?
-fn mentions(text: &[u8]) -> bool {
+pub(super) fn mentions(text: &[u8]) -> bool {
     grammar::mentions(text) || text.contains(&b'%') && grammar::mentions(&decoded(text))
 }
 
@@ -106,8 +106,7 @@ struct Rewriting<'r> {
 
 impl Rewriting<'_> {
     fn keep(&mut self, text: &[u8]) {
-        make_room(&mut self.out, text.len());
-        self.out.extend_from_slice(text);
+        append(text, &mut self.out);
     }
 
     fn pass(&mut self, text: &[u8]) {
@@ -164,51 +163,66 @@ impl Rewriting<'_> {
         Ok(())
     }
 
-    /// Appends the secret for the placeholder that `text` is. `find` finds the one that is bound here, `Some(None)` if it
-    /// has no form here.
     fn put<'f>(
         &mut self,
         text: &[u8],
         encoded: &'static AsciiSet,
         find: impl Fn(&str) -> Option<Option<(&'f SecretName, &'f [u8])>>,
     ) -> Result<(), Unresolvable> {
-        let mut found = 0;
-        let mut misplaced = false;
-        let mut sink = |piece: Piece<'_>| {
-            let Piece::Placeholder { raw, key } = piece else {
-                misplaced = true;
-                return Ok(());
-            };
-            found += 1;
-            match find(key) {
-                Some(Some(_)) if self.used.len() == RELEASES_MAX => Err(Unresolvable::TooMany),
-                Some(Some((name, secret))) => {
-                    make_room(&mut self.out, secret.len() * 3);
-                    for part in percent_encode(secret, encoded) {
-                        self.out.extend_from_slice(part.as_bytes());
-                    }
-                    self.release.reflection().note(name, secret, raw);
-                    self.used.push(name.clone());
-                    Ok(())
-                }
-                None if self.release.is_bound_elsewhere(key) => Err(Unresolvable::BoundElsewhere),
-                Some(None) | None => Err(Unresolvable::Unavailable),
-            }
+        let left = RELEASES_MAX.saturating_sub(self.used.len());
+        let used = put(text, encoded, self.release, left, &mut self.out, find)?;
+        self.used.extend(used);
+        Ok(())
+    }
+}
+
+/// Appends the secret for the placeholder that `text` is, plain or percent-encoded, and names it; `left` may be put in.
+/// `find` finds the one that is bound here, `Some(None)` if it has no form here.
+pub(super) fn put<'f>(
+    text: &[u8],
+    encoded: &'static AsciiSet,
+    release: &Release,
+    left: usize,
+    out: &mut Zeroizing<Vec<u8>>,
+    find: impl Fn(&str) -> Option<Option<(&'f SecretName, &'f [u8])>>,
+) -> Result<Vec<SecretName>, Unresolvable> {
+    let mut used = Vec::new();
+    let mut found = 0;
+    let mut misplaced = false;
+    let mut sink = |piece: Piece<'_>| {
+        let Piece::Placeholder { raw, key } = piece else {
+            misplaced = true;
+            return Ok(());
         };
-        let plain = decoded(text);
-        let known = |key: &str| self.release.knows(key);
-        let mut matcher = Matcher::default();
-        matcher.push(&plain, &known, &mut sink)?;
-        matcher.finish(&known, &mut sink)?;
-        match (found, misplaced) {
-            // The prefix or the marker was there, but no placeholder.
-            (0, _) => {
-                self.keep(text);
+        found += 1;
+        match find(key) {
+            Some(Some(_)) if used.len() >= left => Err(Unresolvable::TooMany),
+            Some(Some((name, secret))) => {
+                make_room(out, secret.len() * 3);
+                for part in percent_encode(secret, encoded) {
+                    out.extend_from_slice(part.as_bytes());
+                }
+                release.reflection().note(name, secret, raw);
+                used.push(name.clone());
                 Ok(())
             }
-            (_, true) => Err(Unresolvable::Misplaced),
-            (_, false) => Ok(()),
+            None if release.is_bound_elsewhere(key) => Err(Unresolvable::BoundElsewhere),
+            Some(None) | None => Err(Unresolvable::Unavailable),
         }
+    };
+    let plain = decoded(text);
+    let known = |key: &str| release.knows(key);
+    let mut matcher = Matcher::default();
+    matcher.push(&plain, &known, &mut sink)?;
+    matcher.finish(&known, &mut sink)?;
+    match (found, misplaced) {
+        // The prefix or the marker was there, but no placeholder.
+        (0, _) => {
+            append(text, out);
+            Ok(used)
+        }
+        (_, true) => Err(Unresolvable::Misplaced),
+        (_, false) => Ok(used),
     }
 }
 

@@ -44,7 +44,7 @@ pub(crate) struct Facts {
     pub(crate) verdict: Option<&'static str>,
     /// The rule that decided, as the operator wrote it: `discord/gateway.discord.gg:443`.
     pub(crate) rule: Option<String>,
-    /// `tls`, `http`, `websocket`, `tcp`, `dns`.
+    /// `tls`, `http`, `h2`, `websocket`, `tcp`, `dns`.
     pub(crate) protocol: Option<&'static str>,
     /// The connection to the server is one that another client of the sandbox has left.
     pub(crate) reused: bool,
@@ -101,7 +101,8 @@ impl Connection {
         self.redactions.fetch_add(count, Relaxed);
     }
 
-    /// A message that mentions a placeholder went on as it was, since its format is not known.
+    /// A message that mentions a placeholder, or a response in which a secret may come back, went on as it was, since it
+    /// cannot be read.
     pub(crate) fn count_opaque_message(&self) {
         self.opaque_messages.fetch_add(1, Relaxed);
     }

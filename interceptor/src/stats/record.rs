@@ -119,6 +119,12 @@ impl Live {
             facts.verdict = Some("deny");
             facts.end = Some(format!("denied: {detail}"));
         });
+        self.deny_request(reason, detail);
+    }
+
+    /// One request of several was denied: the connection goes on.
+    pub(crate) fn deny_request(&self, reason: &'static str, detail: &str) {
+        let connection = &self.record.connection;
         let opening = &self.record.opening;
         self.stats.deny(Denial {
             sandbox: Some(opening.sandbox),

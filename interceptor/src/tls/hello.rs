@@ -15,7 +15,7 @@ use tokio_rustls::{StartHandshake, server::TlsStream};
 
 use crate::{
     address::{Host, HostError},
-    tls::{DEADLINE, farewell, is_hang_up, tls_error},
+    tls::{DEADLINE, alpn::Protocol, farewell, is_hang_up, tls_error},
 };
 
 mod extensions;
@@ -84,6 +84,12 @@ where
     /// answered as if absent. In a tunnel the name that counts may be the encrypted one, and `sni()` only a cover.
     pub(crate) fn has_encrypted_client_hello(&self) -> bool {
         self.encrypted_client_hello
+    }
+
+    /// The protocols that the client offers and the relay knows, in the client's order; `None`: it offers none at all.
+    pub(crate) fn protocols(&self) -> Option<Vec<Protocol>> {
+        let hello = self.accepted.client_hello();
+        hello.alpn().map(Protocol::known)
     }
 
     /// For a tunnel: the socket, and what has been read from it, which the upstream has to get first.

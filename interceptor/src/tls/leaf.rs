@@ -19,6 +19,7 @@ use time::{Duration, OffsetDateTime};
 use crate::{
     address::Host,
     tls::{
+        alpn::Protocol,
         ca::{BACKDATED, CaError, CertificateAuthority, random_serial},
         provider,
     },
@@ -40,56 +41,56 @@ pub(crate) struct Leaves {
     authority: Arc<CertificateAuthority>,
     key: KeyPair,
     provider: Arc<CryptoProvider>,
-    alpn: Vec<Vec<u8>>,
     minted: Cache<Host, Leaf>,
 }
 
 #[derive(Clone)]
 struct Leaf {
-    config: Arc<ServerConfig>,
+    /// One for each answer to a client's offer; they share keys and tickets.
+    answers: Answers,
     /// From then on another one is minted: well before this one expires, so that no client ever sees it expired.
     renew_at: OffsetDateTime,
 }
 
 impl Leaves {
-    /// `alpn` are the protocols to agree to, preferred ones first; a client that offers other ones only is refused.
-    ///
     /// # Errors
     /// No key can be made.
-    pub(crate) fn new(
-        authority: Arc<CertificateAuthority>,
-        alpn: &[&[u8]],
-    ) -> Result<Self, MintError> {
+    pub(crate) fn new(authority: Arc<CertificateAuthority>) -> Result<Self, MintError> {
         Ok(Self {
             authority,
             key: KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(MintError::Certificate)?,
             provider: provider(),
-            alpn: alpn.iter().map(|&protocol| protocol.into()).collect(),
             minted: Cache::new(CAPACITY),
         })
     }
 
-    /// How to answer a client that asked for `host`: TLS 1.2 and 1.3.
+    /// How to answer a client that asked for `host`: TLS 1.2 and 1.3. `chosen` is what was agreed on for it; a client
+    /// that does not offer that is refused. `None`: its offer is not answered.
     ///
     /// # Errors
     /// The authority has expired, or the system gives no random numbers.
-    pub(crate) fn server_config(&self, host: &Host) -> Result<Arc<ServerConfig>, MintError> {
-        self.server_config_at(host, OffsetDateTime::now_utc())
+    pub(crate) fn server_config(
+        &self,
+        host: &Host,
+        chosen: Option<Protocol>,
+    ) -> Result<Arc<ServerConfig>, MintError> {
+        self.server_config_at(host, chosen, OffsetDateTime::now_utc())
     }
 
     fn server_config_at(
         &self,
         host: &Host,
+        chosen: Option<Protocol>,
         now: OffsetDateTime,
     ) -> Result<Arc<ServerConfig>, MintError> {
         if let Some(leaf) = self.minted.get(host)
             && now < leaf.renew_at
         {
-            return Ok(leaf.config);
+            return Ok(leaf.answers.pick(chosen));
         }
         let leaf = self.mint(host, now)?;
         self.minted.insert(host.clone(), leaf.clone());
-        Ok(leaf.config)
+        Ok(leaf.answers.pick(chosen))
     }
 
     fn mint(&self, host: &Host, now: OffsetDateTime) -> Result<Leaf, MintError> {
@@ -120,7 +121,7 @@ impl Leaves {
         let mut chain = vec![certificate.der().clone()];
         chain.extend_from_slice(self.authority.intermediates());
         Ok(Leaf {
-            config: Arc::new(self.configure(chain)?),
+            answers: Answers::of(&self.configure(chain)?),
             renew_at: now + (not_after - now) * 3 / 4,
         })
     }
@@ -134,7 +135,6 @@ impl Leaves {
             .map_err(MintError::Tls)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
-        config.alpn_protocols.clone_from(&self.alpn);
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = Ticketer::new().map_err(MintError::Tls)?;
         config.send_tls13_tickets = 1;
@@ -148,13 +148,42 @@ impl fmt::Debug for Leaves {
             authority,
             key: _,
             provider: _,
-            alpn: _,
             minted,
         } = self;
         f.debug_struct("Leaves")
             .field("authority", authority)
             .field("minted", &minted.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone)]
+struct Answers {
+    none: Arc<ServerConfig>,
+    http1: Arc<ServerConfig>,
+    http2: Arc<ServerConfig>,
+}
+
+impl Answers {
+    fn of(config: &ServerConfig) -> Self {
+        let answering = |chosen: Option<Protocol>| {
+            let mut config = config.clone();
+            config.alpn_protocols = chosen.iter().map(|chosen| chosen.name().into()).collect();
+            Arc::new(config)
+        };
+        Self {
+            none: answering(None),
+            http1: answering(Some(Protocol::Http1)),
+            http2: answering(Some(Protocol::Http2)),
+        }
+    }
+
+    fn pick(&self, chosen: Option<Protocol>) -> Arc<ServerConfig> {
+        Arc::clone(match chosen {
+            None => &self.none,
+            Some(Protocol::Http1) => &self.http1,
+            Some(Protocol::Http2) => &self.http2,
+        })
     }
 }
 

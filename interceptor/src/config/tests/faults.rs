@@ -135,7 +135,7 @@ fn every_kind_of_fault_is_told_at_its_place() {
         (
             binding(""),
             &[
-                "interceptor.yaml:5:9: the binding names no place: add `header`, `path`, `query` or `websocket.json`",
+                "interceptor.yaml:5:9: the binding names no place: add `header`, `path`, `query`, `cookie`, `body.json`, `body.form`, `body.multipart`, `body.text` or `websocket.json`",
             ],
         ),
         (
@@ -173,6 +173,50 @@ fn every_kind_of_fault_is_told_at_its_place() {
         (
             binding("query: ''"),
             &["interceptor.yaml:6:16: the name of a parameter has 1 to 128 bytes"],
+        ),
+        (
+            binding("cookie: a=b"),
+            &["interceptor.yaml:6:17: not the name of a cookie"],
+        ),
+        (
+            binding("body.json: token"),
+            &["interceptor.yaml:6:20: a JSON pointer begins with `/`, such as /d/token"],
+        ),
+        (
+            binding("body.json: { type: auth }"),
+            &["interceptor.yaml:6:20: the key `path` is missing"],
+        ),
+        (
+            binding("body.form: ''"),
+            &["interceptor.yaml:6:20: the name of a parameter has 1 to 128 bytes"],
+        ),
+        (
+            binding("body.multipart: a%22b"),
+            &[
+                "interceptor.yaml:6:25: the name of a multipart field has 1 to 128 visible ASCII characters other than `\"`, `\\` and `%`",
+            ],
+        ),
+        (
+            binding("body.text: text/plain;charset=utf-8"),
+            &[
+                "interceptor.yaml:6:20: expected a media type without parameters, such as text/plain",
+            ],
+        ),
+        (
+            binding("body.text: application/problem+json"),
+            &["interceptor.yaml:6:20: a body of this type has fields: name one with `body.json`"],
+        ),
+        (
+            binding("body.text: multipart/form-data"),
+            &[
+                "interceptor.yaml:6:20: a body of this type has fields: name one with `body.multipart`",
+            ],
+        ),
+        (
+            binding("body.json: /a\n        websocket.limit: 5"),
+            &[
+                "interceptor.yaml:7:26: a limit of messages belongs to a binding with `websocket.json`",
+            ],
         ),
         (
             binding("websocket.json: { op: [2, false], to: 1, path: d }"),

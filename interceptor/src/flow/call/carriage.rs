@@ -20,6 +20,7 @@ use crate::{
     flow::{denial::Denial, tunnel, upstream::Lease},
     http::{self, Exchange, HttpError, Scheme, Supply},
     stats::connection::Direction,
+    tls::alpn::Protocol,
     websocket::WebSocketError,
 };
 
@@ -55,6 +56,7 @@ pub(super) enum Streams {
     Secured {
         client: server::TlsStream<TcpStream>,
         upstream: client::TlsStream<TcpStream>,
+        protocol: Protocol,
         lease: Lease,
     },
 }
@@ -104,6 +106,12 @@ impl Carriage {
                     stats: Arc::clone(call.stats()),
                     early,
                     judge,
+                    denials: {
+                        let call = Arc::clone(call);
+                        Box::new(move |refusal| {
+                            call.deny_request(refusal.code(), &chain(refusal));
+                        })
+                    },
                     may_switch,
                     takeover: Arc::clone(&call.sandbox.takeover),
                     standing,
@@ -117,11 +125,21 @@ impl Carriage {
                     Streams::Secured {
                         client,
                         upstream,
+                        protocol: Protocol::Http1,
                         lease,
                     } => {
                         let exchange = exchange(Scheme::Https);
                         let keeper = Keeper::new(call, lease);
                         Box::pin(carry_http(client, upstream, keeper, exchange, call)).await;
+                    }
+                    Streams::Secured {
+                        client,
+                        upstream,
+                        protocol: Protocol::Http2,
+                        lease: _,
+                    } => {
+                        let relay = http::h2::relay(client, upstream, exchange(Scheme::Https));
+                        call.conclude(Box::pin(relay).await);
                     }
                 }
             }
@@ -151,24 +169,31 @@ async fn carry_http<C, U>(
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    match http::relay(client, upstream, supply, exchange).await {
-        Ok(http::End::Refused(refusal)) => call.deny(refusal.code(), &chain(&refusal)),
-        Ok(end) => call.end(&end.to_string()),
-        // Counted by what the client reads in the close.
-        Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
-            call.deny(refusal.code(), &chain(&refusal));
+    call.conclude(http::relay(client, upstream, supply, exchange).await);
+}
+
+impl Call {
+    /// Records how an HTTP connection came to its end.
+    fn conclude(&self, end: Result<http::End, HttpError>) {
+        match end {
+            Ok(http::End::Refused(refusal)) => self.deny(refusal.code(), &chain(&refusal)),
+            Ok(end) => self.end(&end.to_string()),
+            // Counted by what the client reads in the close.
+            Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
+                self.deny(refusal.code(), &chain(&refusal));
+            }
+            Err(HttpError::WebSocket(
+                error @ (WebSocketError::Opaque(fault) | WebSocketError::Unreadable(fault)),
+            )) => {
+                self.deny(fault.code(), &chain(&error));
+            }
+            Err(HttpError::WebSocket(WebSocketError::Revoked(revoked))) => {
+                self.deny(revoked.code(), &revoked.to_string());
+            }
+            Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
+                self.deny("policy_denied", &chain(&error));
+            }
+            Err(error) => self.end(&chain(&error)),
         }
-        Err(HttpError::WebSocket(
-            error @ (WebSocketError::Opaque(fault) | WebSocketError::Unreadable(fault)),
-        )) => {
-            call.deny(fault.code(), &chain(&error));
-        }
-        Err(HttpError::WebSocket(WebSocketError::Revoked(revoked))) => {
-            call.deny(revoked.code(), &revoked.to_string());
-        }
-        Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
-            call.deny("policy_denied", &chain(&error));
-        }
-        Err(error) => call.end(&chain(&error)),
     }
 }

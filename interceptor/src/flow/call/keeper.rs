@@ -11,6 +11,7 @@ use crate::{
     flow::upstream::{Lease, Way},
     http::Supply,
     policy::Verdict,
+    tls::alpn::Protocol,
 };
 
 /// Holds what a relay needs to give its connection to the server back.
@@ -49,7 +50,9 @@ impl Supply<TlsStream<TcpStream>> for Keeper {
         };
         match way.renew(lease).await {
             // The client was promised what the server chose before.
-            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => None,
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(Protocol::Http2.name()) => {
+                None
+            }
             Ok(stream) => Some(stream),
             Err(denial) => {
                 tracing::debug!(

@@ -20,11 +20,11 @@ use crate::{
         upstream::{Lease, Way},
     },
     policy::{Endpoint, Verdict},
-    tls::hello::{self, Hello},
+    tls::{
+        alpn::Protocol,
+        hello::{self, Hello},
+    },
 };
-
-/// What is spoken inside the TLS that we open.
-const ALPN: &[&[u8]] = &[b"http/1.1"];
 
 impl Call {
     pub(super) async fn secured(&self, client: TcpStream) -> Option<Carriage> {
@@ -76,13 +76,23 @@ impl Call {
         endpoint: Arc<Endpoint>,
     ) -> Option<Carriage> {
         self.decided("intercept", &endpoint);
+        // Whoever offers nothing speaks HTTP/1.1.
+        let offered = hello.protocols();
+        let offer = offered.as_deref().unwrap_or(&[Protocol::Http1]);
+        if offer.is_empty() {
+            return self.refuse_hello(hello, Denial::Protocol(host)).await;
+        }
         // The upstream first: what is wrong there can then be told by an alert, before the client trusts us with
         // anything.
-        let (upstream, lease) = match self.verified_upstream(&host, &endpoint, ALPN).await {
+        let (upstream, lease) = match self.verified_upstream(&host, &endpoint, offer).await {
             Ok(upstream) => upstream,
             Err(denial) => return self.refuse_hello(hello, denial).await,
         };
-        let config = match self.engine.leaves.server_config(&host) {
+        let chosen = upstream.get_ref().1.alpn_protocol().and_then(Protocol::of);
+        if chosen.is_none() && !offer.contains(&Protocol::Http1) {
+            return self.refuse_hello(hello, Denial::Protocol(host)).await;
+        }
+        let config = match self.engine.leaves.server_config(&host, chosen) {
             Ok(config) => config,
             Err(source) => {
                 return self
@@ -105,6 +115,7 @@ impl Call {
             streams: Streams::Secured {
                 client,
                 upstream,
+                protocol: chosen.unwrap_or(Protocol::Http1),
                 lease,
             },
             authority: Authority { host, port },
@@ -116,13 +127,13 @@ impl Call {
         &self,
         host: &Host,
         endpoint: &Endpoint,
-        offer: &[&[u8]],
+        offer: &[Protocol],
     ) -> Result<(client::TlsStream<TcpStream>, Lease), Denial> {
         let configuration = self.configuration.load_full();
         let key = Key {
             host: host.clone(),
             port: self.origin.original.port(),
-            offer: offer.iter().map(|&protocol| protocol.into()).collect(),
+            offer: offer.into(),
             redact: endpoint.redact,
             user: self.origin.process.uid,
             caller: self.known_caller(),

@@ -78,7 +78,7 @@ fn key(host: &str) -> Key {
     Key {
         host: host.parse().unwrap(),
         port: 443,
-        offer: Box::new([b"http/1.1"[..].into()]),
+        offer: Box::new([Protocol::Http1]),
         redact: true,
         user: 1000,
         caller: Caller::default(),

@@ -1,7 +1,7 @@
-//! The chunked transfer coding (RFC 9112 §7.1), followed but never taken apart: sizes, extensions and trailers go on
-//! as they were written.
+//! The chunked transfer coding (RFC 9112 §7.1), followed: sizes, extensions and trailers can go on as they were written,
+//! or what they frame is given out part by part.
 
-use super::{BodyError, Taken};
+use super::{BodyError, Taken, transcode::Part};
 
 /// Longest extension of one chunk, in bytes.
 pub(super) const MAX_EXTENSION: usize = 4096;
@@ -44,12 +44,17 @@ impl Default for State {
 }
 
 impl Chunked {
-    pub(super) fn push(&mut self, input: &[u8]) -> Result<Taken, BodyError> {
+    pub(super) fn push<E: From<BodyError>>(
+        &mut self,
+        input: &[u8],
+        sink: &mut impl FnMut(Part<'_>) -> Result<(), E>,
+    ) -> Result<Taken, E> {
         let mut at = 0;
         while let Some(&byte) = input.get(at) {
             if let State::Data { left } = self.state {
                 let here = input.len() - at;
                 let taken = usize::try_from(left).map_or(here, |left| left.min(here));
+                sink(Part::Data(input.get(at..at + taken).unwrap_or_default()))?;
                 at += taken;
                 self.state = match left - taken as u64 {
                     0 => State::DataCarriageReturn,
@@ -65,11 +70,30 @@ impl Chunked {
                 });
             }
             self.state = self.step(byte)?;
+            if self.in_trailer() {
+                sink(Part::Trailer(byte))?;
+            }
         }
         Ok(Taken {
             bytes: at,
             complete: false,
         })
+    }
+
+    /// The byte that led here belongs to a trailer.
+    fn in_trailer(&self) -> bool {
+        match self.state {
+            State::TrailerName | State::TrailerValue | State::TrailerLineFeed => true,
+            // Behind a trailer, not behind the last chunk's size.
+            State::TrailerStart => self.line > 0,
+            State::Size { .. }
+            | State::Extension { .. }
+            | State::SizeLineFeed { .. }
+            | State::Data { .. }
+            | State::DataCarriageReturn
+            | State::DataLineFeed
+            | State::LastLineFeed => false,
+        }
     }
 
     fn step(&mut self, byte: u8) -> Result<State, BodyError> {
@@ -196,7 +220,7 @@ mod tests {
         let mut chunked = Chunked::default();
         let mut total = 0;
         for part in parts {
-            let taken = chunked.push(part)?;
+            let taken = chunked.push(part, &mut |_| Ok::<_, BodyError>(()))?;
             total += taken.bytes;
             if taken.complete {
                 return Ok((total, true));

@@ -29,20 +29,20 @@ use crate::{
     websocket::takeover,
 };
 
-pub(super) const HOST: &str = "api.example.com";
+pub(crate) const HOST: &str = "api.example.com";
 
 /// The secret `TOKEN`, bound to some headers of [`HOST`].
-pub(super) const TOKEN: &str = "openshell:resolve:env:TOKEN";
-pub(super) const SECRET: &str = "s3cr3t-value";
+pub(crate) const TOKEN: &str = "openshell:resolve:env:TOKEN";
+pub(crate) const SECRET: &str = "s3cr3t-value";
 /// A secret of the sandbox that is bound to another host.
-pub(super) const OTHER: &str = "openshell:resolve:env:OTHER";
+pub(crate) const OTHER: &str = "openshell:resolve:env:OTHER";
 
-pub(super) fn release() -> Release {
+pub(crate) fn release() -> Release {
     release_of(SECRET)
 }
 
 /// The same with another value.
-pub(super) fn release_of(value: &str) -> Release {
+pub(crate) fn release_of(value: &str) -> Release {
     let surfaces = [
         "authorization",
         "x-api-key",
@@ -71,7 +71,7 @@ pub(super) fn release_of(value: &str) -> Release {
     Release::new(&upstream, vec![bound], vec!["OTHER".parse().unwrap()])
 }
 
-pub(super) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
+pub(crate) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
     let (shutdown, stopping) = watch::channel(false);
     let exchange = Exchange {
         scheme: Scheme::Https,
@@ -83,6 +83,7 @@ pub(super) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
         judge,
+        denials: Box::new(|_| {}),
         may_switch: Box::new(|protocol| protocol.eq_ignore_ascii_case("tcp")),
         takeover: Arc::default(),
         standing: Standing::for_ever(),
@@ -125,6 +126,13 @@ impl Rig {
         let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
         exchange.release = Arc::new(release().with_unbound(unbound));
         Self::of(64 * 1024, exchange, shutdown)
+    }
+
+    /// With other places to put secrets in.
+    pub(super) fn releasing(release: builder::Builder) -> Self {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
+        exchange.release = Arc::new(release.build());
+        Self::of(512 * 1024, exchange, shutdown)
     }
 
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.

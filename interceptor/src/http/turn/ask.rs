@@ -1,5 +1,7 @@
 //! The request's half of a turn.
 
+mod rewritten;
+
 use std::{io, sync::atomic::Ordering::Relaxed, time::Duration};
 
 use tokio::{
@@ -7,14 +9,18 @@ use tokio::{
     time::timeout,
 };
 
+use self::rewritten::rewritten;
 use super::{Head, Progress};
 use crate::{
     http::{
         HttpError,
-        body::{Body, BodyError},
+        body::Body,
         framing::Framing,
+        refusal::Refusal,
+        request::Request,
         wire::{Inbound, Outbound},
     },
+    rewrite::body::Rewriter,
     stats::connection::{Connection, Direction::ClientToServer},
 };
 
@@ -29,15 +35,25 @@ pub(super) enum Asked {
     AfterAnswer,
     /// The client has ended its stream, after a complete request or after the server stopped reading.
     ClientEnded,
-    Malformed(BodyError),
+    Refused(Refusal),
+}
+
+/// How the sending of a request came out.
+enum Sent {
+    Whole,
+    /// It may not go on.
+    Refused(Refusal),
+    /// The server takes no more of it.
+    Unwanted,
 }
 
 /// Sends a request, then watches the client until it ends; what it pipelines stays in its buffer.
 pub(super) async fn ask<R, W>(
     client: &mut Inbound<R>,
     upstream: &mut Outbound<W>,
-    framing: Framing,
+    request: &Request,
     head: Head,
+    rewriter: Option<Rewriter>,
     progress: &Progress,
     stats: &Connection,
 ) -> Result<Asked, HttpError>
@@ -45,35 +61,20 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let sent = upstream.send(head.bytes()).await;
-    drop(head);
-    if refuses(sent)? {
-        // What it sends next is its next request, which another connection may have to take.
-        let next = framing == Framing::EMPTY;
-        return outlast(client, next, progress).await;
-    }
-    let mut body = Body::new(framing);
-    loop {
-        let taken = match body.push(&client.buffer) {
-            Ok(taken) => taken,
-            Err(error) => return Ok(Asked::Malformed(error)),
-        };
-        if taken.bytes > 0 {
-            let bytes = client.buffer.split_to(taken.bytes);
-            stats.count_bytes(ClientToServer, bytes.len() as u64);
-            if refuses(upstream.send(&bytes).await)? {
-                return outlast(client, false, progress).await;
-            }
-            progress.moved.fetch_add(bytes.len() as u64, Relaxed);
+    let sent = match rewriter {
+        None => verbatim(client, upstream, request.framing, head, progress, stats).await?,
+        Some(rewriter) => {
+            rewritten(client, upstream, request, head, rewriter, progress, stats).await?
         }
-        if taken.complete {
-            break;
+    };
+    match sent {
+        Sent::Whole => {}
+        Sent::Refused(refusal) => return Ok(Asked::Refused(refusal)),
+        Sent::Unwanted => {
+            // What it sends next is its next request, which another connection may have to take.
+            let next = request.framing == Framing::EMPTY;
+            return outlast(client, next, progress).await;
         }
-        match timeout(BODY_SILENCE, client.fill()).await {
-            Ok(Ok(0)) => return Err(HttpError::ClientCutShort),
-            Ok(read) => read.map_err(HttpError::Client)?,
-            Err(_late) => return Err(HttpError::BodyStalled(BODY_SILENCE)),
-        };
     }
     progress.asked.store(true, Relaxed);
     if progress.answered.load(Relaxed) {
@@ -93,6 +94,55 @@ where
         return Ok(Asked::ClientEnded);
     }
     std::future::pending().await
+}
+
+/// Sends a request whose body is the bytes that it is.
+async fn verbatim<R, W>(
+    client: &mut Inbound<R>,
+    upstream: &mut Outbound<W>,
+    framing: Framing,
+    head: Head,
+    progress: &Progress,
+    stats: &Connection,
+) -> Result<Sent, HttpError>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
+    let sent = upstream.send(head.bytes()).await;
+    drop(head);
+    if refuses(sent)? {
+        return Ok(Sent::Unwanted);
+    }
+    let mut body = Body::new(framing);
+    loop {
+        let taken = match body.push(&client.buffer) {
+            Ok(taken) => taken,
+            Err(error) => return Ok(Sent::Refused(error.into())),
+        };
+        if taken.bytes > 0 {
+            let bytes = client.buffer.split_to(taken.bytes);
+            stats.count_bytes(ClientToServer, bytes.len() as u64);
+            if refuses(upstream.send(&bytes).await)? {
+                return Ok(Sent::Unwanted);
+            }
+            progress.moved.fetch_add(bytes.len() as u64, Relaxed);
+        }
+        if taken.complete {
+            return Ok(Sent::Whole);
+        }
+        more(client).await?;
+    }
+}
+
+/// Waits for more of the body.
+async fn more<R: AsyncRead + Unpin>(client: &mut Inbound<R>) -> Result<(), HttpError> {
+    match timeout(BODY_SILENCE, client.fill()).await {
+        Ok(Ok(0)) => Err(HttpError::ClientCutShort),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(HttpError::Client(error)),
+        Err(_late) => Err(HttpError::BodyStalled(BODY_SILENCE)),
+    }
 }
 
 /// Whether the server takes no more bytes. One that merely takes none for too long is an error: it could go on later,

@@ -58,6 +58,36 @@ impl Builder {
         self.bind(name, secret, vec![Surface::Query(parameter.into())])
     }
 
+    pub(crate) fn cookie(self, name: &str, secret: &[u8], cookie: &str) -> Self {
+        self.bind(name, secret, vec![Surface::Cookie(cookie.into())])
+    }
+
+    /// `path`: member names with slashes between them.
+    pub(crate) fn json_body(self, name: &str, secret: &[u8], path: &str) -> Self {
+        let field = JsonField {
+            path: path.split('/').map(Into::into).collect(),
+            guard: None,
+            limit: None,
+        };
+        self.bind(name, secret, vec![Surface::BodyJson(field)])
+    }
+
+    pub(crate) fn form(self, name: &str, secret: &[u8], field: &str) -> Self {
+        self.bind(name, secret, vec![Surface::BodyForm(field.into())])
+    }
+
+    pub(crate) fn multipart(self, name: &str, secret: &[u8], field: &str) -> Self {
+        self.bind(name, secret, vec![Surface::BodyMultipart(field.into())])
+    }
+
+    pub(crate) fn text(self, name: &str, secret: &[u8], media: &str) -> Self {
+        self.bind(name, secret, vec![Surface::BodyText(media.into())])
+    }
+
+    pub(crate) fn surface(self, name: &str, secret: &[u8], surface: Surface) -> Self {
+        self.bind(name, secret, vec![surface])
+    }
+
     pub(crate) fn field(self, name: &str, secret: &[u8], field: JsonField) -> Self {
         self.bind(name, secret, vec![Surface::WebSocketJson(field)])
     }

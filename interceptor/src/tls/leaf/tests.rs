@@ -20,7 +20,7 @@ fn authority(data: &Path) -> Arc<CertificateAuthority> {
 }
 
 fn leaves(data: &Path) -> Leaves {
-    Leaves::new(authority(data), &[b"http/1.1"]).unwrap()
+    Leaves::new(authority(data)).unwrap()
 }
 
 fn root(leaves: &Leaves) -> CertificateDer<'static> {
@@ -39,7 +39,7 @@ async fn handshake(
     config: Arc<ClientConfig>,
 ) -> std::io::Result<TlsStream<tokio::io::DuplexStream>> {
     let (stream, server) = duplex(64 * 1024);
-    let answers = leaves.server_config(host).unwrap();
+    let answers = leaves.server_config(host, Some(Protocol::Http1)).unwrap();
     let serve = tokio::spawn(async move {
         let mut stream = hello::read(server).await.unwrap().accept(answers).await?;
         stream.write_all(b"!").await.unwrap();
@@ -73,6 +73,35 @@ async fn leaf_is_accepted_by_a_client_that_trusts_the_authority() {
             assert_eq!(session.protocol_version(), Some(version.version), "{name}");
             assert_eq!(session.alpn_protocol(), Some(&b"http/1.1"[..]), "{name}");
         }
+    }
+}
+
+#[tokio::test]
+async fn a_client_is_answered_with_what_was_agreed_on_for_it() {
+    let data = TempDir::new().unwrap();
+    let leaves = leaves(data.path());
+    let name = host("api.example");
+    for chosen in [None, Some(Protocol::Http1), Some(Protocol::Http2)] {
+        let answers = leaves.server_config(&name, chosen).unwrap();
+        let (stream, server) = duplex(64 * 1024);
+        let serve = async {
+            let hello = hello::read(server).await.unwrap();
+            let offered = [Protocol::Http2, Protocol::Http1];
+            assert_eq!(hello.protocols().as_deref(), Some(&offered[..]));
+            hello.accept(answers).await.unwrap()
+        };
+        let mut config = client([root(&leaves)]);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let to = ServerName::try_from("api.example").unwrap();
+        let connect = TlsConnector::from(Arc::new(config)).connect(to, stream);
+        let (connected, _served) = tokio::join!(connect, serve);
+        let agreed = connected
+            .unwrap()
+            .get_ref()
+            .1
+            .alpn_protocol()
+            .map(Vec::from);
+        assert_eq!(agreed, chosen.map(|chosen| chosen.name().to_vec()));
     }
 }
 
@@ -143,7 +172,7 @@ fn leaf_is_minted_once_and_again_before_it_expires() {
     let now = OffsetDateTime::now_utc();
     let at = |days| {
         leaves
-            .server_config_at(&one, now + Duration::days(days))
+            .server_config_at(&one, None, now + Duration::days(days))
             .unwrap()
     };
     let first = at(0);
@@ -160,7 +189,7 @@ fn leaf_never_outlives_its_authority() {
     let one = host("one.example");
     let late = leaves.mint(&one, end - Duration::days(2)).unwrap();
     assert!(late.renew_at < end);
-    let error = leaves.server_config_at(&one, end).unwrap_err();
+    let error = leaves.server_config_at(&one, None, end).unwrap_err();
     assert!(matches!(error, MintError::Expired), "{error:?}");
 }
 
@@ -170,7 +199,7 @@ fn cache_is_bounded() {
     let leaves = leaves(data.path());
     for number in 0..CAPACITY * 2 {
         leaves
-            .server_config(&host(&format!("host{number}.example")))
+            .server_config(&host(&format!("host{number}.example")), None)
             .unwrap();
     }
     assert!(leaves.minted.len() <= CAPACITY, "{}", leaves.minted.len());

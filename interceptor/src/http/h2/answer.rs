@@ -1,0 +1,96 @@
+//! The answer's half of an exchange.
+
+use std::{
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    task::{Poll, ready},
+};
+
+use h2::{RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
+use http::{Response, StatusCode};
+
+use super::{
+    carry::{Carried, carry},
+    fault::Cut,
+    piece::Piece,
+    stream::Break,
+};
+use crate::{
+    http::{MAX_INTERIM, refusal::Refusal},
+    stats::connection::{Connection, Direction::ServerToClient},
+};
+
+/// What goes to the client on one stream: a head first, then a body.
+pub(super) struct Client {
+    pub(super) respond: SendResponse<Piece>,
+    /// Once the head has gone.
+    pub(super) body: Option<SendStream<Piece>>,
+}
+
+/// Brings the answer back, interim ones included.
+pub(super) async fn answer(
+    mut response: ResponseFuture,
+    client: &mut Client,
+    stats: &Connection,
+) -> Result<(), Break> {
+    let mut interim = 0;
+    let (head, mut body) = loop {
+        let next = tokio::select! {
+            biased;
+            reset = poll_fn(|cx| client.respond.poll_reset(cx)) => return Err(Break::client(reset)),
+            next = poll_fn(|cx| poll_head(&mut response, cx)) => next.map_err(Break::Server)?,
+        };
+        match next {
+            Head::Final(response) => break response.into_parts(),
+            // HTTP/2 has no such thing (RFC 9113 §8.6).
+            Head::Interim(head) if head.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Break::Refused(Refusal::UnaskedSwitch));
+            }
+            Head::Interim(_) if interim == MAX_INTERIM => {
+                return Err(Break::Refused(Refusal::TooManyInterim(MAX_INTERIM)));
+            }
+            Head::Interim(mut head) => {
+                interim += 1;
+                head.extensions_mut().clear();
+                client
+                    .respond
+                    .send_informational(head)
+                    .map_err(Break::client_error)?;
+            }
+        }
+    };
+    stats.count_message(ServerToClient);
+    let mut head = Response::from_parts(head, ());
+    head.extensions_mut().clear();
+    let complete = body.is_end_stream();
+    let to_client = client
+        .respond
+        .send_response(head, complete)
+        .map_err(Break::client_error)?;
+    let to_client = client.body.insert(to_client);
+    if complete {
+        return Ok(());
+    }
+    match carry(&mut body, to_client).await {
+        Ok(Carried::Whole) => Ok(()),
+        Ok(Carried::Unwanted(reason)) => Err(Break::ClientReset(reason)),
+        Err(Cut::Sender(error)) => Err(Break::Server(error)),
+        Err(Cut::Receiver(error)) => Err(Break::client_error(error)),
+    }
+}
+
+enum Head {
+    /// 1xx: another head follows.
+    Interim(Response<()>),
+    Final(Response<RecvStream>),
+}
+
+fn poll_head(
+    response: &mut ResponseFuture,
+    cx: &mut std::task::Context<'_>,
+) -> Poll<Result<Head, h2::Error>> {
+    if let Some(head) = ready!(response.poll_informational(cx)) {
+        return Poll::Ready(head.map(Head::Interim));
+    }
+    Pin::new(response).poll(cx).map_ok(Head::Final)
+}

@@ -1,0 +1,112 @@
+//! What is done with one request: everything is decided from its head, before a byte goes to the server.
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request,
+    request::Parts,
+    uri::{self, PathAndQuery, Scheme, Uri},
+};
+use zeroize::Zeroizing;
+
+use crate::{
+    http::{
+        Exchange, authority,
+        head::{HeadError, MAX_FIELDS, MAX_HEAD},
+        refusal::Refusal,
+        request::judge,
+        rewriting::{Tally, may_carry_secret},
+    },
+    rewrite::{grammar, header, target},
+    stats::connection::Direction::ClientToServer,
+};
+
+/// A request that may go to the server.
+pub(super) struct Allowed {
+    pub(super) head: Request<()>,
+    /// Its method is HEAD: the response has no body.
+    pub(super) to_head: bool,
+}
+
+/// Decides on the request with this head, and counts it.
+pub(super) fn decide(mut head: Parts, exchange: &Exchange) -> Result<Allowed, Refusal> {
+    within_bounds(&head)?;
+    authority::check_http2(&head, exchange.scheme, &exchange.authority)?;
+    let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let audited = judge(head.method.as_str(), path, exchange)?;
+
+    let release = &exchange.release;
+    let mut tally = Tally::default();
+    let path = tally.take(target::rewrite(path.as_bytes(), release))?;
+    for (name, value) in &mut head.headers {
+        if !may_carry_secret(name.as_str()) {
+            tally.passed += u64::from(grammar::mentions(value.as_bytes()));
+            continue;
+        }
+        // Cookies come one by one (RFC 9113 §8.2.3), or as one: either is a value.
+        if let Some(with) = tally.take(header::rewrite(name.as_str(), value.as_bytes(), release))? {
+            *value = secret_value(with)?;
+        }
+    }
+    for _ in 0..tally.passed {
+        release.pass_unbound(&exchange.stats)?;
+    }
+    head.uri = whole(head.uri, path, &head.headers)?;
+
+    let stats = &exchange.stats;
+    stats.count_message(ClientToServer);
+    for name in &tally.used {
+        stats.count_rewrite(name);
+    }
+    if let Some(why) = audited {
+        tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
+    }
+    // What the h2 crate has for its own use stays behind.
+    head.extensions.clear();
+    Ok(Allowed {
+        to_head: head.method == Method::HEAD,
+        head: Request::from_parts(head, ()),
+    })
+}
+
+/// The same bounds as those of HTTP/1, as far as HPACK lets a head be compared.
+fn within_bounds(head: &Parts) -> Result<(), HeadError> {
+    if head.headers.len() > MAX_FIELDS {
+        return Err(HeadError::TooManyFields);
+    }
+    let authority = head.uri.authority().map_or("", uri::Authority::as_str);
+    let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let fields = head.headers.iter();
+    let length: usize = fields
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if length + head.method.as_str().len() + authority.len() + path.len() > MAX_HEAD {
+        return Err(HeadError::TooLong);
+    }
+    Ok(())
+}
+
+/// A value that no table of HPACK keeps (RFC 7541 §7.1.3), and that is wiped when the last of its users is gone.
+fn secret_value(value: Zeroizing<Vec<u8>>) -> Result<HeaderValue, Refusal> {
+    // It was checked when the secret was put in.
+    let mut value = HeaderValue::from_maybe_shared(Bytes::from_owner(value))
+        .map_err(|_invalid| Refusal::Unavailable)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The control data that a request needs: a client that named its addressee by a host field only has its `:authority`
+/// made from it (RFC 9113 §8.3.1).
+fn whole(uri: Uri, path: Option<Zeroizing<Vec<u8>>>, fields: &HeaderMap) -> Result<Uri, Refusal> {
+    let malformed = Refusal::Head(HeadError::FirstLine);
+    let mut parts = uri.into_parts();
+    parts.scheme = Some(Scheme::HTTPS);
+    if let Some(path) = path {
+        let path = PathAndQuery::from_maybe_shared(Bytes::from_owner(path));
+        parts.path_and_query = Some(path.map_err(|_invalid| Refusal::Unavailable)?);
+    }
+    if parts.authority.is_none() {
+        let host = fields.get("host").map_or(&[][..], HeaderValue::as_bytes);
+        parts.authority = host.try_into().ok();
+    }
+    Uri::from_parts(parts).map_err(|_invalid| malformed)
+}

@@ -1,0 +1,12 @@
+//! The relay between an HTTP/2 client and an HTTP/2 server.
+
+mod ends;
+mod floods;
+mod forwarding;
+mod node;
+mod peer;
+mod pressure;
+mod raw;
+mod refusing;
+mod rewriting;
+mod standing;

@@ -1,0 +1,54 @@
+// A server whose answers say what it was asked.
+const http2 = require('http2');
+const { createHash } = require('crypto');
+
+const server = http2.createServer();
+server.on('stream', (stream, headers) => {
+  stream.on('error', () => {});
+  const path = headers[':path'];
+  if (path === '/echo') {
+    const hash = createHash('sha256');
+    let length = 0;
+    stream.on('data', (data) => { hash.update(data); length += data.length; });
+    stream.on('trailers', (trailers) => { stream.told = trailers['x-end']; });
+    stream.on('end', () => {
+      stream.respond({ ':status': 200, 'x-token': headers['x-api-key'] ?? '' }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'x-told': stream.told ?? 'nothing' }));
+      stream.end(`${length} ${hash.digest('hex')}`);
+    });
+  } else if (path === '/large') {
+    stream.respond({ ':status': 200 });
+    let left = 160;
+    const more = () => {
+      while (left-- > 0) {
+        if (!stream.write(Buffer.alloc(65536, left))) return stream.once('drain', more);
+      }
+      stream.end();
+    };
+    more();
+  } else if (path === '/events') {
+    stream.respond({ ':status': 200, 'content-type': 'text/event-stream' });
+    let number = 0;
+    const timer = setInterval(() => {
+      stream.write(`data: ${number}\n\n`);
+      if (++number === 5) { clearInterval(timer); stream.end(); }
+    }, 20);
+  } else if (path === '/wait') {
+    stream.on('close', () => { server.cancelled = stream.rstCode; });
+  } else if (path === '/cancelled') {
+    stream.respond({ ':status': 200 });
+    stream.end(String(server.cancelled));
+  } else if (path === '/early') {
+    stream.additionalHeaders({ ':status': 103, link: '</a>' });
+    stream.respond({ ':status': 200, 'content-length': '5' });
+    stream.end('early');
+  } else if (path === '/leave') {
+    stream.session.goaway(0);
+    stream.respond({ ':status': 200 });
+    stream.end('left');
+  } else {
+    stream.respond({ ':status': 404 }, { endStream: true });
+  }
+});
+server.listen(0, '127.0.0.1', () => console.log(server.address().port));
+process.stdin.on('end', () => process.exit()).resume();

@@ -1,0 +1,247 @@
+//! A socket under HTTP/2 that is looked at from outside: its bytes are counted, a peer that sends nothing but control
+//! frames is found, and so is one that does not read.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep, sleep_until},
+};
+
+use super::frames::{Frames, Seen};
+use crate::{
+    http::wire::WRITE_STALL,
+    stats::connection::{Connection, Direction},
+};
+
+/// Control frames that come at once, and how many more in each second. grpc-go sends a PING in each round trip of a
+/// download, over loopback.
+const BURST: f64 = 10_000.0;
+const PER_SECOND: f64 = 1_000.0;
+/// Each so many bytes that go to the peer let it send one more: window updates, mostly.
+const PER_FRAME: f64 = 512.0;
+/// A stream that is taken back costs both sides more than a PING.
+const RESET: f64 = 10.0;
+
+/// What was seen so far.
+#[derive(Debug)]
+pub(super) struct Sight {
+    flooded: AtomicBool,
+    /// The highest stream that the peer has seen, or will, if it has said so.
+    last_stream: AtomicU32,
+}
+
+impl Sight {
+    /// The peer sent more control frames than anything that works would.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.flooded.load(Relaxed)
+    }
+
+    /// The peer takes no more streams.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.last_stream.load(Relaxed) != u32::MAX
+    }
+
+    /// The peer has said that it will not look at the stream.
+    pub(super) fn is_unseen(&self, stream: u32) -> bool {
+        stream > self.last_stream.load(Relaxed)
+    }
+}
+
+/// What one frame after the other is held against.
+#[derive(Debug)]
+struct Allowance {
+    left: f64,
+    since: Instant,
+}
+
+/// One socket.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    io: S,
+    sight: Arc<Sight>,
+    frames: Frames,
+    /// `None`: the peer may send what it likes.
+    allowance: Option<Allowance>,
+    stats: Option<Arc<Connection>>,
+    /// Runs while the peer takes nothing.
+    stall: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> Watched<S> {
+    /// `stats` count what the client sends and gets.
+    pub(super) fn client(io: S, stats: Arc<Connection>) -> Self {
+        Self {
+            frames: Frames::of_client(),
+            allowance: Some(Allowance {
+                left: BURST,
+                since: Instant::now(),
+            }),
+            stats: Some(stats),
+            ..Self::server(io)
+        }
+    }
+
+    pub(super) fn server(io: S) -> Self {
+        Self {
+            io,
+            sight: Arc::new(Sight {
+                flooded: AtomicBool::new(false),
+                last_stream: AtomicU32::new(u32::MAX),
+            }),
+            frames: Frames::of_server(),
+            allowance: None,
+            stats: None,
+            stall: None,
+        }
+    }
+
+    pub(super) fn sight(&self) -> &Arc<Sight> {
+        &self.sight
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        let Self {
+            io: _,
+            sight,
+            frames,
+            allowance,
+            stats,
+            stall: _,
+        } = self;
+        if let Some(stats) = stats {
+            stats.count_bytes(Direction::ClientToServer, bytes.len() as u64);
+        }
+        if let Some(allowance) = allowance {
+            allowance.renew();
+        }
+        frames.push(bytes, |seen| {
+            let price = match seen {
+                Seen::Message => 0.0,
+                Seen::Control => 1.0,
+                Seen::Reset => RESET,
+                Seen::GoAway(last) => {
+                    sight.last_stream.store(last, Relaxed);
+                    1.0
+                }
+            };
+            if let Some(allowance) = allowance {
+                allowance.left -= price;
+                if allowance.left < 0.0 {
+                    sight.flooded.store(true, Relaxed);
+                }
+            }
+        });
+    }
+
+    fn written(&mut self, bytes: usize) {
+        self.stall = None;
+        if let Some(stats) = &self.stats {
+            stats.count_bytes(Direction::ServerToClient, bytes as u64);
+        }
+        if let Some(allowance) = &mut self.allowance {
+            allowance.add(bytes as f64 / PER_FRAME);
+        }
+    }
+
+    /// The peer takes nothing: for how long?
+    fn stalled(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let stall = self
+            .stall
+            .get_or_insert_with(|| Box::pin(sleep_until(Instant::now() + WRITE_STALL)));
+        ready!(stall.as_mut().poll(cx));
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+}
+
+impl Allowance {
+    fn renew(&mut self) {
+        let now = Instant::now();
+        let passed = now.duration_since(self.since).as_secs_f64();
+        self.since = now;
+        self.add(passed * PER_SECOND);
+    }
+
+    fn add(&mut self, more: f64) {
+        self.left = (self.left + more).min(BURST);
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.sight.is_flooded() {
+            // Nothing more is read: whoever polled sees why.
+            return Poll::Pending;
+        }
+        let before = into.filled().len();
+        ready!(Pin::new(&mut self.io).poll_read(cx, into))?;
+        self.read(into.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            Poll::Ready(written) => {
+                let written = written?;
+                self.written(written);
+                Poll::Ready(Ok(written))
+            }
+            Poll::Pending => self.stalled(cx).map(Err),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.io).poll_write_vectored(cx, bytes) {
+            Poll::Ready(written) => {
+                let written = written?;
+                self.written(written);
+                Poll::Ready(Ok(written))
+            }
+            Poll::Pending => self.stalled(cx).map(Err),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.io).poll_flush(cx) {
+            Poll::Ready(flushed) => {
+                flushed?;
+                self.stall = None;
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => self.stalled(cx).map(Err),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.io).poll_shutdown(cx) {
+            Poll::Ready(ended) => Poll::Ready(ended),
+            Poll::Pending => self.stalled(cx).map(Err),
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Text without fields: a secret may stand anywhere in it, or nowhere.
+
+use zeroize::Zeroizing;
+
+use super::{Refusal, ledger::Ledger};
+use crate::rewrite::{
+    Unresolvable, append, encode, make_room,
+    matcher::{Matcher, Piece},
+};
+
+/// Follows one body.
+pub(super) struct Text {
+    /// What something is bound to; `None`: placeholders are looked for, and stay.
+    media: Option<Box<str>>,
+    form: Form,
+    matcher: Matcher,
+}
+
+/// How a text spells a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Plain,
+    /// JSON texts one behind the other.
+    Json,
+    Xml,
+}
+
+impl Form {
+    fn of(media: &str) -> Self {
+        if media.contains("json") {
+            Self::Json
+        } else if media.contains("xml") || media == "text/html" {
+            Self::Xml
+        } else {
+            Self::Plain
+        }
+    }
+
+    fn write(self, secret: &[u8], out: &mut Zeroizing<Vec<u8>>) -> Result<(), Unresolvable> {
+        match self {
+            Self::Plain => append(secret, out),
+            Self::Json => {
+                make_room(out, secret.len() * 6);
+                encode::json_string(secret, out)
+                    .map_err(|encode::NotUtf8| Unresolvable::Unavailable)?;
+            }
+            Self::Xml => {
+                make_room(out, secret.len() * 6);
+                encode::xml_text(secret, out);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Text {
+    pub(super) fn bound(media: &str) -> Self {
+        Self {
+            media: Some(media.into()),
+            form: Form::of(media),
+            matcher: Matcher::default(),
+        }
+    }
+
+    pub(super) fn unbound() -> Self {
+        Self {
+            media: None,
+            form: Form::Plain,
+            matcher: Matcher::default(),
+        }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        data: &[u8],
+        ledger: &mut Ledger,
+        out: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<(), Refusal> {
+        let Self {
+            media,
+            form,
+            matcher,
+        } = self;
+        let release = ledger.release.clone();
+        matcher.push(data, &|key: &str| release.knows(key), &mut |piece| {
+            take(piece, media.as_deref(), *form, ledger, out)
+        })
+    }
+
+    pub(super) fn finish(
+        &mut self,
+        ledger: &mut Ledger,
+        out: &mut Zeroizing<Vec<u8>>,
+    ) -> Result<(), Refusal> {
+        let Self {
+            media,
+            form,
+            matcher,
+        } = self;
+        let release = ledger.release.clone();
+        matcher.finish(&|key: &str| release.knows(key), &mut |piece| {
+            take(piece, media.as_deref(), *form, ledger, out)
+        })
+    }
+}
+
+fn take(
+    piece: Piece<'_>,
+    media: Option<&str>,
+    form: Form,
+    ledger: &mut Ledger,
+    out: &mut Zeroizing<Vec<u8>>,
+) -> Result<(), Refusal> {
+    let text = match (piece, media) {
+        (Piece::Text(text), _) => text,
+        (Piece::Placeholder { raw, key }, Some(media)) => {
+            return ledger.put(
+                (raw, key),
+                |release, key| release.text(media, key),
+                |secret| form.write(secret, out),
+            );
+        }
+        (Piece::Placeholder { raw, .. }, None) => {
+            ledger.pass()?;
+            raw
+        }
+    };
+    append(text, out);
+    Ok(())
+}
