@@ -17,6 +17,7 @@ mod redaction;
 mod refusal;
 mod relay;
 mod request;
+mod reuse;
 mod rewriting;
 mod turn;
 mod wire;
@@ -32,6 +33,7 @@ pub(crate) use self::{
     plain::{FirstError, first_head},
     refusal::Refusal,
     relay::relay,
+    reuse::Supply,
 };
 use crate::{
     address::Authority,
