@@ -5,6 +5,7 @@
 
 pub mod alike;
 pub mod autobahn;
+pub mod bench;
 pub mod bulk;
 pub mod cage;
 pub mod capture;
@@ -12,6 +13,7 @@ pub mod cgroup;
 pub mod clients;
 pub mod configuration;
 pub mod daemon;
+pub mod frames;
 pub mod gateway;
 pub mod interrupt;
 pub mod library;

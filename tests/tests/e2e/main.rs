@@ -2,6 +2,7 @@
 
 mod addresses;
 mod alike;
+mod bench;
 mod clients;
 mod compression;
 mod configuration;
@@ -11,6 +12,7 @@ mod encodings;
 mod exec;
 mod gateway;
 mod hostile;
+mod http2;
 mod isolation;
 mod libraries;
 mod lifecycle;
