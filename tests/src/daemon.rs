@@ -16,7 +16,7 @@ use crate::{
     interrupt,
     logs::complain,
     process::{Finished, PATIENCE, Running},
-    programs::built,
+    programs::{built, trust},
     unique_name,
 };
 
@@ -199,11 +199,8 @@ impl Daemon {
 
     /// The variables by which programs are told of the daemon's certificate authority.
     pub fn trust(&self) -> Vec<(&'static str, String)> {
-        let path = |name| self.run_dir.join(name).display().to_string();
-        vec![
-            ("NODE_EXTRA_CA_CERTS", path("ca.pem")),
-            ("SSL_CERT_FILE", path("ca-bundle.pem")),
-        ]
+        let path = |name| self.run_dir.join(name);
+        trust(&path("ca.pem"), &path("ca-bundle.pem"))
     }
 
     /// Where links and maps are pinned.
