@@ -16,6 +16,7 @@ mod refusal;
 mod relay;
 mod request;
 mod rewriting;
+mod translation;
 mod turn;
 mod wire;
 
