@@ -19,6 +19,7 @@ mod relay;
 mod request;
 mod reuse;
 mod rewriting;
+mod translation;
 mod turn;
 mod wire;
 
