@@ -76,6 +76,7 @@ pub(super) async fn answer(
         Ok(Carried::Unwanted(reason)) => Err(Break::ClientReset(reason)),
         Err(Cut::Sender(error)) => Err(Break::Server(error)),
         Err(Cut::Receiver(error)) => Err(Break::client_error(error)),
+        Err(Cut::Refused(refusal)) => Err(Break::Refused(refusal)),
     }
 }
 
