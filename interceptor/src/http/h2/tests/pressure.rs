@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What a stream takes until it takes no more.
-async fn fill(stream: &mut SendStream<Bytes>) -> usize {
+pub(super) async fn fill(stream: &mut SendStream<Bytes>) -> usize {
     let mut sent = 0;
     loop {
         stream.reserve_capacity(16 * 1024);
