@@ -7,6 +7,7 @@
 //! | `request` | what is done with one request, decided from its head |
 //! | `stream` | one request and its answer, both under way at once; who is told when one breaks |
 //! | `answer` | the answer's half: interim heads, the head, its body |
+//! | `download` | an answer's body that secrets may come back in |
 //! | `upload` | a request's body that secrets may go into |
 //! | `carry` | moves a body and its trailers, at the pace of whoever reads it |
 //! | `piece` | a part of a body on its way to a socket |
@@ -35,6 +36,7 @@
 
 mod answer;
 mod carry;
+mod download;
 mod fault;
 mod frames;
 mod piece;

@@ -239,6 +239,7 @@ where
             respond: client.respond,
             server,
             sight: Arc::clone(&self.of_server),
+            reflection: Arc::clone(self.exchange.release.reflection()),
             stats: Arc::clone(&self.exchange.stats),
         };
         self.streams.spawn(stream.run());

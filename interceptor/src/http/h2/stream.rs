@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     http::{head::HeadError, refusal::Refusal},
+    rewrite::reflection::Reflection,
     stats::connection::Connection,
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Stream {
     pub(super) server: SendRequest<Piece>,
     /// Of the server's socket.
     pub(super) sight: Arc<Sight>,
+    /// What was written on the connection.
+    pub(super) reflection: Arc<Reflection>,
     pub(super) stats: Arc<Connection>,
 }
 
@@ -73,6 +76,7 @@ impl Stream {
             respond,
             mut server,
             sight,
+            reflection,
             stats,
         } = self;
         let Allowed {
@@ -128,7 +132,7 @@ impl Stream {
                 }
             };
             let mut ask = pin!(ask);
-            let mut answer = pin!(answer(response, &mut client, &stats));
+            let mut answer = pin!(answer(response, &mut client, &reflection, &stats));
             let (mut asked, mut answered) = (false, false);
             loop {
                 let half = tokio::select! {

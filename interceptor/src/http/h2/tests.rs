@@ -8,6 +8,7 @@ mod node;
 mod peer;
 mod pressure;
 mod raw;
+mod redaction;
 mod refusing;
 mod rewriting;
 mod standing;
