@@ -12,9 +12,13 @@ use super::{
     standing::Passage,
 };
 use crate::{
-    address::{Authority, Host, VerifiedName},
+    address::{Authority, Host},
     error::chain,
-    flow::denial::Denial,
+    flow::{
+        denial::Denial,
+        pool::Key,
+        upstream::{Lease, Way},
+    },
     policy::{Endpoint, Verdict},
     tls::{
         alpn::Protocol,
@@ -80,7 +84,7 @@ impl Call {
         }
         // The upstream first: what is wrong there can then be told by an alert, before the client trusts us with
         // anything.
-        let (upstream, verified) = match self.verified_upstream(&host, &endpoint, offer).await {
+        let (upstream, lease) = match self.verified_upstream(&host, &endpoint, offer).await {
             Ok(upstream) => upstream,
             Err(denial) => return self.refuse_hello(hello, denial).await,
         };
@@ -112,9 +116,9 @@ impl Call {
                 client,
                 upstream,
                 protocol: chosen.unwrap_or(Protocol::Http1),
+                lease,
             },
             authority: Authority { host, port },
-            verified: Some(verified),
             early: BytesMut::new(),
         })))
     }
@@ -124,18 +128,24 @@ impl Call {
         host: &Host,
         endpoint: &Endpoint,
         offer: &[Protocol],
-    ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
-        let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
-        let begun = Instant::now();
+    ) -> Result<(client::TlsStream<TcpStream>, Lease), Denial> {
         let configuration = self.configuration.load_full();
-        let offer: Vec<_> = offer.iter().map(|protocol| protocol.name()).collect();
-        let connected = configuration.connector.connect(stream, host, &offer).await;
-        self.stats()
-            .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
-        connected.map_err(|source| Denial::Upstream {
+        let key = Key {
             host: host.clone(),
-            source,
-        })
+            port: self.origin.original.port(),
+            offer: offer.into(),
+            redact: endpoint.redact,
+            user: self.origin.process.uid,
+            caller: self.known_caller(),
+        };
+        let way = Way {
+            engine: &self.engine,
+            sandbox: &self.sandbox,
+            configuration: &configuration,
+            endpoint,
+            stats: self.stats(),
+        };
+        way.connect(key).await
     }
 
     async fn refuse_hello(&self, hello: Hello, denial: Denial) -> Option<Carriage> {

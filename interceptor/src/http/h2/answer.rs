@@ -10,13 +10,7 @@ use std::{
 use h2::{Reason, RecvStream, SendStream, client::ResponseFuture, server::SendResponse};
 use http::{Response, StatusCode};
 
-use super::{
-    carry::Carried,
-    download::Download,
-    fault::Cut,
-    piece::Piece,
-    stream::Break,
-};
+use super::{carry::Carried, download::Download, fault::Cut, piece::Piece, stream::Break};
 use crate::{
     http::{
         MAX_INTERIM,
@@ -139,10 +133,7 @@ enum Head {
     Final(Response<RecvStream>),
 }
 
-fn poll_head(
-    response: &mut ResponseFuture,
-    cx: &mut Context<'_>,
-) -> Poll<Result<Head, h2::Error>> {
+fn poll_head(response: &mut ResponseFuture, cx: &mut Context<'_>) -> Poll<Result<Head, h2::Error>> {
     if let Some(head) = ready!(response.poll_informational(cx)) {
         return Poll::Ready(head.map(Head::Interim));
     }

@@ -84,10 +84,7 @@ pub(super) async fn send(
 }
 
 /// Ends a body whose data has gone.
-pub(super) fn end(
-    to: &mut SendStream<Piece>,
-    trailers: Option<HeaderMap>,
-) -> Result<Carried, Cut> {
+pub(super) fn end(to: &mut SendStream<Piece>, trailers: Option<HeaderMap>) -> Result<Carried, Cut> {
     let sent = match trailers {
         Some(trailers) => to.send_trailers(trailers),
         None => to.send_data(Piece::default(), true),

@@ -39,6 +39,7 @@ pub(super) fn decide(
     exchange: &Exchange,
 ) -> Result<Allowed, Refusal> {
     within_bounds(&head)?;
+    unpadded(&head.headers)?;
     authority::check_http2(&head, exchange.scheme, &exchange.authority)?;
     let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
     let audited = judge(head.method.as_str(), path, exchange)?;
@@ -114,6 +115,16 @@ fn expects(fields: &HeaderMap) -> bool {
     let expected = fields.get_all(EXPECT).iter();
     let mut expected = expected.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
     expected.any(|one| one.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// The `h2` crate does not look for blanks round a value (RFC 9113 §8.2.1), which whoever trims them reads as another.
+fn unpadded(fields: &HeaderMap) -> Result<(), HeadError> {
+    let padded =
+        |value: &HeaderValue| matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+    if fields.values().any(padded) {
+        return Err(HeadError::PaddedValue);
+    }
+    Ok(())
 }
 
 /// A value that no table of HPACK keeps (RFC 7541 §7.1.3), and that is wiped when the last of its users is gone.
