@@ -7,6 +7,8 @@
 //! | `request` | what is done with one request, decided from its head |
 //! | `stream` | one request and its answer, both under way at once; who is told when one breaks |
 //! | `answer` | the answer's half: interim heads, the head, its body |
+//! | `download` | an answer's body that secrets may come back in |
+//! | `upload` | a request's body that secrets may go into |
 //! | `carry` | moves a body and its trailers, at the pace of whoever reads it |
 //! | `piece` | a part of a body on its way to a socket |
 //! | `watch` | counts bytes and frames on both sockets, finds peers that do not read |
@@ -34,12 +36,14 @@
 
 mod answer;
 mod carry;
+mod download;
 mod fault;
-mod frames;
+pub(crate) mod frames;
 mod piece;
 mod relay;
 mod request;
 mod stream;
+mod upload;
 mod watch;
 
 use std::time::Duration;

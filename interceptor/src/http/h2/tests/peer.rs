@@ -25,7 +25,10 @@ use crate::{
         tests::peer::{HOST, exchange, release},
     },
     policy::{Judgement, binding::Unbound},
-    rewrite::standing::reloads::{Reloads, reloads},
+    rewrite::{
+        release::builder::Builder,
+        standing::reloads::{Reloads, reloads},
+    },
     stats::connection::Connection,
 };
 
@@ -85,6 +88,13 @@ impl Rig {
         Self::of((exchange, shutdown, denied), |_| {}).await
     }
 
+    /// With other places to put secrets in.
+    pub(super) async fn releasing(release: Builder) -> Self {
+        let (mut exchange, shutdown, denied) = noting(Box::new(|_| Judgement::Allow));
+        exchange.release = Arc::new(release.build());
+        Self::of((exchange, shutdown, denied), |_| {}).await
+    }
+
     /// With a configuration that can be loaded again.
     pub(super) async fn reloading() -> (Self, Reloads) {
         let (mut exchange, shutdown, denied) = noting(Box::new(|_| Judgement::Allow));
@@ -99,7 +109,7 @@ impl Rig {
         Self::of(noting(Box::new(|_| Judgement::Allow)), settings).await
     }
 
-    async fn of(
+    pub(super) async fn of(
         (exchange, shutdown, denied): (
             Exchange,
             watch::Sender<bool>,
