@@ -7,7 +7,9 @@ use tokio::sync::watch;
 use super::release::Release;
 use crate::secrets::SecretName;
 
-/// A connection's way to hear of reloads, and to ask what they mean for it. Costs nothing until one comes.
+/// A connection's way to hear of reloads, and to ask what they mean for it. Costs nothing until one comes. A clone hears
+/// of each by itself, beginning with those that this one has not heard of.
+#[derive(Clone)]
 pub(crate) struct Standing {
     /// Changes with each reload. A dropped sender means that none will come.
     reloads: watch::Receiver<()>,
@@ -15,7 +17,7 @@ pub(crate) struct Standing {
 }
 
 /// Holds a connection against the configuration that is valid now.
-pub(crate) type Review = Box<dyn Fn() -> Reviewed + Send + Sync>;
+pub(crate) type Review = Arc<dyn Fn() -> Reviewed + Send + Sync>;
 
 /// What the connection may write from now on, or why it may not go on.
 pub(crate) type Reviewed = Result<Arc<Release>, Revoked>;
@@ -92,7 +94,7 @@ mod tests {
             counter.fetch_add(1, Relaxed);
             Ok(Arc::new(Release::nothing()))
         };
-        (sender, Standing::new(reloads, Box::new(review)), asked)
+        (sender, Standing::new(reloads, Arc::new(review)), asked)
     }
 
     #[tokio::test]

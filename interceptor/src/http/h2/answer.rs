@@ -29,19 +29,28 @@ pub(super) struct Client {
 
 /// Brings the answer back, interim ones included.
 pub(super) async fn answer(
-    mut response: ResponseFuture,
+    response: ResponseFuture,
     client: &mut Client,
     stats: &Connection,
 ) -> Result<(), Break> {
+    let answered = await_answer(response, client).await?;
+    pass_answer(answered, client, stats).await
+}
+
+/// Waits for the answer, and passes interim ones on.
+pub(super) async fn await_answer(
+    mut response: ResponseFuture,
+    client: &mut Client,
+) -> Result<Response<RecvStream>, Break> {
     let mut interim = 0;
-    let (head, mut body) = loop {
+    loop {
         let next = tokio::select! {
             biased;
             reset = poll_fn(|cx| client.respond.poll_reset(cx)) => return Err(Break::client(reset)),
             next = poll_fn(|cx| poll_head(&mut response, cx)) => next.map_err(Break::Server)?,
         };
         match next {
-            Head::Final(response) => break response.into_parts(),
+            Head::Final(response) => return Ok(response),
             // HTTP/2 has no such thing (RFC 9113 §8.6).
             Head::Interim(head) if head.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Break::Refused(Refusal::UnaskedSwitch));
@@ -58,7 +67,16 @@ pub(super) async fn answer(
                     .map_err(Break::client_error)?;
             }
         }
-    };
+    }
+}
+
+/// Passes an answer on, to its end.
+pub(super) async fn pass_answer(
+    answered: Response<RecvStream>,
+    client: &mut Client,
+    stats: &Connection,
+) -> Result<(), Break> {
+    let (head, mut body) = answered.into_parts();
     stats.count_message(ServerToClient);
     let mut head = Response::from_parts(head, ());
     head.extensions_mut().clear();

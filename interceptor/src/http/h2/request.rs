@@ -8,6 +8,7 @@ use http::{
 };
 use zeroize::Zeroizing;
 
+use super::websocket::{self, Upgrade};
 use crate::{
     http::{
         Exchange, authority,
@@ -25,15 +26,21 @@ pub(super) struct Allowed {
     pub(super) head: Request<()>,
     /// Its method is HEAD: the response has no body.
     pub(super) to_head: bool,
+    /// Asks for a WebSocket.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 /// Decides on the request with this head, and counts it.
 pub(super) fn decide(mut head: Parts, exchange: &Exchange) -> Result<Allowed, Refusal> {
     within_bounds(&head)?;
+    let upgrades = websocket::stand_for_get(&mut head)?;
     authority::check_http2(&head, exchange.scheme, &exchange.authority)?;
     let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
     let audited = judge(head.method.as_str(), path, exchange)?;
 
+    let upgrade = upgrades
+        .then(|| Upgrade::read(&mut head.headers, path, exchange))
+        .transpose()?;
     let release = &exchange.release;
     let mut tally = Tally::default();
     let path = tally.take(target::rewrite(path.as_bytes(), release))?;
@@ -62,8 +69,12 @@ pub(super) fn decide(mut head: Parts, exchange: &Exchange) -> Result<Allowed, Re
     }
     // What the h2 crate has for its own use stays behind.
     head.extensions.clear();
+    if upgrade.is_some() {
+        websocket::ask(&mut head);
+    }
     Ok(Allowed {
         to_head: head.method == Method::HEAD,
+        upgrade,
         head: Request::from_parts(head, ()),
     })
 }

@@ -2,7 +2,12 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc};
 
-use h2::{Reason, RecvStream, SendStream, client::SendRequest, server::SendResponse};
+use h2::{
+    Reason, RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+    server::SendResponse,
+};
+use http::Request;
 
 use super::{
     answer::{Client, answer},
@@ -11,6 +16,7 @@ use super::{
     piece::Piece,
     request::Allowed,
     watch::Sight,
+    websocket::Switched,
 };
 use crate::{
     http::{head::HeadError, refusal::Refusal},
@@ -33,6 +39,10 @@ pub(super) enum Outcome {
     Done,
     /// Answered in the server's place.
     Refused(Refusal),
+    /// Ended for the policy: one of a fixed set of codes, and the reason.
+    Denied(&'static str, String),
+    /// It is to carry a WebSocket from here on.
+    Switched(Box<Switched>),
 }
 
 /// Why an exchange does not come to its end.
@@ -70,7 +80,7 @@ impl Stream {
             request,
             mut body,
             respond,
-            mut server,
+            server,
             sight,
             stats,
         } = self;
@@ -80,17 +90,10 @@ impl Stream {
             body: None,
         };
         let complete = body.is_end_stream();
-        let (response, mut to_server) = match server.send_request(request.head, complete) {
-            Ok(sent) => sent,
-            // Nothing went: the server is leaving, or gone.
-            Err(error) => {
-                tracing::debug!(reason = ?error.reason(), "the server takes no more streams");
-                client.reset(Reason::REFUSED_STREAM);
-                return Outcome::Done;
-            }
+        let sent = open(server, request.head, complete, &mut client);
+        let Some((response, mut to_server)) = sent else {
+            return Outcome::Done;
         };
-        // Nobody else holds on to the connection through this stream.
-        drop(server);
         let broken = {
             let ask = async {
                 if complete {
@@ -131,8 +134,27 @@ impl Stream {
     }
 }
 
+/// Sends a request's head. `None`: it does not go, and the client was told that it may ask again.
+pub(super) fn open(
+    mut server: SendRequest<Piece>,
+    head: Request<()>,
+    complete: bool,
+    client: &mut Client,
+) -> Option<(ResponseFuture, SendStream<Piece>)> {
+    // Nobody holds on to the server's connection through a stream: its sender is dropped here.
+    match server.send_request(head, complete) {
+        Ok(sent) => Some(sent),
+        // Nothing went: the server is leaving, or gone.
+        Err(error) => {
+            tracing::debug!(reason = ?error.reason(), "the server takes no more streams");
+            client.reset(Reason::REFUSED_STREAM);
+            None
+        }
+    }
+}
+
 /// Tells both sides of a break in terms of their own.
-async fn settle(
+pub(super) async fn settle(
     broken: Break,
     mut client: Client,
     to_server: &mut SendStream<Piece>,
