@@ -10,3 +10,4 @@ mod raw;
 mod refusing;
 mod rewriting;
 mod standing;
+mod websocket;

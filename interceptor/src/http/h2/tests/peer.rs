@@ -99,7 +99,7 @@ impl Rig {
         Self::of(noting(Box::new(|_| Judgement::Allow)), settings).await
     }
 
-    async fn of(
+    pub(super) async fn of(
         (exchange, shutdown, denied): (
             Exchange,
             watch::Sender<bool>,
