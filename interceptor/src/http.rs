@@ -13,6 +13,7 @@ pub(crate) mod h2;
 mod head;
 mod opaque;
 mod plain;
+mod redaction;
 mod refusal;
 mod relay;
 mod request;

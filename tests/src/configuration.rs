@@ -125,7 +125,10 @@ impl Configuration {
     /// # Errors
     /// The directory cannot be written.
     pub fn write(&self, directory: &Path) -> Result<PathBuf> {
-        let mut yaml = String::from("secrets:\n");
+        let mut yaml = String::new();
+        if !self.secrets.is_empty() {
+            yaml.push_str("secrets:\n");
+        }
         for secret in &self.secrets {
             let Secret { name, value, bound } = secret;
             let path = directory.join(format!("{name}.secret"));

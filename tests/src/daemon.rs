@@ -16,7 +16,7 @@ use crate::{
     interrupt,
     logs::complain,
     process::{Finished, PATIENCE, Running},
-    programs::built,
+    programs::{built, trust},
     unique_name,
 };
 
@@ -28,6 +28,7 @@ pub struct Daemon {
     run_dir: PathBuf,
     data_dir: PathBuf,
     bpf_dir: PathBuf,
+    log_level: &'static str,
     process: Option<Running>,
     earlier_logs: String,
 }
@@ -38,6 +39,14 @@ impl Daemon {
     /// # Errors
     /// It does not come up; the message holds its log.
     pub fn start(config: &Path, directory: &Path) -> Result<Self> {
+        Self::start_logging(config, directory, "interceptor=debug,info")
+    }
+
+    /// As [`Self::start`], with another level of the log.
+    ///
+    /// # Errors
+    /// As those of [`Self::start`].
+    pub fn start_logging(config: &Path, directory: &Path, log_level: &'static str) -> Result<Self> {
         crate::require_root()?;
         let mut daemon = Self {
             program: built("interceptor")?,
@@ -45,6 +54,7 @@ impl Daemon {
             run_dir: directory.join("run"),
             data_dir: directory.join("data"),
             bpf_dir: Path::new("/sys/fs/bpf").join(unique_name("interceptor-test")),
+            log_level,
             process: None,
             earlier_logs: String::new(),
         };
@@ -64,7 +74,7 @@ impl Daemon {
             .args([Path::new("--run-dir"), &self.run_dir])
             .args([Path::new("--bpf-dir"), &self.bpf_dir])
             .args([Path::new("--data-dir"), &self.data_dir])
-            .env("INTERCEPTOR_LOG", "interceptor=debug,info");
+            .env("INTERCEPTOR_LOG", self.log_level);
         let process = self.process.insert(Running::spawn(command)?);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -189,11 +199,8 @@ impl Daemon {
 
     /// The variables by which programs are told of the daemon's certificate authority.
     pub fn trust(&self) -> Vec<(&'static str, String)> {
-        let path = |name| self.run_dir.join(name).display().to_string();
-        vec![
-            ("NODE_EXTRA_CA_CERTS", path("ca.pem")),
-            ("SSL_CERT_FILE", path("ca-bundle.pem")),
-        ]
+        let path = |name| self.run_dir.join(name);
+        trust(&path("ca.pem"), &path("ca-bundle.pem"))
     }
 
     /// Where links and maps are pinned.

@@ -3,7 +3,9 @@
 //!
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
 
+pub mod alike;
 pub mod autobahn;
+pub mod bench;
 pub mod bulk;
 pub mod cage;
 pub mod capture;
@@ -11,6 +13,7 @@ pub mod cgroup;
 pub mod clients;
 pub mod configuration;
 pub mod daemon;
+pub mod frames;
 pub mod gateway;
 pub mod interrupt;
 pub mod library;
@@ -24,6 +27,8 @@ pub mod process;
 pub mod programs;
 pub mod sandbox;
 pub mod scenario;
+pub mod site;
+pub mod witness;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use self::table::Runtime;
+pub(crate) use self::table::Runtime;
 pub use self::table::{ALL, Library, Secret, Service, Set};
 use crate::{
     configuration::Configuration,
@@ -21,7 +21,7 @@ use crate::{
     logs, memory,
     netns::Netns,
     process::{Finished, Running},
-    programs::{client_sources, copy, packages},
+    programs::{built, client_sources, copy, packages},
     sandbox::Sandbox,
     scenario::{TOKEN, directory},
 };
@@ -46,9 +46,20 @@ impl Libraries {
     /// # Errors
     /// The packages are not installed.
     pub fn install(set: Set) -> Result<Self> {
+        let libraries = Self::without_packages(set)?;
+        copy(&packages(set.name())?, libraries.directory.path())?;
+        Ok(libraries)
+    }
+
+    /// Only the programs, for those that need nothing else.
+    ///
+    /// # Errors
+    /// They cannot be copied.
+    pub fn without_packages(set: Set) -> Result<Self> {
         let directory = directory()?;
-        copy(&packages(set.name())?, directory.path())?;
-        copy(&client_sources().join(set.name()), directory.path())?;
+        for source in set.sources() {
+            copy(&client_sources().join(source), directory.path())?;
+        }
         Ok(Self { set, directory })
     }
 
@@ -64,7 +75,7 @@ impl Libraries {
         let daemon = Daemon::start(&configuration.write(place.path())?, place.path())?;
         let netns = Netns::new()?;
         let sandbox = Sandbox::attach(&daemon, "demo", &[&netns])?;
-        let mut command = sandbox.command(&netns, &self.command(library))?;
+        let mut command = sandbox.command(&netns, &self.command(library.runtime)?)?;
         command
             .env_remove("DISCORD_BOT_TOKEN")
             .env("HOME", "/nonexistent");
@@ -102,9 +113,14 @@ impl Libraries {
         Ok(outcome(&gateway))
     }
 
-    fn command(&self, library: &Library) -> Vec<String> {
+    /// What runs a program of the set.
+    ///
+    /// # Errors
+    /// It is not built.
+    pub(crate) fn command(&self, runtime: Runtime) -> Result<Vec<String>> {
         let path = |name: &str| self.directory.path().join(name).display().to_string();
-        match library.runtime {
+        Ok(match runtime {
+            Runtime::Shell(script) => vec!["sh".into(), path(script)],
             Runtime::Node(script) => vec!["node".into(), path(script)],
             // Debian's interpreter: one under a user's home may be out of reach.
             Runtime::Python(script) => vec![
@@ -115,7 +131,11 @@ impl Libraries {
                 path(script),
             ],
             Runtime::Built(program) => vec![path(program)],
-        }
+            Runtime::Own(program) => {
+                copy(&built(program)?, &self.directory.path().join(program))?;
+                vec![path(program)]
+            }
+        })
     }
 }
 
@@ -125,32 +145,37 @@ impl Library {
     /// # Errors
     /// The pins cannot be read.
     pub fn version(&self) -> Result<String> {
-        let sources = client_sources().join(self.set.name());
-        let read = |name: &str| -> Result<String> { Ok(fs::read_to_string(sources.join(name))?) };
-        let version = match self.runtime {
-            Runtime::Node(_) => {
-                let pins: Value = serde_json::from_str(&read("package.json")?)?;
-                let version = pins.get("dependencies").and_then(|all| all.get(self.name));
-                version.and_then(Value::as_str).map(str::to_owned)
-            }
-            Runtime::Python(_) => pinned(&read("requirements.txt")?, self.name, "=="),
-            Runtime::Built(_) => {
-                let manifest = read(
-                    &Path::new("twilight")
-                        .join("Cargo.toml")
-                        .display()
-                        .to_string(),
-                )?;
-                pinned(&manifest, self.name, " = { version = \"=")
-                    .and_then(|rest| Some(rest.split('"').next()?.to_owned()))
-            }
-        };
-        version.with_context(|| format!("{} is not pinned", self.name))
+        version(self.set, self.runtime, self.name)?
+            .with_context(|| format!("{} is not pinned", self.name))
     }
 
     fn placeholder(&self, secret: &Secret) -> String {
         self.placeholder.unwrap_or(secret.placeholder).to_owned()
     }
+}
+
+/// The version of a package that a set pins.
+pub(crate) fn version(set: Set, runtime: Runtime, name: &str) -> Result<Option<String>> {
+    let sources = client_sources().join(set.name());
+    let read = |name: &str| -> Result<String> { Ok(fs::read_to_string(sources.join(name))?) };
+    Ok(match runtime {
+        Runtime::Shell(_) | Runtime::Own(_) => None,
+        Runtime::Node(_) => {
+            let pins: Value = serde_json::from_str(&read("package.json")?)?;
+            let version = pins.get("dependencies").and_then(|all| all.get(name));
+            version.and_then(Value::as_str).map(str::to_owned)
+        }
+        Runtime::Python(_) => {
+            let pins = read("requirements.txt")?;
+            pinned(&pins, name, "==").or_else(|| pinned(&pins, name, "[http2]=="))
+        }
+        Runtime::Built(_) => {
+            let manifest = Path::new("twilight").join("Cargo.toml");
+            let manifest = read(&manifest.display().to_string())?;
+            pinned(&manifest, name, " = { version = \"=")
+                .and_then(|rest| Some(rest.split('"').next()?.to_owned()))
+        }
+    })
 }
 
 fn pinned(pins: &str, name: &str, between: &str) -> Option<String> {

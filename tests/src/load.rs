@@ -1,11 +1,14 @@
 //! How much memory the daemon takes for what it carries.
 
+mod http;
+
 use std::{fmt, time::Duration};
 
 use anyhow::{Result, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
+    daemon::Daemon,
     gateway::{Options, record::Token},
     memory,
     netns::Netns,
@@ -23,6 +26,8 @@ pub struct Load {
     pub messages: u64,
     /// Connections at a time.
     pub connections: u64,
+    /// Bytes of one body over HTTP.
+    pub body: u64,
 }
 
 /// What was measured.
@@ -105,7 +110,7 @@ pub fn measure(load: &Load) -> Result<Vec<Figure>> {
                 continue;
             };
             stand.run(deflate, &[&[*kind, "200000"], rest].concat())?;
-            let bytes = stand.growth(|| stand.run(deflate, traffic))?;
+            let bytes = growth(&stand.scenario.daemon, || stand.run(deflate, traffic))?;
             figures.push(Figure {
                 what,
                 bytes,
@@ -118,7 +123,17 @@ pub fn measure(load: &Load) -> Result<Vec<Figure>> {
             "a login came with something else than the token"
         );
     }
+    figures.extend(http::measure(load)?);
     Ok(figures)
+}
+
+/// The most that a daemon held while `work` went on, beyond what it held before.
+fn growth(daemon: &Daemon, work: impl FnOnce() -> Result<()>) -> Result<u64> {
+    let daemon = daemon.pid()?;
+    memory::reset_peak(daemon)?;
+    let before = memory::resident(daemon)?;
+    work()?;
+    Ok(memory::peak(daemon)?.saturating_sub(before))
 }
 
 impl Stand {
@@ -154,15 +169,6 @@ impl Stand {
             ensure!(text.map(|text| text + longer) == received, "{sent}");
         }
         Ok(())
-    }
-
-    /// The most that the daemon held while `work` went on, beyond what it held before.
-    fn growth(&self, work: impl FnOnce() -> Result<()>) -> Result<u64> {
-        let daemon = self.scenario.daemon.pid()?;
-        memory::reset_peak(daemon)?;
-        let before = memory::resident(daemon)?;
-        work()?;
-        Ok(memory::peak(daemon)?.saturating_sub(before))
     }
 
     fn idle(&self, deflate: bool, connections: u64) -> Result<u64> {

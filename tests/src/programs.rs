@@ -55,6 +55,22 @@ pub fn packages(set: &str) -> Result<PathBuf> {
     Ok(path.canonicalize()?)
 }
 
+/// The variables by which programs are told whom to trust, as `interceptor exec` sets them: an authority where it is added
+/// to what a program trusts anyway, and a bundle where it takes that's place.
+pub fn trust(authority: &Path, bundle: &Path) -> Vec<(&'static str, String)> {
+    let bundled = [
+        "SSL_CERT_FILE",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "GIT_SSL_CAINFO",
+        "PIP_CERT",
+        "NPM_CONFIG_CAFILE",
+    ];
+    let all = bundled.map(|name| (name, bundle.display().to_string()));
+    let added = ("NODE_EXTRA_CA_CERTS", authority.display().to_string());
+    all.into_iter().chain([added]).collect()
+}
+
 /// Copies a file, or a directory with all that it holds, readable by everybody.
 ///
 /// # Errors

@@ -39,6 +39,12 @@ pub(crate) const LIBRARIES: Set = Set {
     target: "libraries",
 };
 
+/// HTTP clients that the end-to-end tests compare.
+pub(crate) const WEB: Set = Set {
+    source: "tests/clients/web",
+    target: "web",
+};
+
 /// Libraries that only `cargo xtask clients` plays.
 const FURTHER: Set = Set {
     source: "tests/clients/further",
@@ -56,7 +62,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         system::require_root()?;
         system::install(system::TESTS)?;
     }
-    install(&[CLIENTS, LIBRARIES, FURTHER])?;
+    install(&[CLIENTS, LIBRARIES, WEB, FURTHER])?;
     build_twilight()?;
     if arguments.install {
         return Ok(());

@@ -7,6 +7,7 @@
 )]
 
 mod autobahn;
+mod bench;
 mod build_ebpf;
 mod clients;
 mod deadline;
@@ -40,6 +41,8 @@ enum Action {
     Autobahn(autobahn::Arguments),
     /// Let every library that we know of log in through interceptor, and print how they got on (root)
     Clients(clients::Arguments),
+    /// Build for release, then measure what interceptor adds in time, direct against through (root)
+    Bench(bench::Arguments),
     /// Build for release, then measure the daemon's memory under load (root)
     Memory,
 }
@@ -58,6 +61,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Test(arguments) => return test::run(&arguments),
         Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients(arguments) => clients::run(&arguments)?,
+        Action::Bench(arguments) => bench::run(&arguments)?,
         Action::Memory => memory::run()?,
     }
     Ok(ExitCode::SUCCESS)

@@ -13,7 +13,7 @@ use crate::{
 pub(crate) fn run() -> Result<()> {
     system::require_root()?;
     clients::install(&[clients::CLIENTS])?;
-    step::build(step::cargo(), Profile::Release)?;
+    step::build_for_release(&["interceptor", "probe", "bench", "memory"])?;
     step::announce("memory");
     // Becomes it, so that Ctrl-C finds only the program that cleans up.
     let error = Command::new(step::built("memory", Profile::Release)).exec();

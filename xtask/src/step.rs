@@ -58,7 +58,20 @@ pub(crate) fn build(mut cargo: Command, profile: Profile) -> Result<()> {
     run("building (the first time takes a few minutes)", &mut cargo)
 }
 
-/// A program that [`build`] made.
+/// Builds some programs of the workspace for release: each is optimised as a whole, which takes its time.
+///
+/// # Errors
+/// The build fails.
+pub(crate) fn build_for_release(programs: &[&str]) -> Result<()> {
+    let mut cargo = cargo();
+    cargo.args(["build", "--workspace", "--release"]);
+    for program in programs {
+        cargo.args(["--bin", program]);
+    }
+    run("building (the first time takes a few minutes)", &mut cargo)
+}
+
+/// A program that [`build`] or [`build_for_release`] made.
 pub(crate) fn built(name: &str, profile: Profile) -> PathBuf {
     let target =
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);

@@ -29,6 +29,8 @@ pub(crate) const DEMO: &[Need] = &[
 
 /// For the tests, beside what the demo needs.
 pub(crate) const TESTS: &[Need] = &[
+    need("curl", "curl"),
+    need("git", "git"),
     need("tcpdump", "tcpdump"),
     need("sysctl", "procps"),
     need("cc", "gcc"),

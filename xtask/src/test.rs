@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         system::require_root()?;
         system::install(system::DEMO)?;
         system::install(system::TESTS)?;
-        clients::install(&[clients::CLIENTS, clients::LIBRARIES])?;
+        clients::install(&[clients::CLIENTS, clients::LIBRARIES, clients::WEB])?;
     }
     if wanted(Part::Bpf) {
         bpf(&mut tally)?;

@@ -17,8 +17,8 @@ use crate::{
 const EXAMPLES: &str = "\
 SENT and RECEIVED are seen from the client: bytes (inside TLS where it is opened) / messages (WebSocket messages, HTTP \
 requests or responses). REWRITES are placeholders that became secrets; `passed` are those that stood outside their \
-binding and went on as they were, `opaque` messages that mention one in a format that is not known, `redacted` secrets \
-that came back and became placeholders again. SETUP is both handshakes and the dial together; --json has each.
+binding and went on as they were, `opaque` messages that mention one in a format that is not known, and responses \
+that cannot be searched, `redacted` secrets that came back and became placeholders again. SETUP is both handshakes and the dial together; --json has each.
 
 A terminal of less than 200 columns does not show UID, ADDRESS, RULE, SETUP and START.
 

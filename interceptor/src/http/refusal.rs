@@ -8,7 +8,7 @@ use http::{
     header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_VERSION},
 };
 
-use super::{authority::AuthorityError, body::BodyError, head::HeadError};
+use super::{authority::AuthorityError, body::BodyError, head::HeadError, redaction::Stop};
 use crate::rewrite::{RELEASES_MAX, body, standing::Revoked};
 use crate::websocket::handshake::{AnswerError, OfferError};
 
@@ -76,6 +76,8 @@ pub(crate) enum Refusal {
     Response(HeadError),
     #[error("the server's response has a malformed body: {0}")]
     ResponseBody(BodyError),
+    #[error("the response was cut: {0}")]
+    Reflected(Stop),
     #[error("the server switched protocols unasked")]
     UnaskedSwitch,
     #[error("{0}")]
@@ -146,6 +148,7 @@ impl Refusal {
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
                 (502, "Bad Gateway", "malformed_response")
             }
+            Self::Reflected(stop) => (502, "Bad Gateway", stop.code()),
             Self::Flood => (429, "Too Many Requests", "flood"),
             Self::UnaskedSwitch => (502, "Bad Gateway", "unexpected_switching_protocols"),
             Self::WebSocketAnswer(_) => (502, "Bad Gateway", "websocket_handshake_failed"),

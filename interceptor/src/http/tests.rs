@@ -6,6 +6,7 @@ mod forwarding;
 mod node;
 pub(crate) mod peer;
 mod plain;
+mod redaction;
 mod refusing;
 mod rewriting;
 mod standing;

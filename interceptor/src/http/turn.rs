@@ -2,6 +2,7 @@
 
 mod answer;
 mod ask;
+mod filtered;
 
 use std::{
     pin::pin,

@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 pub(crate) use self::{
     patterns::{Fill, Patterns},
-    redactor::Redactor,
+    redactor::{Redactor, Waiting},
 };
 use crate::secrets::SecretName;
 

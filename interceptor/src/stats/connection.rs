@@ -94,7 +94,8 @@ impl Connection {
         self.redactions.fetch_add(count, Relaxed);
     }
 
-    /// A message that mentions a placeholder went on as it was, since its format is not known.
+    /// A message that mentions a placeholder, or a response in which a secret may come back, went on as it was, since it
+    /// cannot be read.
     pub(crate) fn count_opaque_message(&self) {
         self.opaque_messages.fetch_add(1, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! Plays every library that is installed, and prints a table of how they got on.
+//! Plays every library that is installed, compares every HTTP client, and prints tables of how they got on.
 
 #![allow(
     clippy::print_stdout,
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use tests::{
+    alike::{CLIENTS, Client, compare},
     interrupt,
     library::{ALL, Libraries, Library, Outcome, Set},
 };
@@ -24,6 +25,20 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let Arguments { name } = Arguments::parse();
     interrupt::watch();
+    let mut failures = play(&name)?;
+    failures.extend(compare_all(&name)?);
+    for failure in &failures {
+        println!("\n{failure}");
+    }
+    Ok(if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Lets libraries log in over WebSocket, and tells what failed.
+fn play(name: &str) -> Result<Vec<String>> {
     println!(
         "{:<22}{:<10}{:<48}{:<30}verdict",
         "library", "version", "compression", "state"
@@ -32,7 +47,7 @@ fn main() -> Result<ExitCode> {
     for set in [Set::Libraries, Set::Further] {
         let wanted: Vec<&Library> = ALL
             .iter()
-            .filter(|library| library.set == set && library.name.contains(&name))
+            .filter(|library| library.set == set && library.name.contains(name))
             .collect();
         if wanted.is_empty() {
             continue;
@@ -55,14 +70,40 @@ fn main() -> Result<ExitCode> {
             }
         }
     }
-    for failure in &failures {
-        println!("\n{failure}");
+    Ok(failures)
+}
+
+/// Compares HTTP clients without interceptor and through it, and tells what failed.
+fn compare_all(name: &str) -> Result<Vec<String>> {
+    println!(
+        "\n{:<22}{:<10}{:<48}verdict",
+        "client", "version", "requests"
+    );
+    let mut failures = Vec::new();
+    for set in [Set::Web, Set::Libraries, Set::Further] {
+        let wanted: Vec<&Client> = CLIENTS
+            .iter()
+            .filter(|client| client.set == set && client.name.contains(name))
+            .collect();
+        if wanted.is_empty() {
+            continue;
+        }
+        let libraries = Libraries::install(set)?;
+        for client in wanted {
+            interrupt::check()?;
+            let compared = compare(&libraries, client);
+            let (requests, verdict) = match &compared {
+                Ok(alike) => (alike.to_string(), "alike"),
+                Err(_) => (String::new(), "FAILED"),
+            };
+            let version = client.version()?.unwrap_or_default();
+            println!("{:<22}{version:<10}{requests:<48}{verdict}", client.name);
+            if let Err(error) = compared {
+                failures.push(format!("{}: {error:#}", client.name));
+            }
+        }
     }
-    Ok(if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    Ok(failures)
 }
 
 fn state(outcome: &Outcome) -> String {

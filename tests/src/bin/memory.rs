@@ -31,6 +31,7 @@ fn run() -> Result<ExitCode> {
         message: 1 << 30,
         messages: 1_000_000,
         connections: 1000,
+        body: 2 << 30,
     })?;
     for figure in &figures {
         println!("{figure}");

@@ -4,8 +4,6 @@
 //! 104 for one message of `d` bytes, 105 for `d` small messages. A message of more than [`SMALL`] bytes is answered as
 //! by 103.
 
-use std::collections::VecDeque;
-
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -15,10 +13,10 @@ use super::{
     frame::{self, TEXT, encode},
     record::{Seen, Token},
 };
-use crate::bulk::{Bulk, PIECE};
+use crate::bulk::{Bulk, Ends, KEPT, PIECE};
 
-/// What is kept of a message: so much of its beginning, and of its end.
-const SMALL: usize = 4096;
+/// What is kept whole.
+const SMALL: usize = KEPT;
 
 const RSV1: u8 = 0x40;
 const FIN: u8 = 0x80;
@@ -30,15 +28,7 @@ pub(super) struct Sink<'a, S> {
     /// Messages to the client are compressed.
     deflate: bool,
     messages: u64,
-    message: Message,
-}
-
-/// What has come of a message.
-#[derive(Default)]
-struct Message {
-    bytes: u64,
-    head: Vec<u8>,
-    tail: VecDeque<u8>,
+    message: Ends,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Sink<'a, S> {
@@ -49,7 +39,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Sink<'a, S> {
             connection,
             deflate,
             messages: 0,
-            message: Message::default(),
+            message: Ends::default(),
         }
     }
 
@@ -94,8 +84,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Sink<'a, S> {
         }
     }
 
-    async fn answer(&mut self, message: Message) -> Result<()> {
-        if let Some(token) = message.token(&self.shared.options.token) {
+    async fn answer(&mut self, message: Ends) -> Result<()> {
+        if let Some(token) = token(&message, &self.shared.options.token) {
             self.shared.record.add(Seen::Login {
                 connection: self.connection,
                 token,
@@ -154,25 +144,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Sink<'a, S> {
     }
 }
 
-impl Message {
-    fn push(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        let room = SMALL - self.head.len();
-        self.head.extend(bytes.iter().take(room));
-        let kept = bytes.len().min(SMALL);
-        self.tail.extend(bytes.iter().skip(bytes.len() - kept));
-        let surplus = self.tail.len().saturating_sub(SMALL);
-        self.tail.drain(..surplus);
+/// What stands as token at a message's beginning or end.
+fn token(message: &Ends, real: &str) -> Option<Token> {
+    if message.hold(real) {
+        return Some(Token::Real);
     }
-
-    /// What stands as token at its beginning or end.
-    fn token(&self, real: &str) -> Option<Token> {
-        let tail: Vec<u8> = self.tail.iter().copied().collect();
-        let texts = [&self.head, &tail].map(|text| String::from_utf8_lossy(text).into_owned());
-        let holds = |what: &str| texts.iter().any(|text| text.contains(what));
-        if holds(real) {
-            return Some(Token::Real);
-        }
-        holds("openshell:resolve:env:").then_some(Token::Placeholder)
-    }
+    message
+        .hold("openshell:resolve:env:")
+        .then_some(Token::Placeholder)
 }

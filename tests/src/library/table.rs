@@ -10,6 +10,8 @@ use crate::{
 pub enum Set {
     /// For the end-to-end tests.
     Libraries,
+    /// Clients of HTTP alone, for the end-to-end tests.
+    Web,
     /// For `cargo xtask clients` alone.
     Further,
 }
@@ -27,10 +29,14 @@ pub struct Library {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Runtime {
+pub(crate) enum Runtime {
+    /// Programs that the machine has.
+    Shell(&'static str),
     Node(&'static str),
     Python(&'static str),
     Built(&'static str),
+    /// A program of this workspace, copied as it is needed.
+    Own(&'static str),
 }
 
 /// What a library talks to, under our policy and profile for it.
@@ -60,7 +66,18 @@ impl Set {
     pub fn name(self) -> &'static str {
         match self {
             Self::Libraries => "libraries",
+            Self::Web => "web",
             Self::Further => "further",
+        }
+    }
+
+    /// Folders of its programs.
+    pub(super) fn sources(self) -> &'static [&'static str] {
+        match self {
+            Self::Libraries => &["libraries"],
+            Self::Web => &["web"],
+            // What leads through a site is shared.
+            Self::Further => &["further", "web"],
         }
     }
 }

@@ -1,6 +1,8 @@
 //! End-to-end tests on this kernel, with real clients. They need root, and run one at a time.
 
 mod addresses;
+mod alike;
+mod bench;
 mod clients;
 mod compression;
 mod configuration;
@@ -10,6 +12,7 @@ mod encodings;
 mod exec;
 mod gateway;
 mod hostile;
+mod http2;
 mod isolation;
 mod libraries;
 mod lifecycle;
@@ -18,4 +21,5 @@ mod memory;
 mod messages;
 mod reflection;
 mod requests;
+mod smuggling;
 mod upstream;

@@ -1,29 +1,40 @@
 //! The response's half of a turn.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{borrow::Cow, sync::atomic::Ordering::Relaxed};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
-use super::{After, Progress, Turn};
+use super::{After, Progress, Turn, filtered::filtered};
 use crate::{
     http::{
         HttpError, MAX_INTERIM,
         body::Body,
         framing::Framing,
         head::{Fields, HeadError, ResponseHead, Scanner},
+        redaction::{
+            Change,
+            head::{self, Instead},
+        },
         refusal::Refusal,
         request::{Request, Switch},
         rewriting::{self, Edit, Edits},
         wire::{Inbound, Outbound},
     },
-    rewrite::reflection::Fill,
     stats::connection::{Connection, Direction::ServerToClient},
     websocket::{
         Compression,
         handshake::{Agreement, EXTENSIONS},
     },
 };
+
+/// A response that is not interim.
+pub(super) struct Final {
+    /// Of its head, in bytes; that stands at the front of what has come.
+    pub(super) length: usize,
+    pub(super) framing: Framing,
+    pub(super) after: After,
+}
 
 /// Brings the response back, interim ones included.
 pub(super) async fn answer<R, W>(
@@ -51,14 +62,14 @@ where
             Read::Malformed(error) => return refused(Refusal::Response(error)),
         };
         let judged = judge(upstream.buffer.get(..length).unwrap_or_default(), request);
-        let (framing, after) = match judged {
+        let last = match judged {
             Ok(Judged::Interim) if interim == MAX_INTERIM => {
                 return refused(Refusal::TooManyInterim(MAX_INTERIM));
             }
             Ok(Judged::Interim) => {
                 interim += 1;
                 let head = upstream.buffer.split_to(length);
-                pass_on(client, &head, progress, stats).await?;
+                pass_on(client, &redacted(&head, request, stats), progress, stats).await?;
                 progress.answering.store(false, Relaxed);
                 continue;
             }
@@ -78,11 +89,21 @@ where
                 pass_switch_on(client, head, request, progress, stats).await?;
                 return Ok(Turn::Switched { deflate, unasked });
             }
-            Ok(Judged::Final(framing, after)) => (framing, after),
+            Ok(Judged::Final(framing, after)) => Final {
+                length,
+                framing,
+                after,
+            },
             Err(refusal) => return refused(refusal),
         };
 
+        if let Some(patterns) = request.reflection.patterns() {
+            stats.count_message(ServerToClient);
+            let parts = (upstream, client);
+            return filtered(parts, request, last, patterns, progress, stats).await;
+        }
         // The head goes on together with what has come of the body: one write, one segment.
+        let Final { framing, after, .. } = last;
         let mut body = Body::new(framing);
         let mut taken = match body.push(upstream.buffer.get(length..).unwrap_or_default()) {
             Ok(taken) => taken,
@@ -115,6 +136,16 @@ where
     }
 }
 
+/// The head of an interim response, or one that switches, without secrets.
+fn redacted<'h>(raw: &'h [u8], request: &Request, stats: &Connection) -> Cow<'h, [u8]> {
+    let Some(patterns) = request.reflection.patterns() else {
+        return raw.into();
+    };
+    let (head, found) = head::head(raw, &patterns, Change::default(), Instead::Nothing);
+    stats.count_redactions(found);
+    head.into()
+}
+
 /// Passes on the head of a 101, without the secrets that it repeats.
 async fn pass_switch_on<W: AsyncWrite + Unpin>(
     client: &mut Outbound<W>,
@@ -123,19 +154,12 @@ async fn pass_switch_on<W: AsyncWrite + Unpin>(
     progress: &Progress,
     stats: &Connection,
 ) -> Result<(), HttpError> {
-    let patterns = request.reflection.patterns();
-    let redacted = patterns.and_then(|patterns| patterns.redact(head, Fill::Free));
-    let (head, found) = match &redacted {
-        Some((head, found)) => (head.as_slice(), *found),
-        None => (head, 0),
-    };
-    stats.count_redactions(found);
-    pass_on(client, head, progress, stats).await?;
+    pass_on(client, &redacted(head, request, stats), progress, stats).await?;
     stats.count_message(ServerToClient);
     Ok(())
 }
 
-async fn pass_on<W: AsyncWrite + Unpin>(
+pub(super) async fn pass_on<W: AsyncWrite + Unpin>(
     client: &mut Outbound<W>,
     bytes: &[u8],
     progress: &Progress,

@@ -19,6 +19,19 @@ pub(crate) struct Redactor {
     /// Bytes at the front of `held` that have gone out all the same.
     given: usize,
     count: u64,
+    /// Bytes that were given before the first ones that are not the text's own.
+    intact: u64,
+    replaced: bool,
+}
+
+/// What may be the beginning of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Waiting {
+    Nothing,
+    /// Of no use to anybody.
+    Short,
+    /// [`Redactor::cut`] overwrites it.
+    Long,
 }
 
 impl Redactor {
@@ -29,6 +42,8 @@ impl Redactor {
             held: Zeroizing::default(),
             given: 0,
             count: 0,
+            intact: 0,
+            replaced: false,
         }
     }
 
@@ -56,13 +71,32 @@ impl Redactor {
         self.held.drain(..taken);
     }
 
+    /// From here on there is room as `fill` says.
+    pub(crate) fn refill(&mut self, fill: Fill) {
+        self.fill = fill;
+    }
+
+    /// What waits for more of the text.
+    pub(crate) fn waiting(&self) -> Waiting {
+        match self.held.len() {
+            held if held <= self.given => Waiting::Nothing,
+            ..SHORTEST => Waiting::Short,
+            _ => Waiting::Long,
+        }
+    }
+
     /// What is held can wait no longer, though the text goes on: appends it to `out`, overwritten where it is long enough
     /// to be of use to somebody. From here on there is room as `fill` says.
     pub(crate) fn cut(&mut self, fill: Fill, out: &mut Vec<u8>) {
         let waiting = self.held.get(self.given..).unwrap_or_default();
-        if waiting.len() < SHORTEST {
+        // With what has gone of it before.
+        if self.held.len() < SHORTEST {
+            if !self.replaced {
+                self.intact += waiting.len() as u64;
+            }
             out.extend_from_slice(waiting);
         } else {
+            self.replaced = true;
             out.resize(out.len() + waiting.len(), FILLER);
         }
         self.given = self.held.len();
@@ -75,10 +109,16 @@ impl Redactor {
         match self.patterns.redact(&rest, self.room()) {
             Some((redacted, count)) => {
                 self.count += count;
+                self.replaced = true;
                 self.give(&redacted, out);
             }
             None => self.give(&rest, out),
         }
+    }
+
+    /// How much of what was given is the text as it came.
+    pub(crate) fn intact(&self) -> u64 {
+        self.intact
     }
 
     /// How many secrets were replaced since this was last asked.
@@ -105,6 +145,7 @@ impl Redactor {
                 return open;
             };
             self.give(rest.get(..found.at.start).unwrap_or_default(), out);
+            self.replaced = true;
             self.give(found.replacement(self.room()), out);
             self.count += 1;
             taken += found.at.end;
@@ -115,7 +156,11 @@ impl Redactor {
     fn give(&mut self, text: &[u8], out: &mut Vec<u8>) {
         let given = self.given.min(text.len());
         self.given -= given;
-        out.extend_from_slice(text.get(given..).unwrap_or_default());
+        let fresh = text.get(given..).unwrap_or_default();
+        if !self.replaced {
+            self.intact += fresh.len() as u64;
+        }
+        out.extend_from_slice(fresh);
     }
 
     /// A secret whose beginning has gone out keeps its length.

@@ -173,6 +173,18 @@ fn only_what_may_be_a_beginning_is_held_back() {
 }
 
 #[test]
+fn a_secret_that_comes_byte_by_byte_with_pauses_does_not_get_through() {
+    let mut redactor = Redactor::new(&patterns(), Fill::Free);
+    let mut out = Vec::new();
+    for byte in b"hello secret-one!" {
+        redactor.push(&[*byte], &mut out);
+        redactor.cut(Fill::Free, &mut out);
+    }
+    redactor.finish(&mut out);
+    assert_eq!(str::from_utf8(&out).unwrap(), "hello secret-***!");
+}
+
+#[test]
 fn what_is_written_meanwhile_is_found_from_there_on() {
     let mut redactor = Redactor::new(&armed().patterns().unwrap(), Fill::Free);
     let mut out = Vec::new();

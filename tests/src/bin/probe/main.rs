@@ -9,6 +9,7 @@
 
 mod connect;
 mod datagram;
+mod frames;
 mod load;
 mod login;
 mod message;
@@ -35,6 +36,8 @@ enum Question {
     Datagram(datagram::Datagram),
     /// Asks a DNS server.
     Dns(datagram::Dns),
+    /// Writes HTTP/2 frame by frame, as no library would.
+    Frames(frames::Arguments),
     /// Logs in to the gateway with the library tungstenite.
     Login,
     /// Logs in with messages cut in two, at every byte.
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Question::Connect(arguments) => connect::run(&arguments),
         Question::Datagram(arguments) => datagram::send(&arguments),
         Question::Dns(arguments) => datagram::ask(&arguments),
+        Question::Frames(arguments) => frames::run(&arguments),
         Question::Login => login::run(),
         Question::Split(arguments) => message::split(&arguments),
         Question::Load(arguments) => load::run(&arguments),

@@ -1,0 +1,35 @@
+# A tour of the site by curl, over HTTP/2 if `HTTP2` is set. What it prints is compared, so it prints nothing that changes.
+set -eu
+site=https://api.site.example
+if [ "${HTTP2:-}" ]; then version=--http2; else version=--http1.1; fi
+form='%{http_code} %{size_download} %{content_type} %{num_redirects}\n'
+ask() { curl "$version" --silent --show-error --write-out "$form" "$@"; }
+
+ask -H "Authorization: Bearer $TOKEN" -H 'x-MiXed: Case' -H 'X-Empty;' "$site/echo?q=a%20b+c&q=%C3%BC"
+ask -u "user:$TOKEN" --json '{"text": "grüße"}' "$site/echo"
+ask -H "X-Api-Key: $TOKEN" -X PATCH -d a=1 -d b=2 "$site/echo"
+ask "$site/echo?key=$TOKEN&other=1"
+ask "$site/bot$TOKEN/me"
+
+head -c 2000000 /dev/zero | tr '\0' x > upload
+ask -H "Authorization: Bearer $TOKEN" -F file=@upload -F note=hello "$site/echo"
+ask -H "Authorization: Bearer $TOKEN" -T upload "$site/echo"
+ask -H "Authorization: Bearer $TOKEN" -H 'Transfer-Encoding: chunked' --data-binary @upload "$site/echo"
+ask -H "Authorization: Bearer $TOKEN" -H 'Expect: 100-continue' -d small "$site/echo"
+
+ask --no-buffer "$site/events"
+ask --compressed "$site/gzip"
+ask "$site/chunks"
+ask -o download "$site/large"
+cksum download
+ask -L -H "Authorization: Bearer $TOKEN" "$site/redirect"
+ask -L -H "Authorization: Bearer $TOKEN" -d body "$site/away"
+ask -c jar -b jar "$site/cookie" "$site/echo"
+ask -I -H "Authorization: Bearer $TOKEN" "$site/echo"
+ask -X DELETE -H "Authorization: Bearer $TOKEN" "$site/empty"
+ask -X OPTIONS "$site/echo"
+ask "$site/missing"
+ask "$site/broken"
+ask --http1.0 --no-alpn "$site/echo"
+ask --path-as-is "$site/echo?x=/../y" "$site/chunks" "$site/echo"
+ask --parallel --parallel-immediate -o /dev/null -o /dev/null -o /dev/null "$site/echo?1" "$site/echo?2" "$site/echo?3"

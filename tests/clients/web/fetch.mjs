@@ -1,0 +1,4 @@
+// A tour of the site by Node's own fetch.
+import { tour } from "./tour.mjs";
+
+await tour(fetch);

@@ -1,0 +1,47 @@
+"""A tour of the site by requests. What it prints is compared, so it prints nothing that changes."""
+
+import os
+
+import requests
+
+SITE = "https://api.site.example"
+TOKEN = os.environ["TOKEN"]
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+session = requests.Session()
+
+
+def ask(method, path, **options):
+    response = session.request(method, SITE + path, **options)
+    shown = response.text if len(response.content) < 200 else sum(response.content)
+    print(method, path.replace(TOKEN, "…"), response.status_code, len(response.history), shown)
+    return response
+
+
+def pieces():
+    for piece in range(20):
+        yield bytes([piece]) * 10_000
+
+
+ask("GET", "/echo", params={"q": ["a b+c", "ü"]}, headers={**BEARER, "x-MiXed": "Case", "X-Empty": ""})
+ask("POST", "/echo", auth=("user", TOKEN), json={"text": "grüße"})
+ask("PATCH", "/echo", headers={"X-Api-Key": TOKEN}, data={"a": "1", "b": "2"})
+ask("GET", "/echo", params={"key": TOKEN, "other": "1"})
+ask("GET", f"/bot{TOKEN}/me")
+ask("POST", "/echo", headers=BEARER, files={"file": ("upload", b"x" * 2_000_000)}, data={"note": "hello"})
+ask("PUT", "/echo", headers=BEARER, data=b"x" * 2_000_000)
+ask("POST", "/echo", headers=BEARER, data=pieces())
+with session.get(SITE + "/events", stream=True) as events:
+    for line in events.iter_lines():
+        print(line)
+ask("GET", "/gzip")
+ask("GET", "/chunks")
+ask("GET", "/large")
+ask("GET", "/redirect", headers=BEARER)
+ask("POST", "/away", headers=BEARER, data=b"body")
+ask("GET", "/cookie")
+ask("GET", "/echo")
+ask("HEAD", "/echo", headers=BEARER)
+ask("DELETE", "/empty", headers=BEARER)
+ask("OPTIONS", "/echo")
+ask("GET", "/missing")
+ask("GET", "/broken")

@@ -1,0 +1,11 @@
+//! The benchmark runs. `cargo xtask bench` tells figures.
+
+use anyhow::Result;
+use tests::bench::measure;
+
+#[test]
+fn the_benchmark_does_all_that_it_measures_direct_and_through() -> Result<()> {
+    let figures = measure(true, |_| {})?;
+    assert!(figures.len() > 10, "{figures:?}");
+    Ok(())
+}
