@@ -71,6 +71,10 @@ const HEADER_TABLE: u32 = 4096;
 const PENDING_RESETS: usize = 20;
 /// Streams that the `h2` crate itself resets for what is in them.
 const ERROR_RESETS: usize = 256;
+/// What DATA frames of less than 256 bytes may take beside their bytes while they wait for whoever reads them: each as
+/// much as it is shorter. The `h2` crate's own bound is half of what a connection may send ahead, and ends connections
+/// whose peers keep to their windows: messages of 20 bytes, as many as one client's stream may send, need 755 KiB.
+const SMALL_FRAMES: usize = 8 * 1024 * 1024;
 /// Longest time without any stream.
 const IDLE: Duration = Duration::from_secs(300);
 /// For a client to answer to a GOAWAY, and for the last frames to be written.
@@ -86,7 +90,8 @@ fn server() -> h2::server::Builder {
         .max_header_list_size(HEADER_LIST)
         .header_table_size(HEADER_TABLE)
         .max_pending_accept_reset_streams(PENDING_RESETS)
-        .max_local_error_reset_streams(Some(ERROR_RESETS));
+        .max_local_error_reset_streams(Some(ERROR_RESETS))
+        .data_frame_budget(SMALL_FRAMES);
     builder
 }
 
@@ -100,7 +105,8 @@ fn client() -> h2::client::Builder {
         .max_header_list_size(HEADER_LIST)
         .header_table_size(HEADER_TABLE)
         .max_pending_accept_reset_streams(PENDING_RESETS)
-        .max_local_error_reset_streams(Some(ERROR_RESETS));
+        .max_local_error_reset_streams(Some(ERROR_RESETS))
+        .data_frame_budget(SMALL_FRAMES);
     builder
 }
 

@@ -30,6 +30,8 @@ pub(crate) enum HeadError {
     FieldName,
     #[error("a field value has a control byte inside")]
     FieldValue,
+    #[error("a field value begins or ends with a blank")]
+    PaddedValue,
     #[error("content-length and transfer-encoding stand in one message")]
     LengthAndEncoding,
     #[error("content-length stands more than once")]

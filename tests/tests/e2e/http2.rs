@@ -183,7 +183,7 @@ fn gone_too_far(case: &Case, arrived: &[Arrived]) -> Result<()> {
             let expected = format!("Bearer {TOKEN}");
             let entitled = |arrived: &&Arrived| arrived.authorization.as_ref() == Some(&expected);
             ensure!(
-                own.iter().all(|own| entitled(own)),
+                own.iter().all(entitled),
                 "its request arrived without the secret"
             );
         }

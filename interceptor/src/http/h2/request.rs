@@ -33,6 +33,7 @@ pub(super) struct Allowed {
 /// Decides on the request with this head, and counts it.
 pub(super) fn decide(mut head: Parts, exchange: &Exchange) -> Result<Allowed, Refusal> {
     within_bounds(&head)?;
+    unpadded(&head.headers)?;
     let upgrades = websocket::stand_for_get(&mut head)?;
     authority::check_http2(&head, exchange.scheme, &exchange.authority)?;
     let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
@@ -92,6 +93,16 @@ fn within_bounds(head: &Parts) -> Result<(), HeadError> {
         .sum();
     if length + head.method.as_str().len() + authority.len() + path.len() > MAX_HEAD {
         return Err(HeadError::TooLong);
+    }
+    Ok(())
+}
+
+/// The `h2` crate does not look for blanks round a value (RFC 9113 §8.2.1), which whoever trims them reads as another.
+fn unpadded(fields: &HeaderMap) -> Result<(), HeadError> {
+    let padded =
+        |value: &HeaderValue| matches!(value.as_bytes(), [b' ' | b'\t', ..] | [.., b' ' | b'\t']);
+    if fields.values().any(padded) {
+        return Err(HeadError::PaddedValue);
     }
     Ok(())
 }
