@@ -111,6 +111,16 @@ mod tests {
         assert_eq!(asked.load(Relaxed), 2);
     }
 
+    #[tokio::test]
+    async fn a_clone_hears_by_itself_of_what_its_original_has_not_heard_of() {
+        let (sender, mut standing, _asked) = counting();
+        sender.send_replace(());
+        let mut clone = standing.clone();
+        standing.changed().await.unwrap();
+        assert!(clone.look().is_some());
+        assert!(standing.clone().look().is_none());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn without_a_daemon_nothing_changes_any_more() {
         let (sender, mut standing, asked) = counting();
