@@ -6,12 +6,14 @@
 //! | `downward` | HTTP/2 in, HTTP/1.1 out |
 //! | `upward` | HTTP/1.1 in, HTTP/2 out |
 //! | `fields` | what a message loses on the way |
+//! | `whole` | tells a body that is cut from one that is complete |
 //!
 //! Not translated: interim responses, and switching protocols. A body ends whole or not at all on both sides.
 
 mod downward;
 mod fields;
 mod upward;
+mod whole;
 
 pub(crate) use self::{downward::to_http1, upward::to_http2};
 

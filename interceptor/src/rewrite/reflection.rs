@@ -122,6 +122,12 @@ impl Reflection {
         let patterns = patterns.get_or_insert_with(|| shared::patterns(written));
         Some(Arc::clone(patterns))
     }
+
+    /// The same; where something may be written soon (`expected`), what finds nothing yet.
+    pub(crate) fn patterns_for(&self, expected: bool) -> Option<Arc<Patterns>> {
+        let patterns = self.patterns();
+        patterns.or_else(|| (expected && self.is_on()).then(|| shared::patterns(&[])))
+    }
 }
 
 impl fmt::Debug for Reflection {

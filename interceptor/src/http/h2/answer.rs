@@ -28,15 +28,17 @@ pub(super) struct Client {
     pub(super) body: Option<SendStream<Piece>>,
 }
 
-/// Brings the answer back, interim ones included, without the secrets that come back in it.
+/// Brings the answer back, interim ones included, without the secrets that come back in it. `expected`: some may be
+/// written after its head has come.
 pub(super) async fn answer(
     response: ResponseFuture,
     client: &mut Client,
     reflection: &Arc<Reflection>,
+    expected: bool,
     stats: &Connection,
 ) -> Result<(), Break> {
     let answered = await_answer(response, client, reflection, stats).await?;
-    pass_answer(answered, client, reflection, stats).await
+    pass_answer(answered, client, reflection, expected, stats).await
 }
 
 /// Waits for the answer, and passes interim ones on.
@@ -80,6 +82,7 @@ pub(super) async fn pass_answer(
     answered: Response<RecvStream>,
     client: &mut Client,
     reflection: &Arc<Reflection>,
+    expected: bool,
     stats: &Connection,
 ) -> Result<(), Break> {
     let (head, mut body) = answered.into_parts();
@@ -90,7 +93,7 @@ pub(super) async fn pass_answer(
         redact(&mut head, reflection, stats);
         return client.send_head(head, true).map_err(Break::client_error);
     }
-    let download = Download::new(head, reflection, stats);
+    let download = Download::new(head, reflection, expected, stats);
     match download.carry(&mut body, client).await {
         Ok(Carried::Whole) => Ok(()),
         Ok(Carried::Unwanted(reason)) => Err(Break::ClientReset(reason)),

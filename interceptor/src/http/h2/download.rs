@@ -56,13 +56,14 @@ impl<'s> Download<'s> {
     pub(super) fn new(
         head: Response<()>,
         reflection: &Arc<Reflection>,
+        expected: bool,
         stats: &'s Connection,
     ) -> Self {
-        let mut lookout = Lookout::new(Arc::clone(reflection));
+        let patterns = reflection.patterns_for(expected);
         let fields = head.headers();
         Self {
-            filter: lookout.patterns().map(|patterns| filter(&head, patterns)),
-            lookout,
+            filter: patterns.map(|patterns| filter(&head, &patterns)),
+            lookout: Lookout::new(Arc::clone(reflection)),
             late: Late {
                 status: head.status(),
                 media_type: fields.get(CONTENT_TYPE).cloned(),

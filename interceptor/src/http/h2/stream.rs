@@ -116,6 +116,8 @@ impl Stream {
             }
             upload.measure(head.headers_mut());
         }
+        // A server may answer early: what is put into the rest of the body may come back behind the answer's head.
+        let expected = upload.as_ref().is_some_and(|upload| !upload.is_complete());
         let sent = open(server, head, complete, &mut client);
         let Some((response, mut to_server)) = sent else {
             return Outcome::Done;
@@ -137,7 +139,7 @@ impl Stream {
                 }
             };
             let mut ask = pin!(ask);
-            let mut answer = pin!(answer(response, &mut client, &reflection, &stats));
+            let mut answer = pin!(answer(response, &mut client, &reflection, expected, &stats));
             let (mut asked, mut answered) = (false, false);
             loop {
                 let half = tokio::select! {

@@ -44,6 +44,11 @@ impl Upload {
         }
     }
 
+    /// All of it has come.
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
+    }
+
     /// Takes as much as the request's head waits for.
     pub(super) async fn hold(&mut self, body: &mut RecvStream) -> Result<(), Cut> {
         while !self.complete && self.seen <= HOLD {

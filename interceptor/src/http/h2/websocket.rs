@@ -122,7 +122,7 @@ pub(super) async fn shake(stream: Stream, upgrade: Upgrade) -> Outcome {
         Ok(answered) if answered.status().is_success() => answered,
         Ok(refused) => {
             let broken = match to_server.send_data(Piece::default(), true) {
-                Ok(()) => pass_answer(refused, &mut client, &reflection, &stats)
+                Ok(()) => pass_answer(refused, &mut client, &reflection, false, &stats)
                     .await
                     .err(),
                 Err(error) => Some(Break::Server(error)),

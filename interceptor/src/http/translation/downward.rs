@@ -21,7 +21,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{PIPE, fields};
+use super::{PIPE, fields, whole::Whole};
 
 /// Connections to the server at a time, as browsers have them to one host. Further requests wait.
 const CONNECTIONS: usize = 6;
@@ -73,14 +73,14 @@ struct Servers<S> {
 struct Connections<S> {
     /// That which was there first, until it is used.
     fresh: Option<S>,
-    idle: Vec<SendRequest<Incoming>>,
+    idle: Vec<SendRequest<Whole>>,
     /// Cut when the client goes.
     running: JoinSet<()>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Servers<S> {
     /// A connection with nothing under way.
-    async fn sender(&self) -> Result<SendRequest<Incoming>, Error> {
+    async fn sender(&self) -> Result<SendRequest<Whole>, Error> {
         loop {
             let idle = self.with(|connections| connections.idle.pop());
             let Some(mut sender) = idle else {
@@ -134,7 +134,8 @@ where
     let seat = Arc::clone(&servers.seats).acquire_owned().await;
     let seat = seat.map_err(|_closed| Error::Host)?;
     let mut sender = servers.sender().await?;
-    let response = sender.send_request(Request::from_parts(head, body)).await?;
+    let request = Request::from_parts(head, Whole(body));
+    let response = sender.send_request(request).await?;
     let (mut head, body) = response.into_parts();
     head.version = Version::HTTP_2;
     fields::drop_hop_by_hop(&mut head.headers);
@@ -151,7 +152,7 @@ where
 struct Answer<S> {
     body: Incoming,
     servers: Arc<Servers<S>>,
-    sender: Option<SendRequest<Incoming>>,
+    sender: Option<SendRequest<Whole>>,
     _seat: OwnedSemaphorePermit,
 }
 

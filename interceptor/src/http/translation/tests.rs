@@ -4,6 +4,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -121,4 +122,107 @@ async fn http2_streams_are_answered_by_a_server_that_speaks_http1_only() {
     }
     together.join_all().await;
     assert!((1..6).contains(&dials.load(Relaxed)), "{dials:?}");
+}
+
+/// A server whose answer stops behind its first bytes, with this reset.
+fn http2_server_that_stops(reason: h2::Reason, end: bool) -> DuplexStream {
+    let (near, far) = duplex(1024);
+    tokio::spawn(async move {
+        let mut server = h2::server::handshake(far).await.unwrap();
+        while let Some(asked) = server.accept().await {
+            let (_request, mut respond) = asked.unwrap();
+            let mut body = respond.send_response(Response::new(()), false).unwrap();
+            body.send_data(Bytes::from_static(b"half"), end).unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                body.send_reset(reason);
+            });
+        }
+    });
+    near
+}
+
+#[tokio::test]
+async fn an_answer_that_was_reset_never_looks_complete() {
+    for reason in [
+        h2::Reason::NO_ERROR,
+        h2::Reason::CANCEL,
+        h2::Reason::INTERNAL_ERROR,
+    ] {
+        let mut client = to_http2(http2_server_that_stops(reason, false))
+            .await
+            .unwrap();
+        let request = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut got = String::new();
+        client.read_to_string(&mut got).await.unwrap();
+        assert!(got.contains("half"), "{got}");
+        assert!(!got.ends_with("0\r\n\r\n"), "{reason}: {got}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_was_complete_before_the_reset_is_complete() {
+    let server = http2_server_that_stops(h2::Reason::NO_ERROR, true);
+    let mut client = to_http2(server).await.unwrap();
+    // The rest of the body never comes: the server does not want it.
+    let request = "POST / HTTP/1.1\r\nHost: a.example\r\nContent-Length: 9\r\n\r\nx";
+    client.write_all(request.as_bytes()).await.unwrap();
+    let mut got = String::new();
+    while !got.ends_with("0\r\n\r\n") {
+        let mut some = [0; 4096];
+        let read = client.read(&mut some).await.unwrap();
+        assert!(read > 0, "{got}");
+        got.push_str(std::str::from_utf8(&some[..read]).unwrap());
+    }
+    assert!(got.contains("half"), "{got}");
+}
+
+/// Answers with events without end, but for what it is asked at `/`.
+fn http1_server_of_events() -> DuplexStream {
+    let (near, mut far) = duplex(1024);
+    tokio::spawn(async move {
+        loop {
+            let mut asked = String::new();
+            while !asked.ends_with("\r\n\r\n") {
+                let mut some = [0; 1024];
+                match far.read(&mut some).await {
+                    Ok(read @ 1..) => asked.push_str(std::str::from_utf8(&some[..read]).unwrap()),
+                    _ => return,
+                }
+            }
+            let answer = if asked.starts_with("GET / ") {
+                "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+            } else {
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nevent\r\n"
+            };
+            far.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    near
+}
+
+#[tokio::test]
+async fn a_request_does_not_wait_for_an_answer_that_nobody_wants_any_more() {
+    let dial = || Box::pin(async { Ok(http1_server_of_events()) }) as _;
+    let client = to_http1(http1_server_of_events(), Box::new(dial));
+    let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    let to = |path: &str| {
+        let request = Request::get(format!("https://a.example{path}"));
+        request.body(Full::<Bytes>::default()).unwrap()
+    };
+    for _ in 0..3 {
+        let response = sender.send_request(to("/events")).await.unwrap();
+        let mut body = response.into_body();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "event");
+        drop(body);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let asked = tokio::time::timeout(Duration::from_secs(5), sender.send_request(to("/")));
+        let response = asked.await.expect("in time").unwrap();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, "ok");
+    }
 }

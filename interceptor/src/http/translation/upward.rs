@@ -11,7 +11,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, duplex};
 
-use super::{PIPE, fields};
+use super::{PIPE, fields, whole::Whole};
 
 /// What the relay may speak HTTP/1.1 with in the place of `server`, which speaks HTTP/2. Ends with it.
 ///
@@ -46,7 +46,7 @@ where
 async fn forward(
     mut server: SendRequest<Incoming>,
     request: Request<Incoming>,
-) -> Result<Response<Incoming>, Error> {
+) -> Result<Response<Whole>, Error> {
     let (mut head, body) = request.into_parts();
     head.uri = absolute(&head.uri, head.headers.remove(header::HOST).as_ref())?;
     head.version = Version::HTTP_2;
@@ -56,7 +56,7 @@ async fn forward(
     server.ready().await?;
     let mut response = server.send_request(Request::from_parts(head, body)).await?;
     *response.version_mut() = Version::HTTP_11;
-    Ok(response)
+    Ok(response.map(Whole))
 }
 
 fn absolute(target: &Uri, host: Option<&HeaderValue>) -> Result<Uri, Error> {

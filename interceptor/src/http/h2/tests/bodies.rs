@@ -73,7 +73,7 @@ async fn read(body: &mut RecvStream) -> String {
 }
 
 /// Sends all of `data`, as there is room.
-async fn write(to: &mut SendStream<Bytes>, data: &str, last: bool) {
+pub(super) async fn write(to: &mut SendStream<Bytes>, data: &str, last: bool) {
     let mut data = text(data);
     while !data.is_empty() {
         to.reserve_capacity(data.len());

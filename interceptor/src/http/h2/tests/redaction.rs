@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     super::{SEND_BUFFER, SERVER_WINDOW},
+    bodies::write,
     peer::{Asked, Rig, all, get, noting, post},
     pressure::{fill, long_bodies_pass},
 };
@@ -18,7 +19,7 @@ use crate::{
         tests::peer::{SECRET, TOKEN, release},
     },
     policy::Judgement,
-    rewrite::reflection::Reflection,
+    rewrite::{body::HOLD, reflection::Reflection, release::builder},
 };
 
 fn request(method: Method) -> Request<()> {
@@ -323,4 +324,38 @@ async fn a_client_that_takes_its_request_back_is_heard_while_the_head_is_held() 
     let mut download = begin(&mut asked, answer);
     drop(response);
     assert_eq!(super::peer::reset(&mut download).await, Reason::CANCEL);
+}
+
+/// The rest of a long request is sent behind the beginning of its answer.
+#[tokio::test]
+async fn a_secret_that_is_written_behind_an_early_answer_does_not_come_back_in_it() {
+    for coding in ["identity", "gzip"] {
+        let release = builder::release().json_body("TOKEN", SECRET.as_bytes(), "token");
+        let mut rig = Rig::releasing(release).await;
+        let mut request = post();
+        let media = "application/json".parse().unwrap();
+        request.headers_mut().insert("content-type", media);
+        let (response, mut upload) = rig.begin(request).await;
+        let pad = format!("{{\"pad\":\"{}\",\"token\":\"", "p".repeat(HOLD + 1));
+        write(&mut upload, &pad, false).await;
+        let mut asked = rig.asked().await;
+        let mut answer = events();
+        let value = coding.parse().unwrap();
+        answer.headers_mut().insert("content-encoding", value);
+        let mut download = begin(&mut asked, answer);
+        let mut body = response.await.unwrap().into_body();
+        write(&mut upload, &format!("{TOKEN}\"}}"), true).await;
+        let asked = all(asked.request.body_mut()).await.unwrap();
+        assert!(String::from_utf8(asked).unwrap().contains(SECRET));
+        let said = format!("data: {SECRET}\n\n").into_bytes();
+        let said = match coding {
+            "gzip" => encode("gzip", &said),
+            _ => said,
+        };
+        download.send_data(said.into(), true).unwrap();
+        let got = all(&mut body).await.unwrap();
+        let mut parts = got.windows(SECRET.len());
+        assert!(!parts.any(|part| part == SECRET.as_bytes()));
+        assert_eq!(rig.stats.redactions(), 1, "{coding}");
+    }
 }
