@@ -19,7 +19,10 @@ pub(super) enum Seen {
     Reset,
     /// The highest stream that its sender has seen, or will.
     GoAway(u32),
-    /// Anything else, an empty DATA frame too.
+    /// A DATA frame without anything, which is not the last one. The place of its type among the bytes, if that is not
+    /// among those of before.
+    Nothing(Option<usize>),
+    /// Anything else.
     Control,
 }
 
@@ -51,6 +54,7 @@ impl Frames {
 
     /// Takes what was read next, and tells of each frame whose beginning is in it.
     pub(super) fn push(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Seen)) {
+        let all = bytes.len();
         loop {
             let skipped = self.skip.min(bytes.len());
             bytes = bytes.split_at(skipped).1;
@@ -66,7 +70,7 @@ impl Frames {
             if self.length < HEADER {
                 continue;
             }
-            let [a, b, c, kind, _, _, _, _, _, last @ ..] = self.held;
+            let [a, b, c, kind, flags, _, _, _, _, last @ ..] = self.held;
             let payload = u32::from_be_bytes([0, a, b, c]) as usize;
             // Its payload begins with the stream; a shorter one is malformed, and ends the connection.
             let needed = if kind == GOAWAY {
@@ -82,6 +86,10 @@ impl Frames {
                     Seen::GoAway(u32::from_be_bytes(last) & !(1 << 31))
                 }
                 DATA if payload > 0 => Seen::Message,
+                DATA if flags == 0 => {
+                    let read = all - bytes.len();
+                    Seen::Nothing(read.checked_sub(HEADER - 3))
+                }
                 HEADERS | CONTINUATION => Seen::Message,
                 RST_STREAM => Seen::Reset,
                 _ => Seen::Control,
@@ -113,6 +121,7 @@ pub(crate) mod oracle {
             wire.extend(std::iter::repeat_n(number, length));
             expected.push(match (kind, length) {
                 (0, 1..) | (1 | 9, _) => Seen::Message,
+                (0, 0) => Seen::Nothing(None),
                 (3, _) => Seen::Reset,
                 (7, 4..) => Seen::GoAway(u32::from_be_bytes([number; 4]) & 0x7fff_ffff),
                 _ => Seen::Control,
@@ -128,7 +137,15 @@ pub(crate) mod oracle {
         };
         let mut found = Vec::new();
         for piece in wire.chunks(size.max(1)) {
-            frames.push(piece, |seen| found.push(seen));
+            frames.push(piece, |seen| {
+                found.push(match seen {
+                    Seen::Nothing(at) => {
+                        assert!(at.is_none_or(|at| piece[at] == 0));
+                        Seen::Nothing(None)
+                    }
+                    seen => seen,
+                });
+            });
         }
         assert_eq!(found, expected, "in pieces of {size}");
     }
@@ -167,6 +184,24 @@ mod tests {
             frames.push(first, |seen| found.push(seen));
             frames.push(second, |seen| found.push(seen));
             assert_eq!(found, expected, "split at {at}");
+        }
+    }
+
+    #[test]
+    fn the_type_of_a_frame_with_nothing_in_it_is_found_where_it_is() {
+        let wire = [
+            &[0, 0, 1, 0, 0, 0, 0, 0, 1, 7][..],
+            &[0, 0, 0, 0, 0, 0, 0, 0, 1],
+        ]
+        .concat();
+        for at in 0..wire.len() {
+            let mut frames = Frames::of_server();
+            let (first, second) = wire.split_at(at);
+            frames.push(first, |_| {});
+            let mut found = Vec::new();
+            frames.push(second, |seen| found.push(seen));
+            let place = 13usize.checked_sub(at);
+            assert_eq!(found.last(), Some(&Seen::Nothing(place)), "split at {at}");
         }
     }
 

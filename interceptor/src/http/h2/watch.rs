@@ -1,5 +1,8 @@
 //! A socket under HTTP/2 that is looked at from outside: its bytes are counted, a peer that sends nothing but control
 //! frames is found, and so is one that does not read.
+//!
+//! DATA frames without anything are made frames of a kind that does not exist, which has to be ignored (RFC 9113 §4.1):
+//! the `h2` crate ends a connection for more than 100 of them in all its life, and servers flush so.
 
 use std::{
     io,
@@ -28,6 +31,8 @@ const BURST: f64 = 10_000.0;
 const PER_SECOND: f64 = 1_000.0;
 /// Each so many bytes that go to the peer let it send one more: window updates, mostly.
 const PER_FRAME: f64 = 512.0;
+/// What a frame's type is replaced by.
+const NO_TYPE: u8 = 0xff;
 /// A stream that is taken back costs both sides more than a PING.
 const RESET: f64 = 10.0;
 
@@ -108,7 +113,7 @@ impl<S> Watched<S> {
         &self.sight
     }
 
-    fn read(&mut self, bytes: &[u8]) {
+    fn read(&mut self, bytes: &mut [u8]) {
         let Self {
             io: _,
             sight,
@@ -123,10 +128,15 @@ impl<S> Watched<S> {
         if let Some(allowance) = allowance {
             allowance.renew();
         }
+        let mut nothing = Vec::new();
         frames.push(bytes, |seen| {
             let price = match seen {
                 Seen::Message => 0.0,
                 Seen::Control => 1.0,
+                Seen::Nothing(at) => {
+                    nothing.extend(at);
+                    1.0
+                }
                 Seen::Reset => RESET,
                 Seen::GoAway(last) => {
                     sight.last_stream.store(last, Relaxed);
@@ -140,6 +150,11 @@ impl<S> Watched<S> {
                 }
             }
         });
+        for at in nothing {
+            if let Some(kind) = bytes.get_mut(at) {
+                *kind = NO_TYPE;
+            }
+        }
     }
 
     fn written(&mut self, bytes: usize) {
@@ -187,7 +202,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let before = into.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, into))?;
-        self.read(into.filled().get(before..).unwrap_or_default());
+        self.read(into.filled_mut().get_mut(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 }

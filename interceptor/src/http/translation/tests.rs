@@ -155,7 +155,8 @@ async fn an_answer_that_was_reset_never_looks_complete() {
         let request = "GET / HTTP/1.1\r\nHost: a.example\r\n\r\n";
         client.write_all(request.as_bytes()).await.unwrap();
         let mut got = String::new();
-        client.read_to_string(&mut got).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_secs(5), client.read_to_string(&mut got));
+        read.await.expect("an end").unwrap();
         assert!(got.contains("half"), "{got}");
         assert!(!got.ends_with("0\r\n\r\n"), "{reason}: {got}");
     }
@@ -206,9 +207,10 @@ fn http1_server_of_events() -> DuplexStream {
 async fn a_request_does_not_wait_for_an_answer_that_nobody_wants_any_more() {
     let dial = || Box::pin(async { Ok(http1_server_of_events()) }) as _;
     let client = to_http1(http1_server_of_events(), Box::new(dial));
-    let (mut sender, connection) = conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
-        .await
-        .unwrap();
+    let (mut sender, connection) =
+        conn::http2::handshake(TokioExecutor::new(), TokioIo::new(client))
+            .await
+            .unwrap();
     tokio::spawn(connection);
     let to = |path: &str| {
         let request = Request::get(format!("https://a.example{path}"));
@@ -217,7 +219,10 @@ async fn a_request_does_not_wait_for_an_answer_that_nobody_wants_any_more() {
     for _ in 0..3 {
         let response = sender.send_request(to("/events")).await.unwrap();
         let mut body = response.into_body();
-        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "event");
+        assert_eq!(
+            body.frame().await.unwrap().unwrap().into_data().unwrap(),
+            "event"
+        );
         drop(body);
         tokio::time::sleep(Duration::from_millis(20)).await;
         let asked = tokio::time::timeout(Duration::from_secs(5), sender.send_request(to("/")));

@@ -6,7 +6,10 @@ use h2::Reason;
 use http::Response;
 use tokio::{io::AsyncReadExt as _, time::timeout};
 
-use super::raw::{Raw, Verdict, field, frame, head};
+use super::{
+    peer::all,
+    raw::{Raw, Verdict, field, frame, head},
+};
 use crate::http::{End, HttpError, Refusal};
 
 const DATA: u8 = 0;
@@ -339,6 +342,16 @@ async fn a_flood_of_empty_data_is_calmed() {
     let open = frame(HEADERS, END_HEADERS, 1, &head(&[]));
     let piece = frame(DATA, 0, 1, b"").repeat(100);
     is_calmed(std::iter::repeat_n(piece, 2000), &open, "DATA").await;
+}
+
+#[tokio::test]
+async fn as_much_empty_data_as_anything_that_works_would_send_says_nothing() {
+    let mut raw = Raw::new().await;
+    raw.send(&frame(HEADERS, END_HEADERS, 1, &head(&[]))).await;
+    raw.send(&frame(DATA, 0, 1, b"").repeat(500)).await;
+    raw.send(&frame(DATA, END_STREAM, 1, b"hello")).await;
+    let mut asked = raw.asked.recv().await.unwrap();
+    assert_eq!(all(asked.request.body_mut()).await.unwrap(), b"hello");
 }
 
 #[tokio::test]

@@ -73,7 +73,7 @@ proptest! {
         prop_assert!(complete);
     }
 
-    /// What is damaged gives the same text up to where zlib finds a fault, or more where we find it later.
+    /// What is damaged gives the same text, unless zlib finds a fault.
     #[test]
     fn damage_is_read_as_zlib_reads_it(
         texts in texts(), level in 0..=9, strategy in strategies(),
@@ -88,9 +88,8 @@ proptest! {
         let (expected, sound) = reference(&body);
         if sound {
             // What follows the last block is no part of it.
-            if let Some((text, _)) = inflate(body.chunks(size)) {
-                prop_assert_eq!(text, expected);
-            }
+            let text = inflate(body.chunks(size)).map(|(text, _)| text);
+            prop_assert_eq!(text, Some(expected));
         }
     }
 
