@@ -19,7 +19,7 @@ mod relay;
 mod request;
 mod reuse;
 mod rewriting;
-mod translation;
+pub(crate) mod translation;
 mod turn;
 mod wire;
 

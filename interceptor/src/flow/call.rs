@@ -6,6 +6,7 @@ mod plain;
 mod raw;
 mod secured;
 mod standing;
+mod translated;
 
 use std::{
     sync::{Arc, OnceLock},

@@ -108,6 +108,11 @@ impl Way<'_> {
         Ok(stream)
     }
 
+    /// A new connection that is never kept.
+    pub(super) async fn fresh(&self, key: &Key) -> Result<TlsStream<TcpStream>, Denial> {
+        self.dial(key).await.map(|upstream| upstream.stream)
+    }
+
     async fn dial(&self, key: &Key) -> Result<Upstream, Denial> {
         let Key {
             host,

@@ -56,7 +56,10 @@ pub(super) enum Streams {
     Secured {
         client: server::TlsStream<TcpStream>,
         upstream: client::TlsStream<TcpStream>,
+        /// What the client speaks.
         protocol: Protocol,
+        /// What the upstream speaks.
+        spoken: Protocol,
         lease: Lease,
     },
 }
@@ -125,7 +128,27 @@ impl Carriage {
                     Streams::Secured {
                         client,
                         upstream,
+                        protocol,
+                        spoken,
+                        lease,
+                    } if protocol != spoken => {
+                        let exchange = exchange(Scheme::Https);
+                        match call.translated(upstream, lease, spoken).await {
+                            Ok(upstream) if protocol == Protocol::Http1 => {
+                                Box::pin(carry_http(client, upstream, (), exchange, call)).await;
+                            }
+                            Ok(upstream) => {
+                                let relay = http::h2::relay(client, upstream, exchange);
+                                call.conclude(Box::pin(relay).await);
+                            }
+                            Err(error) => call.end(&chain(&error)),
+                        }
+                    }
+                    Streams::Secured {
+                        client,
+                        upstream,
                         protocol: Protocol::Http1,
+                        spoken: _,
                         lease,
                     } => {
                         let exchange = exchange(Scheme::Https);
@@ -136,6 +159,7 @@ impl Carriage {
                         client,
                         upstream,
                         protocol: Protocol::Http2,
+                        spoken: _,
                         lease: _,
                     } => {
                         let relay = http::h2::relay(client, upstream, exchange(Scheme::Https));

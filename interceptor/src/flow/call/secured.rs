@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustls::AlertDescription;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::client;
 
@@ -23,6 +24,7 @@ use crate::{
     tls::{
         alpn::Protocol,
         hello::{self, Hello},
+        upstream::UpstreamError,
     },
 };
 
@@ -79,9 +81,9 @@ impl Call {
         // Whoever offers nothing speaks HTTP/1.1.
         let offered = hello.protocols();
         let offer = offered.as_deref().unwrap_or(&[Protocol::Http1]);
-        if offer.is_empty() {
+        let Some(&preferred) = offer.first() else {
             return self.refuse_hello(hello, Denial::Protocol(host)).await;
-        }
+        };
         // The upstream first: what is wrong there can then be told by an alert, before the client trusts us with
         // anything.
         let (upstream, lease) = match self.verified_upstream(&host, &endpoint, offer).await {
@@ -89,9 +91,12 @@ impl Call {
             Err(denial) => return self.refuse_hello(hello, denial).await,
         };
         let chosen = upstream.get_ref().1.alpn_protocol().and_then(Protocol::of);
-        if chosen.is_none() && !offer.contains(&Protocol::Http1) {
-            return self.refuse_hello(hello, Denial::Protocol(host)).await;
-        }
+        let spoken = chosen.unwrap_or(Protocol::Http1);
+        let (protocol, chosen) = if offer.contains(&spoken) {
+            (spoken, chosen)
+        } else {
+            (preferred, offered.is_some().then_some(preferred))
+        };
         let config = match self.engine.leaves.server_config(&host, chosen) {
             Ok(config) => config,
             Err(source) => {
@@ -115,7 +120,8 @@ impl Call {
             streams: Streams::Secured {
                 client,
                 upstream,
-                protocol: chosen.unwrap_or(Protocol::Http1),
+                protocol,
+                spoken,
                 lease,
             },
             authority: Authority { host, port },
@@ -123,7 +129,26 @@ impl Call {
         })))
     }
 
+    /// Speaks what the client offers; where it offers one protocol only and the server refuses that one, the other.
     async fn verified_upstream(
+        &self,
+        host: &Host,
+        endpoint: &Endpoint,
+        offer: &[Protocol],
+    ) -> Result<(client::TlsStream<TcpStream>, Lease), Denial> {
+        match (self.upstream_of(host, endpoint, offer).await, offer) {
+            (
+                Err(Denial::Upstream {
+                    source: UpstreamError::Alert(AlertDescription::NoApplicationProtocol),
+                    ..
+                }),
+                [only],
+            ) => self.upstream_of(host, endpoint, &[only.other()]).await,
+            (connected, _) => connected,
+        }
+    }
+
+    async fn upstream_of(
         &self,
         host: &Host,
         endpoint: &Endpoint,
