@@ -57,7 +57,8 @@ pub(crate) struct Exchange {
     pub(crate) early: BytesMut,
     /// Asked for each request.
     pub(crate) judge: Judge,
-    /// Told of requests that are refused without an end to the connection.
+    /// Told of requests that are refused without an end to the connection, and of streams that are ended by themselves:
+    /// one of a fixed set of codes, and the reason.
     pub(crate) denials: Denials,
     /// Asked for each offer to switch to another protocol than WebSocket, as the `Upgrade` header spells it.
     pub(crate) may_switch: MaySwitch,
@@ -70,10 +71,10 @@ pub(crate) struct Exchange {
     pub(crate) shutdown: watch::Receiver<bool>,
 }
 
-pub(crate) type Denials = Box<dyn Fn(&Refusal) + Send + Sync>;
+pub(crate) type Denials = Box<dyn Fn(&'static str, &str) + Send + Sync>;
 
 pub(crate) type MaySwitch = Box<dyn Fn(&str) -> bool + Send + Sync>;
-pub(crate) type Judge = Box<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
+pub(crate) type Judge = Arc<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
 
 /// Most interim (1xx) responses to one request.
 const MAX_INTERIM: u32 = 64;

@@ -89,6 +89,7 @@ use tokio::sync::watch;
 
 use self::takeover::Trial;
 use crate::{
+    error::chain,
     rewrite::{
         document::Refusal,
         release::Release,
@@ -123,6 +124,8 @@ pub(crate) use rewriter::script;
 pub(crate) struct Session {
     pub(crate) release: Arc<Release>,
     pub(crate) stats: Arc<Connection>,
+    /// Count its bytes: nobody below does.
+    pub(crate) counts_bytes: bool,
     /// `None`: permessage-deflate was not negotiated.
     pub(crate) deflate: Option<Compression>,
     /// The client was told `client_no_context_takeover` unasked: it has yet to take it.
@@ -177,6 +180,23 @@ pub(crate) enum WebSocketError {
     Revoked(#[source] Revoked),
     #[error("the system has no random bytes for a frame's mask")]
     Random,
+}
+
+impl WebSocketError {
+    /// What is counted as a denial, by what the client reads in the close, and the reason for it.
+    pub(crate) fn denial(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::Refused(refusal) => Some((refusal.code(), chain(refusal))),
+            Self::Opaque(fault) | Self::Unreadable(fault) => Some((fault.code(), chain(self))),
+            Self::Revoked(revoked) => Some((revoked.code(), revoked.to_string())),
+            Self::Forbidden => Some(("policy_denied", chain(self))),
+            Self::Client(_)
+            | Self::Server(_)
+            | Self::ClientProtocol(_)
+            | Self::ServerProtocol(_)
+            | Self::Random => None,
+        }
+    }
 }
 
 impl fmt::Display for Side {

@@ -10,6 +10,8 @@
 //! | `download` | an answer's body that secrets may come back in |
 //! | `upload` | a request's body that secrets may go into |
 //! | `carry` | moves a body and its trailers, at the pace of whoever reads it |
+//! | `websocket` | a stream that becomes a WebSocket |
+//! | `pipe` | its two halves as one stream of bytes |
 //! | `piece` | a part of a body on its way to a socket |
 //! | `watch` | counts bytes and frames on both sockets, finds peers that do not read |
 //! | `frames` | finds the frames in a stream of bytes |
@@ -27,6 +29,7 @@
 //! | GOAWAY of the server | the client gets one; streams that the server says it has not seen are reset with REFUSED_STREAM, so that the client asks again on another connection |
 //! | the server closes | streams under way are reset with INTERNAL_ERROR |
 //! | a request that is refused | answered as in HTTP/1, its stream alone; the connection goes on |
+//! | extended CONNECT (RFC 8441) | if the server takes it: to `websocket` like an upgrade of HTTP/1.1, 501 to all else |
 //! | PUSH_PROMISE | forbidden to the server by our SETTINGS |
 //! | PING, SETTINGS, WINDOW_UPDATE, PRIORITY | each connection's own |
 //! | a malformed request or answer (RFC 9113 §8.1.1) | its stream is reset with PROTOCOL_ERROR; before its head has gone on, an answer is 502 |
@@ -42,11 +45,13 @@ mod download;
 mod fault;
 pub(crate) mod frames;
 mod piece;
+mod pipe;
 mod relay;
 mod request;
 mod stream;
 mod upload;
 mod watch;
+mod websocket;
 
 use std::time::Duration;
 

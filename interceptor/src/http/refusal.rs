@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{
     HeaderValue, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE},
+    header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, SEC_WEBSOCKET_VERSION},
 };
 
 use super::{authority::AuthorityError, body::BodyError, head::HeadError, redaction::Stop};
@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
          sandbox's `upgrades`"
     )]
     Upgrade,
+    #[error("an extended CONNECT to anything but websocket is refused")]
+    Protocol,
     #[error("{0}")]
     WebSocketOffer(OfferError),
     #[error("the request names a credential that is bound to another host")]
@@ -115,6 +117,7 @@ impl Refusal {
             Self::Revoked(revoked) => (403, "Forbidden", revoked.code()),
             Self::Trace | Self::Message => (405, "Method Not Allowed", "method_refused"),
             Self::Upgrade => (403, "Forbidden", "upgrade_refused"),
+            Self::Protocol => (501, "Not Implemented", "upgrade_refused"),
             Self::WebSocketOffer(OfferError::Version) => {
                 (426, "Upgrade Required", "malformed_websocket_handshake")
             }
@@ -164,8 +167,14 @@ impl Refusal {
         fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         fields.insert(CONTENT_LENGTH, body.len().into());
         fields.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if status == 405 {
-            fields.insert(ALLOW, HeaderValue::from_static(METHODS));
+        match status {
+            405 => {
+                fields.insert(ALLOW, HeaderValue::from_static(METHODS));
+            }
+            426 => {
+                fields.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            }
+            _ => {}
         }
         (response, body.into())
     }

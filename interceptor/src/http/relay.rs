@@ -397,10 +397,8 @@ where
         stats: Arc::clone(&exchange.stats),
         deflate,
         trial,
-        listen_only: Box::new(move || {
-            let message = RequestView::new(MESSAGE, target.as_deref().unwrap_or("/"));
-            listen_only(&exchange.judge, &message, &exchange.authority.host)
-        }),
+        counts_bytes: true,
+        listen_only: listen_only(exchange.judge, exchange.authority.host, target),
         standing: exchange.standing,
         shutdown: exchange.shutdown,
     };
@@ -416,13 +414,21 @@ where
     .map_err(HttpError::WebSocket)
 }
 
-fn listen_only(judge: &Judge, message: &RequestView<'_>, host: &Host) -> bool {
-    match judge(message) {
-        Judgement::Allow => false,
-        Judgement::Audit(why) => {
-            tracing::warn!(%host, why, "the policy would refuse this client's messages");
-            false
+/// Asks the policy whether the client of a WebSocket to `target` may send no messages.
+pub(super) fn listen_only(
+    judge: Judge,
+    host: Host,
+    target: Option<Box<str>>,
+) -> Box<dyn Fn() -> bool + Send + Sync> {
+    Box::new(move || {
+        let message = RequestView::new(MESSAGE, target.as_deref().unwrap_or("/"));
+        match judge(&message) {
+            Judgement::Allow => false,
+            Judgement::Audit(why) => {
+                tracing::warn!(%host, why, "the policy would refuse this client's messages");
+                false
+            }
+            Judgement::Deny(_) => true,
         }
-        Judgement::Deny(_) => true,
-    }
+    })
 }

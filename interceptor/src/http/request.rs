@@ -81,12 +81,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         }
         Upgrade::Other(_) => return Err(Refusal::Upgrade),
         Upgrade::WebSocket => {
-            let demands = Demands {
-                client_alone: exchange.release.reads_messages()
-                    && !exchange.takeover.holds(&exchange.authority.host),
-                // A secret in any place of this connection may come back in a message.
-                server_alone: exchange.release.redacts(),
-            };
+            let demands = demands(exchange);
             narrow_extensions(&head.fields, demands, &mut edits.fields);
             let minor = u8::from(head.version == Version::Http11);
             Offer::read(head.method, minor, head.fields.iter(), demands)?
@@ -141,6 +136,16 @@ pub(super) fn judge(
         Judgement::Allow => Ok(None),
         Judgement::Audit(why) => Ok(Some(why)),
         Judgement::Deny(why) => Err(Refusal::Denied(why)),
+    }
+}
+
+/// Whose WebSocket messages will have to stand alone.
+pub(super) fn demands(exchange: &Exchange) -> Demands {
+    Demands {
+        client_alone: exchange.release.reads_messages()
+            && !exchange.takeover.holds(&exchange.authority.host),
+        // A secret in any place of this connection may come back in a message.
+        server_alone: exchange.release.redacts(),
     }
 }
 

@@ -7,7 +7,9 @@ use tokio::sync::watch;
 use super::release::Release;
 use crate::secrets::SecretName;
 
-/// A connection's way to hear of reloads, and to ask what they mean for it. Costs nothing until one comes.
+/// A connection's way to hear of reloads, and to ask what they mean for it. Costs nothing until one comes. A clone hears
+/// of each by itself, beginning with those that this one has not heard of.
+#[derive(Clone)]
 pub(crate) struct Standing {
     /// Changes with each reload. A dropped sender means that none will come.
     reloads: watch::Receiver<()>,
@@ -15,7 +17,7 @@ pub(crate) struct Standing {
 }
 
 /// Holds a connection against the configuration that is valid now.
-pub(crate) type Review = Box<dyn Fn() -> Reviewed + Send + Sync>;
+pub(crate) type Review = Arc<dyn Fn() -> Reviewed + Send + Sync>;
 
 /// What the connection may write from now on, or why it may not go on.
 pub(crate) type Reviewed = Result<Arc<Release>, Revoked>;
@@ -92,7 +94,7 @@ mod tests {
             counter.fetch_add(1, Relaxed);
             Ok(Arc::new(Release::nothing()))
         };
-        (sender, Standing::new(reloads, Box::new(review)), asked)
+        (sender, Standing::new(reloads, Arc::new(review)), asked)
     }
 
     #[tokio::test]
@@ -107,6 +109,16 @@ mod tests {
         standing.forget();
         assert!(standing.look().is_some());
         assert_eq!(asked.load(Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_clone_hears_by_itself_of_what_its_original_has_not_heard_of() {
+        let (sender, mut standing, _asked) = counting();
+        sender.send_replace(());
+        let mut clone = standing.clone();
+        standing.changed().await.unwrap();
+        assert!(clone.look().is_some());
+        assert!(standing.clone().look().is_none());
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,9 @@
 //! Is this upgrade a WebSocket one, and is that answer its answer (RFC 6455 §4)?
 //!
-//! A status alone proves nothing: a server that does not know the protocol can answer 101 to something else, and what
-//! follows would be HTTP that nobody looks at. A connection is WebSocket only when request and answer agree in every
-//! header of the handshake.
+//! Over HTTP/1.1 a status alone proves nothing: a server that does not know the protocol can answer 101 to something
+//! else, and what follows would be HTTP that nobody looks at. A connection is WebSocket only when request and answer agree
+//! in every header of the handshake. Over HTTP/2 `:protocol` has said what the stream is to be, and no frame of a stream
+//! is anybody else's: key and accept have no part in it (RFC 8441 §5).
 //!
 //! What of `Sec-WebSocket-Extensions` takes part in it is for `extension` to say.
 
@@ -15,8 +16,8 @@ pub(crate) use super::extension::{Demands, Offered, narrow};
 /// A client's proper offer.
 #[derive(Debug)]
 pub(crate) struct Offer {
-    /// What `Sec-WebSocket-Accept` has to be.
-    accept: String,
+    /// What `Sec-WebSocket-Accept` has to be; `None` over HTTP/2.
+    accept: Option<String>,
     /// Subprotocols, as they are spelled.
     protocols: Vec<Box<[u8]>>,
     deflate: Vec<Deflate>,
@@ -49,7 +50,7 @@ pub(crate) enum OfferError {
     Body,
 }
 
-/// Why a 101 is not the answer to the offer; the connection has to be cut.
+/// Why a 101, or a 2xx over HTTP/2, is not the answer to the offer; the connection, or the stream, has to be cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AnswerError {
     #[error("the server's 101 does not upgrade to WebSocket")]
@@ -58,9 +59,9 @@ pub(crate) enum AnswerError {
     Connection,
     #[error("the server's 101 has a wrong Sec-WebSocket-Accept")]
     Accept,
-    #[error("the server's 101 accepts an extension as it was not offered")]
+    #[error("the server accepts an extension as it was not offered")]
     Extension,
-    #[error("the server's 101 chooses a subprotocol that was not offered")]
+    #[error("the server chooses a subprotocol that was not offered")]
     Protocol,
 }
 
@@ -94,25 +95,51 @@ impl Offer {
         if !sends_nothing {
             return Err(OfferError::Body);
         }
-        if headers.only("sec-websocket-version") != Some(b"13") {
-            return Err(OfferError::Version);
-        }
+        let offer = Self::of(&headers, demands)?;
         let key = headers.only("sec-websocket-key").ok_or(OfferError::Key)?;
         if !STANDARD.decode(key).is_ok_and(|key| key.len() == 16) {
             return Err(OfferError::Key);
         }
         Ok(Some(Self {
-            accept: derive_accept_key(key),
+            accept: Some(derive_accept_key(key)),
+            ..offer
+        }))
+    }
+
+    /// Reads the head of an extended CONNECT for WebSocket (RFC 8441 §5).
+    ///
+    /// # Errors
+    /// It does not ask properly.
+    pub(crate) fn read_http2<'h>(
+        headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
+        demands: Demands,
+    ) -> Result<Self, OfferError> {
+        let headers = Headers(headers);
+        if headers.all("content-length").next().is_some() {
+            return Err(OfferError::Body);
+        }
+        Self::of(&headers, demands)
+    }
+
+    fn of<'h>(
+        headers: &Headers<impl Iterator<Item = (&'h str, &'h [u8])> + Clone>,
+        demands: Demands,
+    ) -> Result<Self, OfferError> {
+        if headers.only("sec-websocket-version") != Some(b"13") {
+            return Err(OfferError::Version);
+        }
+        Ok(Self {
+            accept: None,
             protocols: headers.tokens(PROTOCOL).map(Box::from).collect(),
             deflate: headers
                 .all(EXTENSIONS)
                 .flat_map(|value| extension::offers(value, demands))
                 .collect(),
             demands,
-        }))
+        })
     }
 
-    /// Checks a 101 (any other status refuses the upgrade, and is plain HTTP).
+    /// Checks a 101, or a 2xx over HTTP/2 (any other status refuses the upgrade, and is plain HTTP).
     ///
     /// # Errors
     /// It is not the answer to this offer.
@@ -121,15 +148,17 @@ impl Offer {
         headers: impl Iterator<Item = (&'h str, &'h [u8])> + Clone,
     ) -> Result<Agreement, AnswerError> {
         let headers = Headers(headers);
-        let upgrade = headers.only("upgrade");
-        if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
-            return Err(AnswerError::Upgrade);
-        }
-        if !headers.has_token("connection", b"upgrade") {
-            return Err(AnswerError::Connection);
-        }
-        if headers.only("sec-websocket-accept") != Some(self.accept.as_bytes()) {
-            return Err(AnswerError::Accept);
+        if let Some(accept) = &self.accept {
+            let upgrade = headers.only("upgrade");
+            if !upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket")) {
+                return Err(AnswerError::Upgrade);
+            }
+            if !headers.has_token("connection", b"upgrade") {
+                return Err(AnswerError::Connection);
+            }
+            if headers.only("sec-websocket-accept") != Some(accept.as_bytes()) {
+                return Err(AnswerError::Accept);
+            }
         }
         let deflate = match headers.only(EXTENSIONS) {
             None if headers.all(EXTENSIONS).next().is_none() => None,

@@ -24,7 +24,8 @@ const READ_MAX: usize = 64 * 1024;
 pub(super) struct Lane<F> {
     pub(super) filter: F,
     direction: Direction,
-    stats: Arc<Connection>,
+    /// Count what is read; `None`: others do.
+    stats: Option<Arc<Connection>>,
     stage: Stage,
     /// The filter has no more to say, and its owner was told so.
     stop: Option<Stop>,
@@ -62,7 +63,7 @@ pub(super) enum Trouble {
 }
 
 impl<F: Filter> Lane<F> {
-    pub(super) fn new(filter: F, direction: Direction, stats: Arc<Connection>) -> Self {
+    pub(super) fn new(filter: F, direction: Direction, stats: Option<Arc<Connection>>) -> Self {
         Self {
             filter,
             direction,
@@ -109,7 +110,9 @@ impl<F: Filter> Lane<F> {
                             self.filter.end();
                         }
                         self.has_read = true;
-                        self.stats.count_bytes(self.direction, read as u64);
+                        if let Some(stats) = &self.stats {
+                            stats.count_bytes(self.direction, read as u64);
+                        }
                     }
                 }
                 Stage::Stopped => match self.stop.take() {

@@ -66,6 +66,7 @@ where
     let Session {
         release,
         stats,
+        counts_bytes,
         deflate,
         trial,
         listen_only,
@@ -77,8 +78,11 @@ where
             pending::<()>().await;
         }
     });
-    stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
-    stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
+    let counting = counts_bytes.then(|| Arc::clone(&stats));
+    if let Some(stats) = &counting {
+        stats.count_bytes(Direction::ClientToServer, from_client.len() as u64);
+        stats.count_bytes(Direction::ServerToClient, from_server.len() as u64);
+    }
     let lookout = Lookout::new(Arc::clone(release.reflection()));
     let may_search = deflate.is_none_or(|deflate| deflate.server_alone);
     let holds_secrets = !release.is_empty();
@@ -87,12 +91,12 @@ where
     let may_rewrite = rules.is_some() || deflate.is_none_or(|deflate| deflate.client_alone);
     let mut rewriter = Rewriter::new(from_client, rules, deflate, stats.clone());
     rewriter.forbid_messages(listen_only());
-    let observer = Observer::new(from_server, deflate.is_some(), lookout, stats.clone());
+    let observer = Observer::new(from_server, deflate.is_some(), lookout, stats);
     let mut relay = Relay {
         client,
         upstream,
-        up: Lane::new(rewriter, Direction::ClientToServer, stats.clone()),
-        down: Lane::new(observer, Direction::ServerToClient, stats),
+        up: Lane::new(rewriter, Direction::ClientToServer, counting.clone()),
+        down: Lane::new(observer, Direction::ServerToClient, counting),
         trial,
         listen_only,
         may_rewrite,

@@ -21,7 +21,6 @@ use crate::{
     http::{self, Exchange, HttpError, Scheme, Supply},
     stats::connection::Direction,
     tls::alpn::Protocol,
-    websocket::WebSocketError,
 };
 
 /// A connection whose two sides stand.
@@ -111,9 +110,7 @@ impl Carriage {
                     judge,
                     denials: {
                         let call = Arc::clone(call);
-                        Box::new(move |refusal| {
-                            call.deny_request(refusal.code(), &chain(refusal));
-                        })
+                        Box::new(move |code, reason| call.deny_request(code, reason))
                     },
                     may_switch,
                     takeover: Arc::clone(&call.sandbox.takeover),
@@ -202,21 +199,10 @@ impl Call {
         match end {
             Ok(http::End::Refused(refusal)) => self.deny(refusal.code(), &chain(&refusal)),
             Ok(end) => self.end(&end.to_string()),
-            // Counted by what the client reads in the close.
-            Err(HttpError::WebSocket(WebSocketError::Refused(refusal))) => {
-                self.deny(refusal.code(), &chain(&refusal));
-            }
-            Err(HttpError::WebSocket(
-                error @ (WebSocketError::Opaque(fault) | WebSocketError::Unreadable(fault)),
-            )) => {
-                self.deny(fault.code(), &chain(&error));
-            }
-            Err(HttpError::WebSocket(WebSocketError::Revoked(revoked))) => {
-                self.deny(revoked.code(), &revoked.to_string());
-            }
-            Err(HttpError::WebSocket(error @ WebSocketError::Forbidden)) => {
-                self.deny("policy_denied", &chain(&error));
-            }
+            Err(HttpError::WebSocket(error)) => match error.denial() {
+                Some((code, reason)) => self.deny(code, &reason),
+                None => self.end(&chain(&HttpError::WebSocket(error))),
+            },
             Err(error) => self.end(&chain(&error)),
         }
     }

@@ -43,10 +43,10 @@ impl Call {
         let release = Arc::new(self.release(verified.as_ref()).noted_in(&reflection));
         let call = Arc::clone(self);
         let judged = host.clone();
-        let judge: Judge = Box::new(move |request| call.judge(&judged, request));
+        let judge: Judge = Arc::new(move |request| call.judge(&judged, request));
         let call = Arc::clone(self);
         let review = move || call.review(&host, verified.as_ref(), &reflection);
-        let standing = Standing::new(self.reloads.clone(), Box::new(review));
+        let standing = Standing::new(self.reloads.clone(), Arc::new(review));
         (release, judge, standing)
     }
 

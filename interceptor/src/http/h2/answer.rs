@@ -40,7 +40,7 @@ pub(super) async fn answer(
 }
 
 /// Waits for the answer, and passes interim ones on.
-async fn await_answer(
+pub(super) async fn await_answer(
     mut response: ResponseFuture,
     client: &mut Client,
     reflection: &Reflection,
@@ -76,7 +76,7 @@ async fn await_answer(
 }
 
 /// Passes an answer on, to its end.
-async fn pass_answer(
+pub(super) async fn pass_answer(
     answered: Response<RecvStream>,
     client: &mut Client,
     reflection: &Arc<Reflection>,
@@ -101,7 +101,7 @@ async fn pass_answer(
 }
 
 /// Takes secrets out of a head that no body follows.
-fn redact(head: &mut Response<()>, reflection: &Reflection, stats: &Connection) {
+pub(super) fn redact(head: &mut Response<()>, reflection: &Reflection, stats: &Connection) {
     if let Some(patterns) = reflection.patterns() {
         let found = fields::redact(head.headers_mut(), &patterns, Change::default());
         stats.count_redactions(found);

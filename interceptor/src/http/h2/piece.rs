@@ -14,12 +14,17 @@ pub(super) struct Piece {
 impl Piece {
     /// An empty one, and what resolves once it was written: all that was queued before it was too.
     pub(super) fn mark() -> (Self, oneshot::Receiver<()>) {
+        Self::tracked(Bytes::new())
+    }
+
+    /// One with these bytes, and what resolves once they were written.
+    pub(super) fn tracked(bytes: Bytes) -> (Self, oneshot::Receiver<()>) {
         let (passed, seen) = oneshot::channel();
-        let mark = Self {
-            bytes: Bytes::new(),
+        let piece = Self {
+            bytes,
             _passed: Some(passed),
         };
-        (mark, seen)
+        (piece, seen)
     }
 }
 

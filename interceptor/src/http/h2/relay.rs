@@ -18,8 +18,10 @@ use super::{
     request::decide,
     stream::{Outcome, Stream, refuse},
     watch::{Sight, Watched},
+    websocket::shake,
 };
 use crate::{
+    error::chain,
     http::{
         End, Exchange, HttpError,
         refusal::Refusal,
@@ -57,6 +59,8 @@ where
         server: Box::pin(server),
         requests: Some(requests),
         streams: JoinSet::new(),
+        sockets: JoinSet::new(),
+        connects: Connects::No,
         of_client,
         of_server,
         exchange,
@@ -79,6 +83,9 @@ where
     /// `None`: the server takes no more.
     requests: Option<SendRequest<Piece>>,
     streams: JoinSet<Outcome>,
+    /// Streams that were switched to WebSocket: each hears of reloads, and of the daemon's end, by itself.
+    sockets: JoinSet<Outcome>,
+    connects: Connects,
     of_client: Arc<Sight>,
     of_server: Arc<Sight>,
     exchange: Exchange,
@@ -90,12 +97,24 @@ where
     still: Instant,
 }
 
+/// Whether the client may ask with extended CONNECTs (RFC 8441 §3).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Connects {
+    /// The server has not said so.
+    No,
+    /// It has: the client is to be told.
+    Untold,
+    Yes,
+}
+
 #[expect(clippy::large_enum_variant, reason = "taken apart at once")]
 enum Event {
     Request(Request<RecvStream>, SendResponse<Piece>),
     /// Of the client's connection.
     Ended(Result<(), h2::Error>),
     Flooded,
+    /// The server takes extended CONNECTs.
+    Connects,
     /// The server takes no more streams.
     Leaving,
     /// Of the server's connection.
@@ -120,14 +139,22 @@ where
                     self.client.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
                     return Ok(End::Refused(Refusal::Flood));
                 }
+                Event::Connects => self.connects = Connects::Untold,
                 Event::Leaving => {
                     self.requests = None;
                     self.leave(End::UpstreamClosed);
                 }
                 Event::Gone(gone) => return self.gone(gone),
                 Event::Stream(outcome) => {
-                    if let Some(Outcome::Refused(refusal)) = outcome {
-                        (self.exchange.denials)(&refusal);
+                    match outcome {
+                        None | Some(Outcome::Done) => {}
+                        Some(Outcome::Refused(refusal)) => self.count(&refusal),
+                        Some(Outcome::Denied(code, reason)) => {
+                            (self.exchange.denials)(code, &reason);
+                        }
+                        Some(Outcome::Switched(switched)) => {
+                            self.sockets.spawn(switched.carry(&self.exchange));
+                        }
                     }
                     self.still = Instant::now();
                 }
@@ -149,6 +176,8 @@ where
             server,
             requests,
             streams,
+            sockets,
+            connects,
             of_client,
             of_server,
             exchange,
@@ -157,8 +186,16 @@ where
             still,
         } = self;
         let deadline = *still + if leaving.is_some() { FAREWELL } else { IDLE };
+        let unheard = *connects == Connects::No;
         let client = poll_fn(|cx| {
-            let accepted = client.poll_accept(cx);
+            let mut accepted = client.poll_accept(cx);
+            // Not as long as the client has not confirmed what it was told before.
+            if *connects == Connects::Untold && client.enable_connect_protocol().is_ok() {
+                *connects = Connects::Yes;
+                if accepted.is_pending() {
+                    accepted = client.poll_accept(cx);
+                }
+            }
             if of_client.is_flooded() {
                 return Poll::Ready(Event::Flooded);
             }
@@ -173,6 +210,10 @@ where
             if requests.is_some() && of_server.is_leaving() {
                 return Poll::Ready(Event::Leaving);
             }
+            let mut requests = requests.iter();
+            if unheard && requests.any(SendRequest::is_extended_connect_protocol_enabled) {
+                return Poll::Ready(Event::Connects);
+            }
             ended.map(Event::Gone)
         });
         tokio::select! {
@@ -182,7 +223,8 @@ where
             event = client => event,
             event = server => event,
             Some(outcome) = streams.join_next() => Event::Stream(outcome.ok()),
-            () = sleep_until(deadline), if streams.is_empty() => Event::Idle,
+            Some(outcome) = sockets.join_next() => Event::Stream(outcome.ok()),
+            () = sleep_until(deadline), if streams.is_empty() && sockets.is_empty() => Event::Idle,
         }
     }
 
@@ -219,12 +261,12 @@ where
                 Err(Refusal::Revoked(revoked))
             }
         };
-        let request = match decided {
+        let mut request = match decided {
             Ok(request) => request,
             Err(refusal) => {
                 refuse(client, &refusal, to_head);
                 if !counted {
-                    (self.exchange.denials)(&refusal);
+                    self.count(&refusal);
                 }
                 return;
             }
@@ -233,6 +275,7 @@ where
             client.reset(Reason::REFUSED_STREAM);
             return;
         };
+        let upgrade = request.upgrade.take();
         let stream = Stream {
             request,
             body,
@@ -242,7 +285,14 @@ where
             reflection: Arc::clone(self.exchange.release.reflection()),
             stats: Arc::clone(&self.exchange.stats),
         };
-        self.streams.spawn(stream.run());
+        match upgrade {
+            None => self.streams.spawn(stream.run()),
+            Some(upgrade) => self.streams.spawn(shake(stream, upgrade)),
+        };
+    }
+
+    fn count(&self, refusal: &Refusal) {
+        (self.exchange.denials)(refusal.code(), &chain(refusal));
     }
 
     /// Tells the client to make another connection. What is under way comes to its end.
@@ -262,7 +312,9 @@ where
             (Some(fault), Some(end)) if fault.is_hang_up() => Ok(end),
             (None, None) => Ok(End::ClientClosed),
             // Between two streams, a reset is as good an end as any other.
-            (Some(fault), None) if fault.is_hang_up() && self.streams.is_empty() => {
+            (Some(fault), None)
+                if fault.is_hang_up() && self.streams.is_empty() && self.sockets.is_empty() =>
+            {
                 Ok(End::ClientClosed)
             }
             (Some(fault), _) => Err(HttpError::Http2Client(fault)),
@@ -284,6 +336,7 @@ where
             server,
             requests,
             mut streams,
+            mut sockets,
             ..
         } = self;
         // With their streams, and with the last who could ask for more, the server's connection ends by itself.
@@ -300,6 +353,7 @@ where
         let settled = async {
             // Streams whose server is gone tell their clients so; those whose client is gone have nobody to tell.
             while streams.join_next().await.is_some() {}
+            while sockets.join_next().await.is_some() {}
         };
         let ended = async {
             if let Err(error) = server.await {

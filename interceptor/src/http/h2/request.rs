@@ -9,6 +9,7 @@ use http::{
 };
 use zeroize::Zeroizing;
 
+use super::websocket::{self, Upgrade};
 use crate::{
     http::{
         Exchange, authority,
@@ -30,6 +31,8 @@ pub(super) struct Allowed {
     pub(super) expects: bool,
     /// Reads the body, where something may stand in it.
     pub(super) rewriter: Option<Rewriter>,
+    /// Asks for a WebSocket.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 /// Decides on the request with this head, and counts it. `complete`: it has no body.
@@ -40,10 +43,14 @@ pub(super) fn decide(
 ) -> Result<Allowed, Refusal> {
     within_bounds(&head)?;
     unpadded(&head.headers)?;
+    let upgrades = websocket::stand_for_get(&mut head)?;
     authority::check_http2(&head, exchange.scheme, &exchange.authority)?;
     let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
     let audited = judge(head.method.as_str(), path, exchange)?;
 
+    let upgrade = upgrades
+        .then(|| Upgrade::read(&mut head.headers, path, exchange))
+        .transpose()?;
     let release = &exchange.release;
     let mut tally = Tally::default();
     let path = tally.take(target::rewrite(path.as_bytes(), release))?;
@@ -60,8 +67,8 @@ pub(super) fn decide(
     for _ in 0..tally.passed {
         release.pass_unbound(&exchange.stats)?;
     }
-    // It reads the head as the client wrote it: no copy of a secret stays behind there.
-    let rewriter = if complete {
+    // It reads the head as the client wrote it: no copy of a secret stays behind there. A WebSocket is no body.
+    let rewriter = if complete || upgrade.is_some() {
         None
     } else {
         let fields = head.headers.iter();
@@ -85,10 +92,14 @@ pub(super) fn decide(
     }
     // What the h2 crate has for its own use stays behind.
     head.extensions.clear();
+    if upgrade.is_some() {
+        websocket::ask(&mut head);
+    }
     Ok(Allowed {
         to_head: head.method == Method::HEAD,
         expects: expects(&head.headers),
         rewriter,
+        upgrade,
         head: Request::from_parts(head, ()),
     })
 }

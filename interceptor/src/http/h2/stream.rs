@@ -2,7 +2,12 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc};
 
-use h2::{Reason, RecvStream, SendStream, client::SendRequest, server::SendResponse};
+use h2::{
+    Reason, RecvStream, SendStream,
+    client::{ResponseFuture, SendRequest},
+    server::SendResponse,
+};
+use http::Request;
 
 use super::{
     answer::{Client, answer},
@@ -12,6 +17,7 @@ use super::{
     request::Allowed,
     upload::Upload,
     watch::Sight,
+    websocket::Switched,
 };
 use crate::{
     http::{head::HeadError, refusal::Refusal},
@@ -37,6 +43,10 @@ pub(super) enum Outcome {
     Done,
     /// Answered in the server's place.
     Refused(Refusal),
+    /// Ended for the policy: one of a fixed set of codes, and the reason.
+    Denied(&'static str, String),
+    /// It is to carry a WebSocket from here on.
+    Switched(Box<Switched>),
 }
 
 /// Why an exchange does not come to its end.
@@ -74,7 +84,7 @@ impl Stream {
             request,
             mut body,
             respond,
-            mut server,
+            server,
             sight,
             reflection,
             stats,
@@ -84,6 +94,8 @@ impl Stream {
             to_head,
             expects,
             rewriter,
+            // One with it is not carried here.
+            upgrade: _,
         } = request;
         let mut client = Client {
             respond,
@@ -104,17 +116,10 @@ impl Stream {
             }
             upload.measure(head.headers_mut());
         }
-        let (response, mut to_server) = match server.send_request(head, complete) {
-            Ok(sent) => sent,
-            // Nothing went: the server is leaving, or gone.
-            Err(error) => {
-                tracing::debug!(reason = ?error.reason(), "the server takes no more streams");
-                client.reset(Reason::REFUSED_STREAM);
-                return Outcome::Done;
-            }
+        let sent = open(server, head, complete, &mut client);
+        let Some((response, mut to_server)) = sent else {
+            return Outcome::Done;
         };
-        // Nobody else holds on to the connection through this stream.
-        drop(server);
         let broken = {
             let ask = async {
                 if complete {
@@ -160,8 +165,27 @@ impl Stream {
     }
 }
 
+/// Sends a request's head. `None`: it does not go, and the client was told that it may ask again.
+pub(super) fn open(
+    mut server: SendRequest<Piece>,
+    head: Request<()>,
+    complete: bool,
+    client: &mut Client,
+) -> Option<(ResponseFuture, SendStream<Piece>)> {
+    // Nobody holds on to the server's connection through a stream: its sender is dropped here.
+    match server.send_request(head, complete) {
+        Ok(sent) => Some(sent),
+        // Nothing went: the server is leaving, or gone.
+        Err(error) => {
+            tracing::debug!(reason = ?error.reason(), "the server takes no more streams");
+            client.reset(Reason::REFUSED_STREAM);
+            None
+        }
+    }
+}
+
 /// Tells both sides of a break in terms of their own.
-async fn settle(
+pub(super) async fn settle(
     broken: Break,
     mut client: Client,
     to_server: &mut SendStream<Piece>,

@@ -12,3 +12,4 @@ mod redaction;
 mod refusing;
 mod rewriting;
 mod standing;
+mod websocket;

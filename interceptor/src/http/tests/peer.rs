@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 
 use crate::{
     address::{Authority, VerifiedName},
-    http::{End, Exchange, HttpError, Judge, Scheme, relay},
+    http::{End, Exchange, HttpError, Scheme, relay},
     policy::{
-        Judgement,
+        Judgement, RequestView,
         binding::{PathPlace, Surface, Unbound},
     },
     rewrite::{
@@ -36,6 +36,9 @@ pub(crate) const TOKEN: &str = "openshell:resolve:env:TOKEN";
 pub(crate) const SECRET: &str = "s3cr3t-value";
 /// A secret of the sandbox that is bound to another host.
 pub(crate) const OTHER: &str = "openshell:resolve:env:OTHER";
+
+/// What a connection's policy says, as tests write it.
+pub(crate) type Judge = Box<dyn Fn(&RequestView<'_>) -> Judgement + Send + Sync>;
 
 pub(crate) fn release() -> Release {
     release_of(SECRET)
@@ -82,8 +85,8 @@ pub(crate) fn exchange(judge: Judge) -> (Exchange, watch::Sender<bool>) {
         release: Arc::new(release()),
         stats: Arc::new(Connection::default()),
         early: BytesMut::new(),
-        judge,
-        denials: Box::new(|_| {}),
+        judge: judge.into(),
+        denials: Box::new(|_, _| {}),
         may_switch: Box::new(|protocol| protocol.eq_ignore_ascii_case("tcp")),
         takeover: Arc::default(),
         standing: Standing::for_ever(),

@@ -18,7 +18,7 @@ pub(crate) fn reloads() -> (Reloads, Standing) {
     let answer = Arc::new(Mutex::new(Ok(Arc::new(Release::nothing()))));
     let (sender, receiver) = watch::channel(());
     let asked = Arc::clone(&answer);
-    let review: Review = Box::new(move || asked.lock().unwrap().clone());
+    let review: Review = Arc::new(move || asked.lock().unwrap().clone());
     (Reloads { sender, answer }, Standing::new(receiver, review))
 }
 

@@ -92,6 +92,7 @@ fn stage_on_trial(
         standing,
         release: Arc::new(release),
         stats: stats.clone(),
+        counts_bytes: true,
         deflate,
         shutdown: going,
     };
@@ -496,6 +497,7 @@ fn future_of_a_connection_is_small() {
         standing: Standing::for_ever(),
         release: Arc::new(release().build()),
         stats: Arc::default(),
+        counts_bytes: true,
         deflate: DEFLATE,
         shutdown: watch::channel(false).1,
     };
@@ -530,6 +532,7 @@ async fn other_peoples_client_and_server_understand_each_other_through_the_relay
         standing: Standing::for_ever(),
         release: Arc::new(release),
         stats: Arc::default(),
+        counts_bytes: true,
         deflate: DEFLATE,
         shutdown: watch::channel(false).1,
     };

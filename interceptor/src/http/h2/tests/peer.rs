@@ -22,9 +22,9 @@ use tokio::{
 
 use crate::{
     http::{
-        End, Exchange, HttpError, Judge,
+        End, Exchange, HttpError,
         h2::relay,
-        tests::peer::{HOST, exchange, release},
+        tests::peer::{HOST, Judge, exchange, release},
     },
     policy::{Judgement, binding::Unbound},
     rewrite::{
@@ -71,7 +71,7 @@ pub(super) fn noting(
     let (mut exchange, shutdown) = exchange(judge);
     let denied: Arc<Mutex<Vec<_>>> = Arc::default();
     let noted = Arc::clone(&denied);
-    exchange.denials = Box::new(move |refusal| noted.lock().unwrap().push(refusal.code()));
+    exchange.denials = Box::new(move |code, _| noted.lock().unwrap().push(code));
     (exchange, shutdown, denied)
 }
 

@@ -329,6 +329,7 @@ fn session() -> Session {
         standing: Standing::for_ever(),
         release: Arc::new(release().build()),
         stats: Arc::default(),
+        counts_bytes: true,
         deflate: None,
         shutdown: watch::channel(false).1,
     }

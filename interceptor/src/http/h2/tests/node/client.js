@@ -59,6 +59,21 @@ function ask(over, headers, send) {
   assert.equal(head.body.length, 0);
   console.log('interim answers, and answers to HEAD');
 
+  const told = () => over.remoteSettings.enableConnectProtocol;
+  if (!told()) await new Promise((resolve) => over.on('remoteSettings', () => told() && resolve()));
+  const socket = over.request({
+    ':scheme': 'https', ':authority': 'api.example.com', ':path': '/socket',
+    ':method': 'CONNECT', ':protocol': 'websocket', 'sec-websocket-version': '13',
+  });
+  const next = () => new Promise((resolve) => socket.once('data', resolve));
+  socket.write(Buffer.from([0x81, 0x82, 1, 2, 3, 4, 0x68 ^ 1, 0x69 ^ 2]));
+  assert.deepEqual(await next(), Buffer.from([0x81, 2, 0x68, 0x69]));
+  socket.write(Buffer.from([0x88, 0x82, 1, 2, 3, 4, 3 ^ 1, 0xe8 ^ 2]));
+  assert.deepEqual(await next(), Buffer.from([0x88, 2, 3, 0xe8]));
+  await new Promise((resolve) => socket.on('close', resolve).end());
+  assert.equal(socket.rstCode, 0);
+  console.log('a WebSocket on a stream');
+
   const waiting = over.request({ ':scheme': 'https', ':authority': 'api.example.com', ':path': '/wait' });
   waiting.on('error', () => {});
   await new Promise((resolve) => setTimeout(resolve, 100));

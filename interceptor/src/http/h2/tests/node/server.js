@@ -2,7 +2,7 @@
 const http2 = require('http2');
 const { createHash } = require('crypto');
 
-const server = http2.createServer();
+const server = http2.createServer({ settings: { enableConnectProtocol: true } });
 server.on('stream', (stream, headers) => {
   stream.on('error', () => {});
   const path = headers[':path'];
@@ -45,6 +45,15 @@ server.on('stream', (stream, headers) => {
     stream.additionalHeaders({ ':status': 103, link: '</a>' });
     stream.respond({ ':status': 200, 'content-length': '5' });
     stream.end('early');
+  } else if (headers[':protocol'] === 'websocket') {
+    stream.respond({ ':status': 200 });
+    // Each frame comes back without its mask.
+    stream.on('data', (data) => {
+      data[1] &= 0x7f;
+      for (let at = 6; at < data.length; at++) data[at] ^= data[2 + at % 4];
+      stream.write(Buffer.concat([data.subarray(0, 2), data.subarray(6)]));
+      if (data[0] === 0x88) stream.end();
+    });
   } else if (path === '/leave') {
     stream.session.goaway(0);
     stream.respond({ ':status': 200 });
