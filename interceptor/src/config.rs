@@ -46,7 +46,8 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
         snapshot.ca = network::read_ca(ca, &paths, findings);
     }
     if let Some(upstream) = upstream {
-        snapshot.roots = network::read_roots(upstream, &paths, findings);
+        (snapshot.roots, snapshot.client_certificates) =
+            network::read_upstream(upstream, &paths, findings);
     }
     let mut known_secrets = secret::Names::default();
     if let Some(secrets) = secrets {

@@ -98,7 +98,8 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         .write_public(&settings.run_dir)
         .map_err(RunError::Authority)?;
     let leaves = Leaves::new(authority).map_err(RunError::Leaves)?;
-    let connector = Connector::new(snapshot.extra_roots()).map_err(RunError::Roots)?;
+    let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
+        .map_err(RunError::Roots)?;
     let stats = Arc::new(Stats::default());
     let configuration = Configuration {
         snapshot,

@@ -6,9 +6,11 @@ mod denial;
 mod dial;
 mod engine;
 mod names;
+mod pool;
 mod sandbox;
 mod socket;
 mod tunnel;
+mod upstream;
 
 use std::{net::SocketAddr, time::SystemTime};
 
@@ -45,3 +47,6 @@ pub(crate) struct KernelDenial {
     /// For an operator, lower case.
     pub(crate) reason: &'static str,
 }
+
+#[cfg(test)]
+mod tests;

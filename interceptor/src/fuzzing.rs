@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "only tests and fuzzers are built with it")]
 
 use crate::{
+    http::h2,
     rewrite::{
         binary, body,
         matcher::oracle::{collect, oracle},
@@ -59,6 +60,16 @@ pub fn frames(data: &[u8]) {
         ),
         1 => check_bytes(rest, timing),
         _ => check_bytes(&script::compressed(rest), timing),
+    }
+}
+
+/// Looks for the frames in a stream of HTTP/2: of kinds and lengths that the bytes choose.
+///
+/// # Panics
+/// Others are found than were written.
+pub fn http2(data: &[u8]) {
+    if let Some(([size, of_client], script)) = data.split_first_chunk() {
+        h2::frames::oracle::check(script, usize::from(*size), of_client % 2 == 1);
     }
 }
 
@@ -316,6 +327,11 @@ mod tests {
     #[test]
     fn reflection_stands_random_input() {
         corpus(0x0c0f_fee0_dead_beef, 400, 60).for_each(|data| super::reflection(&data));
+    }
+
+    #[test]
+    fn http2_stands_random_input() {
+        corpus(0x0505_7265_7365_7421, 5_000, 40).for_each(|data| super::http2(&data));
     }
 
     #[test]

@@ -17,7 +17,9 @@ mod redaction;
 mod refusal;
 mod relay;
 mod request;
+mod reuse;
 mod rewriting;
+pub(crate) mod translation;
 mod turn;
 mod wire;
 
@@ -32,6 +34,7 @@ pub(crate) use self::{
     plain::{FirstError, first_head},
     refusal::Refusal,
     relay::relay,
+    reuse::Supply,
 };
 use crate::{
     address::Authority,

@@ -12,6 +12,7 @@ pub(crate) mod alpn;
 pub(crate) mod ca;
 mod farewell;
 pub(crate) mod hello;
+pub(crate) mod identity;
 pub(crate) mod leaf;
 mod pem;
 mod roots;

@@ -91,12 +91,15 @@ pub fn compare(libraries: &Libraries, client: &Client) -> Result<Alike> {
     if let Some(difference) = difference(client, &asked, &carried) {
         bail!("{difference}");
     }
+    let in_http2 = carried.iter().filter(|seen| seen.version == "HTTP/2");
+    let in_http2 = in_http2.count();
+    ensure!(
+        in_http2 > 0 || client.versions == Versions::Http1,
+        "the client never speaks HTTP/2"
+    );
     Ok(Alike {
         requests: carried.len(),
-        in_http2: carried
-            .iter()
-            .filter(|seen| seen.version == "HTTP/2")
-            .count(),
+        in_http2,
     })
 }
 

@@ -18,7 +18,8 @@ const EXAMPLES: &str = "\
 SENT and RECEIVED are seen from the client: bytes (inside TLS where it is opened) / messages (WebSocket messages, HTTP \
 requests or responses). REWRITES are placeholders that became secrets; `passed` are those that stood outside their \
 binding and went on as they were, `opaque` messages that mention one in a format that is not known, and responses \
-that cannot be searched, `redacted` secrets that came back and became placeholders again. SETUP is both handshakes and the dial together; --json has each.
+that cannot be searched, `redacted` secrets that came back and became placeholders again. SETUP is both handshakes and \
+the dial together, the client's alone where a connection to the server was `reused`; --json has each.
 
 A terminal of less than 200 columns does not show UID, ADDRESS, RULE, SETUP and START.
 
@@ -160,7 +161,15 @@ fn setup(connection: &ConnectionView) -> Option<String> {
         .into_iter()
         .flatten()
         .reduce(u64::saturating_add)
-        .map(|micros| units::duration(Duration::from_micros(micros)))
+        .map(|micros| {
+            let took = units::duration(Duration::from_micros(micros));
+            let reused = if connection.upstream_reused {
+                " reused"
+            } else {
+                ""
+            };
+            took + reused
+        })
 }
 
 fn end(connection: &ConnectionView) -> String {
@@ -204,6 +213,7 @@ mod tests {
             redactions: 3,
             remarks: vec!["a message outgrew".into()],
             opaque_messages: 1,
+            upstream_reused: false,
             dial_us: Some(1_000),
             upstream_handshake_us: Some(3_500),
             client_handshake_us: Some(900),

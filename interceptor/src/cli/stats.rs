@@ -91,6 +91,7 @@ fn totals(stats: &StatsView) -> Table {
         Column::Number("PASSED"),
         Column::Number("REDACTED"),
         Column::Number("OPAQUE"),
+        Column::Number("REUSED"),
     ]);
     let mut row = |name: String, totals: &TotalsView| {
         table.row([
@@ -108,6 +109,7 @@ fn totals(stats: &StatsView) -> Table {
             totals.placeholders_passed.to_string(),
             totals.redactions.to_string(),
             totals.opaque_messages.to_string(),
+            totals.upstreams_reused.to_string(),
         ]);
     };
     for sandbox in &stats.sandboxes {
@@ -177,6 +179,7 @@ mod tests {
             placeholders_passed: 1,
             redactions: 6,
             opaque_messages: 2,
+            upstreams_reused: 9,
         }
     }
 
@@ -230,9 +233,9 @@ mod tests {
             [
                 "interceptor 0.1.0, pid 77, /etc/interceptor.yaml, since 2026-01-31T00:00:00.000Z",
                 "",
-                "SANDBOX  OPENED  LIVE  DENIED  DNS  DNS REFUSED     SENT  RECEIVED  MSG SENT  MSG RECEIVED  REWRITES  PASSED  REDACTED  OPAQUE",
-                "micky        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6       2",
-                "(all)        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6       2",
+                "SANDBOX  OPENED  LIVE  DENIED  DNS  DNS REFUSED     SENT  RECEIVED  MSG SENT  MSG RECEIVED  REWRITES  PASSED  REDACTED  OPAQUE  REUSED",
+                "micky        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6       2       9",
+                "(all)        12     3       3    5            1  2.0 KiB      10 B         7             8         4       1         6       2       9",
                 "",
                 "SECRET             COUNT",
                 "DISCORD_BOT_TOKEN      4",

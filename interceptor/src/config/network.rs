@@ -8,11 +8,13 @@ use std::{
 
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
-use super::{CaFiles, Paths};
+use super::{CaFiles, Paths, binding::read_hosts};
 use crate::{
     address::Host,
     dns::resolver::Override,
     file::{self, Contents},
+    policy::HostPattern,
+    tls::identity::{ClientCertificate, Identity},
     yaml::{Findings, Node},
 };
 
@@ -104,18 +106,80 @@ pub(super) fn read_ca(node: &Node, paths: &Paths, findings: &mut Findings) -> Op
     })
 }
 
-pub(super) fn read_roots(node: &Node, paths: &Paths, findings: &mut Findings) -> Vec<PathBuf> {
+pub(super) fn read_upstream(
+    node: &Node,
+    paths: &Paths,
+    findings: &mut Findings,
+) -> (Vec<PathBuf>, Vec<ClientCertificate>) {
     let Some(mut fields) = node.fields(findings) else {
-        return Vec::new();
+        return (Vec::new(), Vec::new());
     };
     let roots = fields.take("roots");
+    let certificates = fields.take("client_certificates");
     fields.finish(findings);
-    roots
+    let roots = roots
         .and_then(|roots| roots.list(findings))
         .unwrap_or_default()
         .iter()
         .filter_map(|root| certificate_file(root, paths, findings))
-        .collect()
+        .collect();
+    let mut read: Vec<ClientCertificate> = Vec::new();
+    for entry in certificates
+        .and_then(|certificates| certificates.list(findings))
+        .unwrap_or_default()
+    {
+        read.extend(read_client_certificate(entry, &read, paths, findings));
+    }
+    (roots, read)
+}
+
+/// `others`: those that stand before it.
+fn read_client_certificate(
+    node: &Node,
+    others: &[ClientCertificate],
+    paths: &Paths,
+    findings: &mut Findings,
+) -> Option<ClientCertificate> {
+    let mut fields = node.fields(findings)?;
+    let hosts_at = fields.require("hosts", findings);
+    let certificate = fields.require("certificate", findings);
+    let key = fields.require("key", findings);
+    fields.finish(findings);
+    let hosts = hosts_at.map_or_else(Vec::new, |list| read_hosts(list, findings));
+    let taken = |pattern: &HostPattern| {
+        let mut taken = others.iter().flat_map(|other| &other.hosts);
+        taken.any(|other| other.overlaps(pattern))
+    };
+    if let Some(list) = hosts_at
+        && hosts.iter().any(taken)
+    {
+        findings.fault(
+            &list.at,
+            "another certificate is for some of the same hosts",
+        );
+    }
+    let chain = certificate.and_then(|node| Some((node, readable_file(node, paths, findings)?)));
+    let key = key.and_then(|node| Some((node, readable_file(node, paths, findings)?)));
+    let ((chain_node, (chain_path, chain)), (key_node, (key_path, key))) = (chain?, key?);
+    if key.readable_by_others {
+        findings.warn(
+            &key_node.at,
+            "the key can be read by its group or by everybody: chmod 600",
+        );
+    }
+    match Identity::read(&chain.bytes, &key.bytes) {
+        Ok(identity) => Some(ClientCertificate { hosts, identity }),
+        Err(error) => {
+            let (at, path) = if error.is_of_the_key() {
+                (&key_node.at, key_path)
+            } else {
+                (&chain_node.at, chain_path)
+            };
+            let told = crate::error::chain(&error);
+            findings.fault(at, format!("{} {told}", path.display()));
+            None
+        }
+    }
 }
 
 /// A file with at least one certificate and no broken one.

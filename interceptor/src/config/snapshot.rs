@@ -13,6 +13,7 @@ use crate::{
     policy::{Policy, binding::Unbound},
     rewrite::release::BoundSecret,
     secrets::{Secret, SecretName},
+    tls::identity::ClientCertificate,
     yaml::{Level, Report},
 };
 
@@ -24,6 +25,7 @@ pub(crate) struct Snapshot {
     pub(super) resolve: HashMap<Host, Vec<Override>>,
     pub(super) ca: Option<CaFiles>,
     pub(super) roots: Vec<PathBuf>,
+    pub(super) client_certificates: Vec<ClientCertificate>,
     pub(super) reports: Vec<Report>,
 }
 
@@ -122,6 +124,11 @@ impl Snapshot {
     /// Root certificates to trust for upstreams, beside the platform's.
     pub(crate) fn extra_roots(&self) -> &[PathBuf] {
         &self.roots
+    }
+
+    /// Who we are to servers that ask for a certificate. The first one that names a host holds.
+    pub(crate) fn client_certificates(&self) -> &[ClientCertificate] {
+        &self.client_certificates
     }
 
     /// Logs every report, at the daemon's start and after a reload.

@@ -1,5 +1,6 @@
 mod faults;
 mod mutation;
+mod upstream;
 
 use crate::dns::resolver::Override;
 use std::{

@@ -71,8 +71,8 @@ impl Interceptor {
                 )
                 .with_detail(detail)
             })?;
-            let connector =
-                Connector::new(snapshot.extra_roots()).map_err(|error| invalid(&error))?;
+            let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
+                .map_err(|error| invalid(&error))?;
             Ok::<_, Refusal>(Configuration {
                 snapshot,
                 connector,

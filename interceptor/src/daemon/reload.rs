@@ -41,6 +41,9 @@ pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     if before.extra_roots() != after.extra_roots() {
         lines.push("upstream roots: changed".to_owned());
     }
+    if before.client_certificates() != after.client_certificates() {
+        lines.push("upstream client certificates: changed".to_owned());
+    }
     if before.ca() != after.ca() {
         lines.push("ca: changed, which takes effect when the daemon is started again".to_owned());
     }

@@ -1,10 +1,12 @@
 //! One connection: sniff, decide, dial, verify, relay.
 
 mod carriage;
+mod keeper;
 mod plain;
 mod raw;
 mod secured;
 mod standing;
+mod translated;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -182,6 +184,11 @@ impl Call {
         }
     }
 
+    /// The same as far as a policy has asked.
+    fn known_caller(&self) -> Caller {
+        self.caller.get().cloned().unwrap_or_default()
+    }
+
     /// Some rule of the sandbox allows something at `port`.
     fn names_port(&self, port: u16) -> bool {
         let configuration = self.configuration.load();
@@ -200,7 +207,7 @@ impl Call {
         .await;
         self.stats()
             .note(|facts| facts.dial = Some(begun.elapsed()));
-        dialled
+        dialled.map(|dialled| dialled.stream)
     }
 
     fn decided(&self, verdict: &'static str, endpoint: &Endpoint) {

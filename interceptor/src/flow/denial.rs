@@ -42,7 +42,7 @@ pub(crate) enum Denial {
     #[error("the upstream is not the verified owner of {host}")]
     Upstream { host: Host, source: UpstreamError },
     #[error(
-        "the client and {0} have no protocol in common that can be read (http/1.1, h2): `tls: skip` lets it pass unread"
+        "the client offers {0} no protocol that can be read (http/1.1, h2): `tls: skip` lets it pass unread"
     )]
     Protocol(Host),
     #[error("the configuration was changed")]

@@ -10,11 +10,17 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpStream,
-    sync::watch,
+    sync::{Semaphore, watch},
     time::{Instant, timeout_at},
 };
 
-use super::{KernelDenial, Origin, call::Call, names::Names, sandbox::Sandbox};
+use super::{
+    KernelDenial, Origin,
+    call::Call,
+    names::Names,
+    pool::{self, Generation},
+    sandbox::Sandbox,
+};
 use crate::{
     address::SandboxId,
     config::Snapshot,
@@ -42,6 +48,8 @@ pub(crate) struct Engine {
     pub(super) resolver: Resolver,
     pub(super) leaves: Leaves,
     pub(super) stats: Arc<Stats>,
+    /// For connections to servers that serve no client.
+    idle_seats: Arc<Semaphore>,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
 }
 
@@ -53,6 +61,7 @@ impl Engine {
             reloads: watch::Sender::new(()),
             leaves,
             stats,
+            idle_seats: Arc::new(Semaphore::new(pool::IN_ALL)),
             sandboxes: RwLock::default(),
         }
     }
@@ -80,7 +89,7 @@ impl Engine {
         // After a reload it is made known again: its connections hold on to what is there.
         self.write()
             .entry(id)
-            .or_insert_with(|| Arc::new(Sandbox::new(id, name, extra)));
+            .or_insert_with(|| Arc::new(Sandbox::new(id, name, extra, &self.idle_seats)));
         Ok(())
     }
 
@@ -156,7 +165,12 @@ impl Engine {
     pub(crate) fn reconfigure(&self, configuration: Configuration) {
         self.resolver
             .replace_overrides(configuration.snapshot.resolve().clone());
-        self.configuration.store(Arc::new(configuration));
+        let configuration = Arc::new(configuration);
+        let valid = Generation::of(&configuration);
+        self.configuration.store(configuration);
+        self.read()
+            .values()
+            .for_each(|sandbox| sandbox.follow(&valid));
         self.reloads.send_replace(());
     }
 
@@ -164,6 +178,7 @@ impl Engine {
     /// goodbye, and waits another 3 s for that.
     pub(crate) async fn drain(&self, patience: Duration) {
         let sandboxes: Vec<_> = self.read().values().cloned().collect();
+        sandboxes.iter().for_each(|sandbox| sandbox.idle.close());
         let ended = async |deadline| {
             for sandbox in &sandboxes {
                 if timeout_at(deadline, sandbox.idle()).await.is_err() {
@@ -188,6 +203,11 @@ impl Engine {
 
     pub(crate) fn configuration(&self) -> Arc<Configuration> {
         self.configuration.load_full()
+    }
+
+    #[cfg(test)]
+    pub(super) fn sandbox_of(&self, id: SandboxId) -> Arc<Sandbox> {
+        self.sandbox(id).expect("it is enrolled")
     }
 
     fn sandbox(&self, id: SandboxId) -> Option<Arc<Sandbox>> {

@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::{
+    pool::{Generation, Pool},
+    upstream::Upstream,
+};
 use crate::{
     address::SandboxId, config::Snapshot, dns::memory::Memory, secrets::SecretName,
-    websocket::takeover,
+    tls::upstream::Sessions, websocket::takeover,
 };
 
 /// Connections of one sandbox at a time. Each takes two descriptors and some 20 KiB, more while it is busy.
@@ -23,19 +27,30 @@ pub(super) struct Sandbox {
     pub(super) names: Memory,
     /// Hosts whose clients do not take what a handshake tells them.
     pub(super) takeover: Arc<takeover::Memory>,
+    /// Connections to servers that serve no client.
+    pub(super) idle: Arc<Pool<Upstream>>,
+    /// TLS sessions to resume. No other sandbox's: a server that knows its clients by them would take one for the other.
+    pub(super) sessions: Sessions,
     /// Turns true when connections are to end. Each of them holds a receiver.
     stop: watch::Sender<bool>,
     seats: Arc<Semaphore>,
 }
 
 impl Sandbox {
-    pub(super) fn new(id: SandboxId, name: &str, extra: &[SecretName]) -> Self {
+    pub(super) fn new(
+        id: SandboxId,
+        name: &str,
+        extra: &[SecretName],
+        idle_seats: &Arc<Semaphore>,
+    ) -> Self {
         Self {
             id,
             name: name.into(),
             extra: extra.into(),
             names: Memory::default(),
             takeover: Arc::default(),
+            idle: Arc::new(Pool::new(idle_seats)),
+            sessions: Sessions::default(),
             stop: watch::Sender::new(false),
             seats: Arc::new(Semaphore::new(CONNECTIONS)),
         }
@@ -63,7 +78,13 @@ impl Sandbox {
 
     /// Tells all connections to end.
     pub(super) fn stop(&self) {
+        self.idle.close();
         self.stop.send_replace(true);
+    }
+
+    /// What was made by an older configuration serves nobody any more.
+    pub(super) fn follow(&self, valid: &Generation) {
+        self.idle.renew(valid);
     }
 
     /// Resolves when no connection is left.
@@ -78,7 +99,7 @@ mod tests {
 
     #[test]
     fn connections_are_bounded_and_a_closed_one_makes_room() {
-        let sandbox = Sandbox::new(SandboxId(1), "micky", &[]);
+        let sandbox = Sandbox::new(SandboxId(1), "micky", &[], &Arc::new(Semaphore::new(1)));
         let mut seats: Vec<_> = std::iter::from_fn(|| sandbox.seat()).collect();
         assert_eq!(seats.len(), CONNECTIONS);
         seats.pop();

@@ -7,6 +7,8 @@
 //! | `request` | what is done with one request, decided from its head |
 //! | `stream` | one request and its answer, both under way at once; who is told when one breaks |
 //! | `answer` | the answer's half: interim heads, the head, its body |
+//! | `download` | an answer's body that secrets may come back in |
+//! | `upload` | a request's body that secrets may go into |
 //! | `carry` | moves a body and its trailers, at the pace of whoever reads it |
 //! | `websocket` | a stream that becomes a WebSocket |
 //! | `pipe` | its two halves as one stream of bytes |
@@ -37,13 +39,15 @@
 
 mod answer;
 mod carry;
+mod download;
 mod fault;
-mod frames;
+pub(crate) mod frames;
 mod piece;
 mod pipe;
 mod relay;
 mod request;
 mod stream;
+mod upload;
 mod watch;
 mod websocket;
 

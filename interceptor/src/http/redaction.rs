@@ -6,6 +6,7 @@
 //! | `plain` | a body without content codings |
 //! | `coded` | one with them |
 //! | `head` | HTTP/1's heads and trailers |
+//! | `fields` | HTTP/2's |
 //!
 //! Only what was written on the connection is looked for, so nothing is looked at until something was.
 //!
@@ -23,6 +24,7 @@
 //! 5. The head of a response to HEAD and of a 304 keeps the length of what it is about.
 
 mod coded;
+pub(super) mod fields;
 pub(super) mod head;
 mod plain;
 
@@ -309,4 +311,4 @@ fn essence(media_type: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

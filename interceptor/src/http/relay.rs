@@ -1,10 +1,10 @@
 //! A connection's requests, one after the other.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, split},
+    io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf, split},
     sync::watch,
     time::{Instant, sleep_until},
 };
@@ -15,6 +15,7 @@ use super::{
     opaque,
     refusal::Refusal,
     request::{self, MESSAGE, Request},
+    reuse::{self, FRESH, Supply},
     turn::{self, After, Ends, Head, Turn},
     wire::{Inbound, Outbound},
 };
@@ -22,7 +23,7 @@ use crate::{
     address::Host,
     policy::{Judgement, RequestView},
     rewrite::standing::{Reviewed, Revoked},
-    stats::connection::Direction::ClientToServer,
+    stats::connection::{Direction::ClientToServer, Remark},
     websocket::{self, Compression, Session, takeover::Trial},
 };
 
@@ -34,10 +35,12 @@ const IDLE: Duration = Duration::from_secs(300);
 
 /// Carries HTTP/1 until one side ends, and a WebSocket after it if both agree on one.
 ///
-/// Both streams are ended in order when the connection ends in order, and dropped otherwise.
+/// Both streams are ended in order when the connection ends in order, and dropped otherwise; the server's is given back to
+/// `supply` where it may serve another client.
 pub(crate) async fn relay<C, U>(
     client: C,
     upstream: U,
+    mut supply: impl Supply<U>,
     mut exchange: Exchange,
 ) -> Result<End, HttpError>
 where
@@ -56,6 +59,9 @@ where
 
     // A reload ended what the connection may do: the client is told as the answer to its next request.
     let mut lost = false;
+    // Until the first request: the client takes the connection for a new one, and does not try again by itself.
+    let mut idled = supply.idled();
+    let mut past = reuse::Record::default();
     loop {
         let head = match next_head(&mut ends, &mut exchange, lost).await? {
             Next::Head(head) => head,
@@ -64,6 +70,23 @@ where
                 continue;
             }
             Next::Refused(refusal) => return refuse(ends, refusal, false, true).await,
+            Next::End(End::UpstreamClosed | End::OutOfTurn) if idled.take().is_some() => {
+                match Box::pin(supply.renew()).await {
+                    Some(upstream) => replace(&mut ends, upstream),
+                    None => return finish(ends, End::UpstreamClosed).await,
+                }
+                continue;
+            }
+            Next::End(End::ClientClosed) if past.reusable() && !lost && !ends.upstream.ended() => {
+                let Ends {
+                    client,
+                    to_client,
+                    upstream,
+                    to_upstream,
+                } = ends;
+                supply.give_back(upstream.io.unsplit(to_upstream.io));
+                return part(client, to_client, End::ClientClosed).await;
+            }
             Next::End(end) => return finish(ends, end).await,
         };
         exchange
@@ -87,25 +110,33 @@ where
             Some(changed) => Head::Changed(changed),
             None => Head::Verbatim(head),
         };
-        let stats = Arc::clone(&exchange.stats);
-        let turn = {
-            let mut turn = pin!(turn::run(&mut ends, &mut request, head, &stats));
-            loop {
-                tokio::select! {
-                    biased;
-                    turn = &mut turn => break turn?,
-                    reviewed = exchange.standing.changed(), if !lost => match review(&mut exchange, reviewed) {
-                        Ok(()) => {}
-                        // What was put in is put in: the request may come to its end.
-                        Err(Revoked::Secret(_)) => lost = true,
-                        // Its body, or the answer's, could go on for ever.
-                        Err(revoked @ Revoked::Policy(_)) => return Ok(End::Refused(Refusal::Revoked(revoked))),
-                    },
-                }
+        past.note_head(head.bytes());
+        if let Some(idled) = idled.take() {
+            let again = reuse::can_be_sent_again(head.bytes(), request.framing);
+            if again && request.rewriter.is_none() {
+                request.kept.keep(head.bytes());
+            } else if idled > FRESH
+                && let Some(upstream) = Box::pin(supply.renew()).await
+            {
+                replace(&mut ends, upstream);
             }
-        };
-        match turn {
-            Turn::Answered(After::Reuse) if request.persistent => {}
+        }
+        let mut turn = take(&mut ends, &mut exchange, &mut lost, &mut request, head).await;
+        // Not a byte of a response has come, or the head would be forgotten.
+        if matches!(turn, Ok(Turn::Unanswered) | Err(HttpError::Upstream(_)))
+            && let Some(head) = request.kept.take()
+            && let Some(upstream) = Box::pin(supply.renew()).await
+        {
+            exchange.stats.remark(Remark::Renewed);
+            replace(&mut ends, upstream);
+            let head = Head::Changed(head);
+            turn = take(&mut ends, &mut exchange, &mut lost, &mut request, head).await;
+        }
+        if ends.client.ended() {
+            past.note_end();
+        }
+        match turn? {
+            Turn::Answered(After::Reuse) if request.persistent => past.served = true,
             // A cut response must not look like a whole one: the client gets no close_notify either.
             Turn::Answered(After::Ended { torn: true }) => return Ok(End::UpstreamClosed),
             Turn::Answered(After::Reuse | After::Close | After::Ended { .. }) => {
@@ -125,6 +156,50 @@ where
             }
         }
     }
+}
+
+/// One request and its response, through reloads.
+async fn take<CR, CW, UR, UW>(
+    ends: &mut Ends<CR, CW, UR, UW>,
+    exchange: &mut Exchange,
+    lost: &mut bool,
+    request: &mut Request,
+    head: Head,
+) -> Result<Turn, HttpError>
+where
+    CR: AsyncRead + Unpin,
+    CW: AsyncWrite + Unpin,
+    UR: AsyncRead + Unpin,
+    UW: AsyncWrite + Unpin,
+{
+    let stats = Arc::clone(&exchange.stats);
+    let mut turn = pin!(turn::run(ends, request, head, &stats));
+    loop {
+        tokio::select! {
+            biased;
+            turn = &mut turn => return turn,
+            reviewed = exchange.standing.changed(), if !*lost => match review(exchange, reviewed) {
+                Ok(()) => {}
+                // What was put in is put in: the request may come to its end.
+                Err(Revoked::Secret(_)) => *lost = true,
+                // Its body, or the answer's, could go on for ever.
+                Err(revoked @ Revoked::Policy(_)) => return Ok(Turn::Refused {
+                    refusal: Refusal::Revoked(revoked),
+                    tellable: false,
+                }),
+            },
+        }
+    }
+}
+
+/// Goes on with another connection to the server.
+fn replace<CR, CW, U>(ends: &mut Ends<CR, CW, ReadHalf<U>, WriteHalf<U>>, upstream: U)
+where
+    U: AsyncRead + AsyncWrite,
+{
+    let (read, write) = split(upstream);
+    ends.upstream = Inbound::new(read, BytesMut::new());
+    ends.to_upstream = Outbound { io: write };
 }
 
 fn record(request: &Request, exchange: &Exchange) {
@@ -260,29 +335,44 @@ where
     UW: AsyncWrite + Unpin,
 {
     let Ends {
-        mut client,
+        client,
         mut to_client,
         upstream: _,
         mut to_upstream,
     } = ends;
+    // The client first: it waits.
     let told = to_client.shutdown().await;
     if let Err(error) = to_upstream.shutdown().await {
         tracing::debug!(%error, "ending the stream to the server failed");
     }
+    linger(client, told).await;
+    Ok(end)
+}
+
+/// Ends the client's stream, and waits for it to have read everything.
+async fn part<CR, CW>(
+    client: Inbound<CR>,
+    mut to_client: Outbound<CW>,
+    end: End,
+) -> Result<End, HttpError>
+where
+    CR: AsyncRead + Unpin,
+    CW: AsyncWrite + Unpin,
+{
+    let told = to_client.shutdown().await;
+    linger(client, told).await;
+    Ok(end)
+}
+
+async fn linger<CR: AsyncRead + Unpin>(mut client: Inbound<CR>, told: io::Result<()>) {
     match told {
         Ok(()) => client.linger().await,
         Err(error) => tracing::debug!(%error, "ending the stream to the client failed"),
     }
-    Ok(end)
 }
 
 async fn switch<C, U>(
-    ends: Ends<
-        tokio::io::ReadHalf<C>,
-        tokio::io::WriteHalf<C>,
-        tokio::io::ReadHalf<U>,
-        tokio::io::WriteHalf<U>,
-    >,
+    ends: Ends<ReadHalf<C>, WriteHalf<C>, ReadHalf<U>, WriteHalf<U>>,
     exchange: Exchange,
     deflate: Option<Compression>,
     trial: Option<Trial>,

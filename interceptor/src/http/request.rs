@@ -11,6 +11,7 @@ use super::{
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
     refusal::Refusal,
+    reuse::Kept,
     rewriting::{self, Edit, Edits, Tally},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(crate) struct Request {
     pub(crate) audited: Option<String>,
     /// Of an upgrade, as the client wrote it.
     pub(crate) target: Option<Box<str>>,
+    /// The head that went to the server, where it may have to go to it once more.
+    pub(super) kept: Kept,
 }
 
 /// What the server may switch the connection to.
@@ -106,6 +109,7 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         tally,
         reflection: Arc::clone(exchange.release.reflection()),
         audited,
+        kept: Kept::default(),
         target: matches!(offer, Switch::WebSocket(_)).then(|| head.target.into()),
         offer,
     })

@@ -8,6 +8,7 @@ pub(crate) mod peer;
 mod plain;
 mod redaction;
 mod refusing;
+mod reuse;
 mod rewriting;
 mod standing;
 mod upgrade;

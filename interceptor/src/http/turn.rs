@@ -94,7 +94,7 @@ pub(crate) enum Head {
 }
 
 impl Head {
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         match self {
             Self::Verbatim(bytes) => bytes,
             Self::Changed(bytes) => bytes,

@@ -70,6 +70,11 @@ impl<R: AsyncRead + Unpin> Inbound<R> {
         self.buffer.len() < before
     }
 
+    /// The peer has ended.
+    pub(crate) fn ended(&self) -> bool {
+        self.ended
+    }
+
     /// The stream ended without TLS's close_notify: it may have been cut.
     pub(crate) fn torn(&self) -> bool {
         self.torn

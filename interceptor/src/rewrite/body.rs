@@ -110,6 +110,10 @@ impl Rewriter {
         let ledger = Ledger::new(release.clone(), stats.clone(), head.fixed, left);
         let minds = release.minds_unbound() && !head.encoded && head.is_textual();
         let media = head.media().unwrap_or_default();
+        // Its messages are answered one by one: the first would be waited for, and the second never come.
+        if media.starts_with("application/grpc") {
+            return Ok(None);
+        }
         let (kind, bound) = if is_json(media) {
             let bound = release.json_fields(JsonTexts::Bodies).next().is_some();
             (Kind::Json(Json::new(&ledger)), bound)

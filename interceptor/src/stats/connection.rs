@@ -46,6 +46,8 @@ pub(crate) struct Facts {
     pub(crate) rule: Option<String>,
     /// `tls`, `http`, `h2`, `websocket`, `tcp`, `dns`.
     pub(crate) protocol: Option<&'static str>,
+    /// The connection to the server is one that another client of the sandbox has left.
+    pub(crate) reused: bool,
     pub(crate) dial: Option<Duration>,
     pub(crate) upstream_handshake: Option<Duration>,
     pub(crate) client_handshake: Option<Duration>,
@@ -62,12 +64,17 @@ pub(crate) enum Remark {
     OutgrewLimit,
     /// A placeholder stood where nothing is bound.
     Unbound,
+    /// A reused connection to the server had ended.
+    Renewed,
 }
 
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OutgrewLimit => "a message outgrew the server's limit with its secret",
+            Self::Renewed => {
+                "the reused connection had ended: the request was sent again on a new one"
+            }
             Self::Unbound => "a placeholder stood outside its binding",
         })
     }

@@ -69,6 +69,7 @@ impl Record {
             redactions: self.connection.redactions(),
             remarks: facts.remarks.iter().map(ToString::to_string).collect(),
             opaque_messages: self.connection.opaque_messages(),
+            upstream_reused: facts.reused,
             dial_us: facts.dial.map(micros),
             upstream_handshake_us: facts.upstream_handshake.map(micros),
             client_handshake_us: facts.client_handshake.map(micros),

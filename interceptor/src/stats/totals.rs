@@ -23,6 +23,7 @@ pub(super) struct Totals {
     placeholders_passed: u64,
     redactions: u64,
     opaque_messages: u64,
+    upstreams_reused: u64,
 }
 
 impl Totals {
@@ -42,7 +43,9 @@ impl Totals {
         self.placeholders_passed += connection.placeholders_passed();
         self.redactions += connection.redactions();
         self.opaque_messages += connection.opaque_messages();
-        for (name, count) in connection.facts().rewrites {
+        let facts = connection.facts();
+        self.upstreams_reused += u64::from(facts.reused);
+        for (name, count) in facts.rewrites {
             *self.rewrites.entry(name).or_default() += count;
         }
     }
@@ -68,6 +71,7 @@ impl Totals {
             placeholders_passed: self.placeholders_passed,
             redactions: self.redactions,
             opaque_messages: self.opaque_messages,
+            upstreams_reused: self.upstreams_reused,
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) struct ConnectionView {
     pub(crate) remarks: Vec<String>,
     /// Messages of an unknown format that mention a placeholder and went on as they were.
     pub(crate) opaque_messages: u64,
+    /// The connection to the server is one that another client of the sandbox has left.
+    pub(crate) upstream_reused: bool,
     pub(crate) dial_us: Option<u64>,
     pub(crate) upstream_handshake_us: Option<u64>,
     pub(crate) client_handshake_us: Option<u64>,
@@ -75,6 +77,8 @@ pub(crate) struct TotalsView {
     /// Secrets that came back and became placeholders again.
     pub(crate) redactions: u64,
     pub(crate) opaque_messages: u64,
+    /// Connections for which one to the server was reused.
+    pub(crate) upstreams_reused: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,6 +16,14 @@ impl Protocol {
         }
     }
 
+    /// What is left to try when a server refuses this one.
+    pub(crate) fn other(self) -> Self {
+        match self {
+            Self::Http1 => Self::Http2,
+            Self::Http2 => Self::Http1,
+        }
+    }
+
     pub(crate) fn of(name: &[u8]) -> Option<Self> {
         [Self::Http1, Self::Http2]
             .into_iter()

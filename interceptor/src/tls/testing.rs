@@ -1,16 +1,28 @@
 //! Peers and certificates for this room's tests.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, crypto::CryptoProvider};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName as RootName,
+    RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+    client::danger::HandshakeSignatureValid,
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    server::danger::{ClientCertVerified, ClientCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::tls::provider;
+use crate::tls::{pem::encode, provider};
 
 /// Two ends of a TCP connection over loopback.
 pub(super) async fn connection() -> (TcpStream, TcpStream) {
@@ -55,6 +67,96 @@ impl Root {
         change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         server(certificate.der().clone(), &key)
+    }
+
+    /// A server for `name` that speaks one version only, and asks clients for a certificate. It takes any or none, and
+    /// tells the one that it was shown.
+    pub(super) fn server_that_asks(
+        &self,
+        name: &str,
+        version: &'static SupportedProtocolVersion,
+    ) -> (Arc<ServerConfig>, Arc<Asking>) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        let asking = Arc::new(Asking::default());
+        let verifier: Arc<dyn ClientCertVerifier> = Arc::<Asking>::clone(&asking);
+        let config = ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            )
+            .unwrap();
+        (Arc::new(config), asking)
+    }
+
+    /// A certificate for a client and its key, in PEM form.
+    pub(super) fn client(&self) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(["client.example".to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        (encode(certificate.der()), key.serialize_pem())
+    }
+}
+
+/// Takes every client, and notes whether one has shown a certificate.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    shown: AtomicBool,
+}
+
+impl Asking {
+    pub(super) fn was_shown(&self) -> bool {
+        self.shown.load(Relaxed)
+    }
+}
+
+impl ClientCertVerifier for Asking {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[RootName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.shown.store(true, Relaxed);
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &provider().signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore,
-    client::{ClientSessionMemoryCache, Resumption},
+    client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption},
 };
 use rustls_pki_types::{ServerName, pem};
 use tokio::{
@@ -19,31 +19,49 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     address::{Host, VerifiedName},
-    tls::{DEADLINE, pem::certificates, provider, roots},
+    policy::HostPattern,
+    tls::{DEADLINE, identity::ClientCertificate, pem::certificates, provider, roots},
 };
 
 mod error;
 
 pub(crate) use error::UpstreamError;
 
-/// Names whose sessions are kept, at most; 8 tickets each.
-const SESSIONS: usize = 1024;
+/// Sessions of one sandbox that are kept: those of 64 names, with 8 tickets each.
+const SESSIONS: usize = 64 * 8;
 
 /// Opens verified TLS connections. Nothing turns verification off.
 ///
 /// Sessions are resumed. The resumed session's certificate was verified, for the same name and by the same roots, when the
-/// session began: at most 7 days ago (RFC 8446 §4.6.1).
+/// session began: at most 7 days ago (RFC 8446 §4.6.1). A session is resumed only as the client that began it, and by the
+/// connector that did: rustls compares who verified and who was shown.
 pub(crate) struct Connector {
-    tls: TlsConnector,
+    anonymous: ClientConfig,
+    /// The first one that names a host shows its certificate there, if it is asked to.
+    identified: Vec<(Vec<HostPattern>, ClientConfig)>,
     roots: usize,
 }
 
+/// Sessions that may be resumed, of one sandbox. In another one they would tell a server that both are the same client.
+#[derive(Clone)]
+pub(crate) struct Sessions(Arc<ClientSessionMemoryCache>);
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self(Arc::new(ClientSessionMemoryCache::new(SESSIONS)))
+    }
+}
+
 impl Connector {
-    /// Trusts the platform's roots and those in the PEM files `extra_roots`.
+    /// Trusts the platform's roots and those in the PEM files `extra_roots`; shows `certificates` to the hosts that they
+    /// are for, once those are verified.
     ///
     /// # Errors
     /// A file cannot be read or holds no certificate, or there is nothing to trust.
-    pub(crate) fn new(extra_roots: &[PathBuf]) -> Result<Self, RootsError> {
+    pub(crate) fn new(
+        extra_roots: &[PathBuf],
+        certificates: &[ClientCertificate],
+    ) -> Result<Self, RootsError> {
         let mut store = RootCertStore::empty();
         // Old platform roots may not parse; they are left out, as every other program leaves them out.
         let (found, ignored) = store.add_parsable_certificates(roots::platform());
@@ -59,25 +77,34 @@ impl Connector {
                 "the platform has no root certificates: only the configured ones are trusted"
             );
         }
-        Self::with_roots(store)
+        Self::with_roots(store, certificates)
     }
 
-    fn with_roots(store: RootCertStore) -> Result<Self, RootsError> {
+    fn with_roots(
+        store: RootCertStore,
+        certificates: &[ClientCertificate],
+    ) -> Result<Self, RootsError> {
         let roots = store.len();
-        let mut config = ClientConfig::builder_with_provider(provider())
+        let anonymous = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(RootsError::Tls)?
             .with_root_certificates(store)
             .with_no_client_auth();
-        config.resumption = Resumption::store(Arc::new(ClientSessionMemoryCache::new(SESSIONS)));
+        let identified = certificates.iter().map(|certificate| {
+            let resolver: Arc<dyn ResolvesClientCert> = certificate.identity.resolver();
+            let mut config = anonymous.clone();
+            config.client_auth_cert_resolver = resolver;
+            (certificate.hosts.clone(), config)
+        });
         Ok(Self {
-            tls: TlsConnector::from(Arc::new(config)),
+            identified: identified.collect(),
+            anonymous,
             roots,
         })
     }
 
     /// Speaks TLS on `stream` and verifies that the other side is `host`, within 10 s. `alpn` are the protocols to
-    /// offer; none: no such extension.
+    /// offer; none: no such extension. `sessions` are the caller's, to resume one and to note new ones.
     ///
     /// # Errors
     /// The other side is not `host` for all that we know, speaks no TLS, stalled, or went away.
@@ -86,24 +113,46 @@ impl Connector {
         stream: S,
         host: &Host,
         alpn: &[&[u8]],
+        sessions: &Sessions,
     ) -> Result<(TlsStream<S>, VerifiedName), UpstreamError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let name = ServerName::try_from(host.as_str().to_owned())
             .map_err(|_invalid| UpstreamError::Name)?;
-        let alpn = alpn.iter().map(|&protocol| protocol.into()).collect();
-        let stream = timeout(DEADLINE, self.tls.with_alpn(alpn).connect(name, stream))
+        let mut config = self.config(host).clone();
+        config.alpn_protocols = alpn.iter().map(|&protocol| protocol.into()).collect();
+        config.resumption = Resumption::store(Arc::<ClientSessionMemoryCache>::clone(&sessions.0));
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = timeout(DEADLINE, connector.connect(name, stream))
             .await
             .map_err(|_elapsed| UpstreamError::Timeout)??;
         Ok((stream, VerifiedName::after_handshake(host.clone())))
+    }
+
+    fn config(&self, host: &Host) -> &ClientConfig {
+        self.identified
+            .iter()
+            .find(|(hosts, _)| hosts.iter().any(|pattern| pattern.matches(host)))
+            .map_or(&self.anonymous, |(_, config)| config)
+    }
+}
+
+impl fmt::Debug for Sessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sessions").finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for Connector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tls: _, roots } = self;
+        let Self {
+            anonymous: _,
+            identified,
+            roots,
+        } = self;
         f.debug_struct("Connector")
+            .field("identified", &identified.len())
             .field("roots", roots)
             .finish_non_exhaustive()
     }

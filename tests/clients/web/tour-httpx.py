@@ -5,6 +5,7 @@ import os
 import httpx
 
 SITE = "https://api.site.example"
+FORMS = "https://forms.site.example/echo"
 TOKEN = os.environ["TOKEN"]
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 client = httpx.Client(base_url=SITE, http2="HTTP2" in os.environ, follow_redirects=True, timeout=20)
@@ -43,6 +44,12 @@ ask("GET", "/echo")
 ask("HEAD", "/echo", headers=BEARER)
 ask("DELETE", "/empty", headers=BEARER)
 ask("OPTIONS", "/echo")
+if "HTTP2" not in os.environ:  # Secrets are put into bodies of HTTP/1.1 only.
+    ask("POST", FORMS, json={"login": {"token": TOKEN}, "x": [1, "ü"]})
+    ask("POST", FORMS, data={"token": TOKEN, "other": "a b"})
+    ask("POST", FORMS, data={"token": TOKEN}, files={"file": ("small", b"small")})
+    ask("POST", FORMS, content=f"it is {TOKEN}, ü".encode(), headers={"Content-Type": "text/plain"})
+    ask("GET", FORMS, headers={"Cookie": f"a=1; session={TOKEN}"})
 ask("GET", "/missing")
 ask("GET", "/broken")
 # Given up on in the middle; the next one has to be well.

@@ -5,13 +5,14 @@ import os
 import requests
 
 SITE = "https://api.site.example"
+FORMS = "https://forms.site.example/echo"
 TOKEN = os.environ["TOKEN"]
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 session = requests.Session()
 
 
 def ask(method, path, **options):
-    response = session.request(method, SITE + path, **options)
+    response = session.request(method, path if path == FORMS else SITE + path, **options)
     shown = response.text if len(response.content) < 200 else sum(response.content)
     print(method, path.replace(TOKEN, "…"), response.status_code, len(response.history), shown)
     return response
@@ -43,5 +44,10 @@ ask("GET", "/echo")
 ask("HEAD", "/echo", headers=BEARER)
 ask("DELETE", "/empty", headers=BEARER)
 ask("OPTIONS", "/echo")
+ask("POST", FORMS, json={"login": {"token": TOKEN}, "x": [1, "ü"]})
+ask("POST", FORMS, data={"token": TOKEN, "other": "a b"})
+ask("POST", FORMS, data={"token": TOKEN}, files={"file": ("small", b"small")})
+ask("POST", FORMS, data=f"it is {TOKEN}, ü".encode(), headers={"Content-Type": "text/plain"})
+ask("GET", FORMS, headers={"Cookie": f"a=1; session={TOKEN}"})
 ask("GET", "/missing")
 ask("GET", "/broken")

@@ -55,6 +55,19 @@ export async function tour(fetch, { FormData = globalThis.FormData } = {}) {
   const all = ["/echo?1", "/echo?2", "/echo?3", "/events?4"].map(async (path) => (await fetch(site + path)).text());
   console.log(await Promise.all(all));
 
+  const forms = async (options) => {
+    const response = await fetch("https://forms.site.example/echo", { method: "POST", ...options });
+    console.log(await response.text());
+  };
+  const json = { "Content-Type": "application/json" };
+  await forms({ headers: json, body: JSON.stringify({ login: { token: TOKEN }, x: [1, "ü"] }) });
+  await forms({ body: new URLSearchParams({ token: TOKEN, other: "a b" }) });
+  const login = new FormData();
+  login.append("token", TOKEN);
+  login.append("file", new Blob(["small"]), "small");
+  await forms({ body: login });
+  await forms({ body: `it is ${TOKEN}, ü` });
+
   // Given up on in the middle; the next one has to be well.
   const controller = new AbortController();
   const left = await fetch(`${site}/events`, { signal: controller.signal });

@@ -47,15 +47,25 @@ impl std::fmt::Debug for Service {
     }
 }
 
-/// Routes of all kinds, with a secret in each place where HTTP has one in a request's head.
+/// Routes of all kinds, with a secret in each place where HTTP has one: those of heads and those of bodies are of two
+/// hosts, since a body that is looked through may change its framing.
 const TOUR: Service = Service {
-    hosts: &["api.site.example", "away.site.example"],
+    hosts: &[
+        "api.site.example",
+        "away.site.example",
+        "forms.site.example",
+    ],
     secret: "a-secret-of-the-site-that-stays-outside-0123456789",
     bound: "bindings:
       - { hosts: [api.site.example], header: authorization }
       - { hosts: [api.site.example], header: x-api-key }
       - { hosts: [api.site.example], query: key }
-      - { hosts: [api.site.example], path: \"/bot{secret}/\" }",
+      - { hosts: [api.site.example], path: \"/bot{secret}/\" }
+      - { hosts: [forms.site.example], cookie: session }
+      - { hosts: [forms.site.example], body.json: /login/token }
+      - { hosts: [forms.site.example], body.form: token }
+      - { hosts: [forms.site.example], body.multipart: token }
+      - { hosts: [forms.site.example], body.text: text/plain }",
 };
 
 const GRPC: Service = Service {

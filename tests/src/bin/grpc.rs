@@ -7,13 +7,14 @@
     reason = "standard output is this program's result"
 )]
 
-use std::{env, time::Duration};
+use std::{env, fmt::Display, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bytes::{Buf as _, BufMut as _};
-use tokio_stream::{Stream, StreamExt as _};
+use tokio::sync::mpsc;
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use tonic::{
-    Request, Status,
+    Request, Response, Status,
     client::Grpc,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataValue,
@@ -35,54 +36,56 @@ async fn main() -> Result<()> {
     let token = env::var("TOKEN")?;
 
     let one = request("one".to_owned(), &token)?;
-    let answer = call(&mut client, "/echo.Echo/Unary", one).await;
-    println!("unary {answer:?}");
+    say("unary", call(&mut client, "/echo.Echo/Unary", one).await);
 
     let many = tokio_stream::iter(["one", "two", "three"].map(str::to_owned));
     client.ready().await?;
     let path = "/echo.Echo/Collect".parse()?;
-    let answer = client
-        .client_streaming(request(many, &token)?, path, Plain)
-        .await;
-    println!(
-        "client streams {:?}",
-        answer.map(tonic::Response::into_inner)
-    );
+    let many = request(many, &token)?;
+    let answer = client.client_streaming(many, path, Plain).await;
+    say("client streams", answer.map(Response::into_inner));
 
     client.ready().await?;
     let path = "/echo.Echo/Repeat".parse()?;
     let one = request("again".to_owned(), &token)?;
     let answers = client.server_streaming(one, path, Plain).await?;
-    print("server streams", answers.into_inner()).await;
+    let mut answers = answers.into_inner();
+    while let Some(answer) = answers.next().await {
+        say("server streams", answer);
+    }
 
     // Each message waits for the answer to the one before.
-    let (sender, messages) = tokio::sync::mpsc::channel(1);
-    let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+    let (sender, messages) = mpsc::channel(1);
+    let messages = request(ReceiverStream::new(messages), &token)?;
     client.ready().await?;
     let path = "/echo.Echo/Converse".parse()?;
     sender.send("0".to_owned()).await?;
-    let answers = client
-        .streaming(request(messages, &token)?, path, Plain)
-        .await?;
+    let answers = client.streaming(messages, path, Plain).await?;
     let mut answers = answers.into_inner();
     for number in 1..10 {
-        println!("both stream {:?}", answers.next().await.transpose());
+        say("both stream", answers.next().await.context("an answer")?);
         sender.send(number.to_string()).await?;
     }
     drop(sender);
-    print("both stream", answers).await;
+    while let Some(answer) = answers.next().await {
+        say("both stream", answer);
+    }
 
     let long = request("x".repeat(1_000_000), &token)?;
     let answer = call(&mut client, "/echo.Echo/Unary", long).await;
-    println!("long {:?}", answer.map(|text| text.len()));
+    say("long", answer.map(|text| text.len()));
     for path in ["/echo.Echo/Fail", "/echo.Echo/Missing"] {
-        let answer = call(&mut client, path, request(String::new(), &token)?).await;
-        println!(
-            "{path} {:?}",
-            answer.map_err(|status| (status.code(), status.message().to_owned()))
-        );
+        let nothing = request(String::new(), &token)?;
+        say(path, call(&mut client, path, nothing).await);
     }
     Ok(())
+}
+
+fn say(what: &str, answer: Result<impl Display, Status>) {
+    match answer {
+        Ok(answer) => println!("{what}: {answer}"),
+        Err(status) => println!("{what}: {}, {}", status.code(), status.message()),
+    }
 }
 
 async fn call(
@@ -101,12 +104,6 @@ fn request<T>(message: T, token: &str) -> Result<Request<T>> {
     let token: MetadataValue<_> = format!("Bearer {token}").parse()?;
     request.metadata_mut().insert("authorization", token);
     Ok(request)
-}
-
-async fn print(what: &str, mut answers: impl Stream<Item = Result<String, Status>> + Unpin) {
-    while let Some(answer) = answers.next().await {
-        println!("{what} {answer:?}");
-    }
 }
 
 /// Text as a message.

@@ -1,9 +1,10 @@
 //! Whom the daemon talks to, and what it says when it does not.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 use tests::{
     clients::PLACEHOLDER,
+    daemon::Daemon,
     gateway::{
         Options,
         record::{Seen, Token},
@@ -225,6 +226,54 @@ fn plain_http_is_carried_by_policy_and_never_gets_a_secret() -> Result<()> {
     }
     assert_eq!(all.tokens(), [Token::Placeholder]);
     assert_ne!(PLACEHOLDER, TOKEN);
+    Ok(())
+}
+
+/// Asks as curl does, which does not tell the server that it goes.
+const CURL: [&str; 8] = [
+    "curl",
+    "--silent",
+    "--show-error",
+    "--http1.1",
+    "--output",
+    "/dev/null",
+    "--write-out",
+    "{\"event\": \"answer\", \"status\": %{http_code}}\\n",
+];
+
+#[test]
+fn a_sandboxs_next_client_is_served_on_the_connection_that_one_has_left() -> Result<()> {
+    let all = All::new()?;
+    let netns = Netns::new()?;
+    let url = "https://good.example.com/api/v10/users/@me";
+    let header = "Authorization: Bot openshell:resolve:env:KEY";
+    let daemon = &all.scenario.daemon;
+    let trust = daemon.trust();
+    let (_, bundle) = trust.last().context("the daemon has a CA")?;
+    let more = ["--cacert", bundle, "--header", header, url];
+    let curl: Vec<_> = CURL.into_iter().chain(more).map(str::to_owned).collect();
+    let fetch = |sandbox: &Sandbox, netns: &Netns| -> Result<()> {
+        let answer = sandbox.run(netns, &curl)?.event("answer")?;
+        assert_eq!(answer["status"], 200);
+        Ok(())
+    };
+    for _ in 0..3 {
+        fetch(&all.sandbox, &all.netns)?;
+    }
+    let reused = |daemon: &Daemon| -> Result<Value> {
+        Ok(daemon.json(&["stats"])?["overall"]["upstreams_reused"].clone())
+    };
+    assert_eq!(reused(daemon)?, 2);
+    // Neither a reload nor a sandbox of its own finds it again.
+    daemon.cli(&["reload"])?.success()?;
+    fetch(&all.sandbox, &all.netns)?;
+    assert_eq!(reused(daemon)?, 2);
+    all.sandbox.detach(daemon)?;
+    let sandbox = Sandbox::attach(daemon, "all", &[&netns])?;
+    fetch(&sandbox, &netns)?;
+    assert_eq!(reused(daemon)?, 2);
+    fetch(&sandbox, &netns)?;
+    assert_eq!(reused(daemon)?, 3);
     Ok(())
 }
 

@@ -11,13 +11,14 @@ use tokio_rustls::{client, server};
 
 use super::{
     Call,
+    keeper::Keeper,
     standing::{Footing, Passage},
 };
 use crate::{
-    address::{Authority, VerifiedName},
+    address::Authority,
     error::chain,
-    flow::{denial::Denial, tunnel},
-    http::{self, Exchange, HttpError, Scheme},
+    flow::{denial::Denial, tunnel, upstream::Lease},
+    http::{self, Exchange, HttpError, Scheme, Supply},
     stats::connection::Direction,
     tls::alpn::Protocol,
 };
@@ -38,7 +39,6 @@ pub(super) enum Carriage {
 pub(super) struct Relay {
     pub(super) streams: Streams,
     pub(super) authority: Authority,
-    pub(super) verified: Option<VerifiedName>,
     /// Already read from the client.
     pub(super) early: BytesMut,
 }
@@ -55,7 +55,11 @@ pub(super) enum Streams {
     Secured {
         client: server::TlsStream<TcpStream>,
         upstream: client::TlsStream<TcpStream>,
+        /// What the client speaks.
         protocol: Protocol,
+        /// What the upstream speaks.
+        spoken: Protocol,
+        lease: Lease,
     },
 }
 
@@ -79,12 +83,19 @@ impl Carriage {
                 let Relay {
                     streams,
                     authority,
-                    verified,
                     early,
                 } = *relay;
+                let (verified, reflection) = match &streams {
+                    Streams::Plain { .. } => (None, Arc::default()),
+                    Streams::Secured { lease, .. } => {
+                        let verified = Some(lease.verified().clone());
+                        (verified, Arc::clone(&lease.reflection))
+                    }
+                };
                 let (release, judge, standing) = call.stand(Footing {
                     host: authority.host.clone(),
                     verified,
+                    reflection,
                 });
                 let switcher = Arc::clone(call);
                 let host = authority.host.clone();
@@ -108,19 +119,45 @@ impl Carriage {
                 };
                 match streams {
                     Streams::Plain { client, upstream } => {
-                        Box::pin(carry_http(client, upstream, exchange(Scheme::Http), call)).await;
+                        let exchange = exchange(Scheme::Http);
+                        Box::pin(carry_http(client, upstream, (), exchange, call)).await;
+                    }
+                    Streams::Secured {
+                        client,
+                        upstream,
+                        protocol,
+                        spoken,
+                        lease,
+                    } if protocol != spoken => {
+                        let exchange = exchange(Scheme::Https);
+                        match call.translated(upstream, lease, spoken).await {
+                            Ok(upstream) if protocol == Protocol::Http1 => {
+                                Box::pin(carry_http(client, upstream, (), exchange, call)).await;
+                            }
+                            Ok(upstream) => {
+                                let relay = http::h2::relay(client, upstream, exchange);
+                                call.conclude(Box::pin(relay).await);
+                            }
+                            Err(error) => call.end(&chain(&error)),
+                        }
                     }
                     Streams::Secured {
                         client,
                         upstream,
                         protocol: Protocol::Http1,
+                        spoken: _,
+                        lease,
                     } => {
-                        Box::pin(carry_http(client, upstream, exchange(Scheme::Https), call)).await;
+                        let exchange = exchange(Scheme::Https);
+                        let keeper = Keeper::new(call, lease);
+                        Box::pin(carry_http(client, upstream, keeper, exchange, call)).await;
                     }
                     Streams::Secured {
                         client,
                         upstream,
                         protocol: Protocol::Http2,
+                        spoken: _,
+                        lease: _,
                     } => {
                         let relay = http::h2::relay(client, upstream, exchange(Scheme::Https));
                         call.conclude(Box::pin(relay).await);
@@ -143,12 +180,17 @@ async fn carry_unread(
     tunnel::relay(&mut client, &mut upstream, call.stats()).await
 }
 
-async fn carry_http<C, U>(client: C, upstream: U, exchange: Exchange, call: &Call)
-where
+async fn carry_http<C, U>(
+    client: C,
+    upstream: U,
+    supply: impl Supply<U>,
+    exchange: Exchange,
+    call: &Call,
+) where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    call.conclude(http::relay(client, upstream, exchange).await);
+    call.conclude(http::relay(client, upstream, supply, exchange).await);
 }
 
 impl Call {

@@ -52,7 +52,6 @@ impl Call {
             Ok(upstream) => Some(Carriage::Http(Box::new(Relay {
                 streams: Streams::Plain { client, upstream },
                 authority,
-                verified: None,
                 early: buffered,
             }))),
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use rustls::AlertDescription;
 use tokio::{net::TcpStream, time::Instant};
 use tokio_rustls::client;
 
@@ -12,13 +13,18 @@ use super::{
     standing::Passage,
 };
 use crate::{
-    address::{Authority, Host, VerifiedName},
+    address::{Authority, Host},
     error::chain,
-    flow::denial::Denial,
+    flow::{
+        denial::Denial,
+        pool::Key,
+        upstream::{Lease, Way},
+    },
     policy::{Endpoint, Verdict},
     tls::{
         alpn::Protocol,
         hello::{self, Hello},
+        upstream::UpstreamError,
     },
 };
 
@@ -75,19 +81,22 @@ impl Call {
         // Whoever offers nothing speaks HTTP/1.1.
         let offered = hello.protocols();
         let offer = offered.as_deref().unwrap_or(&[Protocol::Http1]);
-        if offer.is_empty() {
+        let Some(&preferred) = offer.first() else {
             return self.refuse_hello(hello, Denial::Protocol(host)).await;
-        }
+        };
         // The upstream first: what is wrong there can then be told by an alert, before the client trusts us with
         // anything.
-        let (upstream, verified) = match self.verified_upstream(&host, &endpoint, offer).await {
+        let (upstream, lease) = match self.verified_upstream(&host, &endpoint, offer).await {
             Ok(upstream) => upstream,
             Err(denial) => return self.refuse_hello(hello, denial).await,
         };
         let chosen = upstream.get_ref().1.alpn_protocol().and_then(Protocol::of);
-        if chosen.is_none() && !offer.contains(&Protocol::Http1) {
-            return self.refuse_hello(hello, Denial::Protocol(host)).await;
-        }
+        let spoken = chosen.unwrap_or(Protocol::Http1);
+        let (protocol, chosen) = if offer.contains(&spoken) {
+            (spoken, chosen)
+        } else {
+            (preferred, offered.is_some().then_some(preferred))
+        };
         let config = match self.engine.leaves.server_config(&host, chosen) {
             Ok(config) => config,
             Err(source) => {
@@ -111,31 +120,57 @@ impl Call {
             streams: Streams::Secured {
                 client,
                 upstream,
-                protocol: chosen.unwrap_or(Protocol::Http1),
+                protocol,
+                spoken,
+                lease,
             },
             authority: Authority { host, port },
-            verified: Some(verified),
             early: BytesMut::new(),
         })))
     }
 
+    /// Speaks what the client offers; where it offers one protocol only and the server refuses that one, the other.
     async fn verified_upstream(
         &self,
         host: &Host,
         endpoint: &Endpoint,
         offer: &[Protocol],
-    ) -> Result<(client::TlsStream<TcpStream>, VerifiedName), Denial> {
-        let stream = self.dial(host, endpoint).await.map_err(Denial::Dial)?;
-        let begun = Instant::now();
+    ) -> Result<(client::TlsStream<TcpStream>, Lease), Denial> {
+        match (self.upstream_of(host, endpoint, offer).await, offer) {
+            (
+                Err(Denial::Upstream {
+                    source: UpstreamError::Alert(AlertDescription::NoApplicationProtocol),
+                    ..
+                }),
+                [only],
+            ) => self.upstream_of(host, endpoint, &[only.other()]).await,
+            (connected, _) => connected,
+        }
+    }
+
+    async fn upstream_of(
+        &self,
+        host: &Host,
+        endpoint: &Endpoint,
+        offer: &[Protocol],
+    ) -> Result<(client::TlsStream<TcpStream>, Lease), Denial> {
         let configuration = self.configuration.load_full();
-        let offer: Vec<_> = offer.iter().map(|protocol| protocol.name()).collect();
-        let connected = configuration.connector.connect(stream, host, &offer).await;
-        self.stats()
-            .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
-        connected.map_err(|source| Denial::Upstream {
+        let key = Key {
             host: host.clone(),
-            source,
-        })
+            port: self.origin.original.port(),
+            offer: offer.into(),
+            redact: endpoint.redact,
+            user: self.origin.process.uid,
+            caller: self.known_caller(),
+        };
+        let way = Way {
+            engine: &self.engine,
+            sandbox: &self.sandbox,
+            configuration: &configuration,
+            endpoint,
+            stats: self.stats(),
+        };
+        way.connect(key).await
     }
 
     async fn refuse_hello(&self, hello: Hello, denial: Denial) -> Option<Carriage> {

@@ -19,6 +19,8 @@ pub(super) struct Footing {
     pub(super) host: Host,
     /// `None` on plain TCP: nobody vouches for who answers, so nothing is released.
     pub(super) verified: Option<VerifiedName>,
+    /// What was written on the connection to the server, by whichever client.
+    pub(super) reflection: Arc<Reflection>,
 }
 
 /// A connection that is carried unread.
@@ -33,16 +35,11 @@ pub(super) enum Passage {
 impl Call {
     /// What the connection may do: with which secrets, by which requests, and how it hears that this has changed.
     pub(super) fn stand(self: &Arc<Self>, footing: Footing) -> (Arc<Release>, Judge, Standing) {
-        let Footing { host, verified } = footing;
-        let redact = match self.decide(&host) {
-            Verdict::Intercept(endpoint) => endpoint.redact,
-            Verdict::Deny(_) | Verdict::Tunnel(_) | Verdict::Tcp(_) => true,
-        };
-        let reflection = Arc::new(if redact {
-            Reflection::default()
-        } else {
-            Reflection::off()
-        });
+        let Footing {
+            host,
+            verified,
+            reflection,
+        } = footing;
         let release = Arc::new(self.release(verified.as_ref()).noted_in(&reflection));
         let call = Arc::clone(self);
         let judged = host.clone();

@@ -5,6 +5,8 @@ use std::io;
 
 use h2::Reason;
 
+use crate::http::refusal::Refusal;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Fault {
     #[error("the stream failed")]
@@ -49,10 +51,12 @@ impl Fault {
     }
 }
 
-/// One of the two streams of an exchange broke while a body was carried.
+/// Why a body that was carried does not come to its end.
 #[derive(Debug)]
 pub(super) enum Cut {
     /// Whoever sends the body.
     Sender(h2::Error),
     Receiver(h2::Error),
+    /// It may not go on.
+    Refused(Refusal),
 }

@@ -253,7 +253,7 @@ where
         };
         let mut counted = false;
         let decided = match standing {
-            Ok(()) => decide(head, &self.exchange),
+            Ok(()) => decide(head, body.is_end_stream(), &self.exchange),
             Err(revoked) => {
                 // Another connection may do what this one may not. It is counted at the end of this one, once.
                 counted = self.leaving.is_none();
@@ -282,6 +282,7 @@ where
             respond: client.respond,
             server,
             sight: Arc::clone(&self.of_server),
+            reflection: Arc::clone(self.exchange.release.reflection()),
             stats: Arc::clone(&self.exchange.stats),
         };
         match upgrade {

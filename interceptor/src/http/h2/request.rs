@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request,
+    header::EXPECT,
     request::Parts,
     uri::{self, PathAndQuery, Scheme, Uri},
 };
@@ -17,7 +18,7 @@ use crate::{
         request::judge,
         rewriting::{Tally, may_carry_secret},
     },
-    rewrite::{grammar, header, target},
+    rewrite::{body::Rewriter, grammar, header, target},
     stats::connection::Direction::ClientToServer,
 };
 
@@ -28,10 +29,18 @@ pub(super) struct Allowed {
     pub(super) to_head: bool,
     /// Asks for a WebSocket.
     pub(super) upgrade: Option<Upgrade>,
+    /// The client waits for a 100 before it sends the body.
+    pub(super) expects: bool,
+    /// Reads the body, where something may stand in it.
+    pub(super) rewriter: Option<Rewriter>,
 }
 
-/// Decides on the request with this head, and counts it.
-pub(super) fn decide(mut head: Parts, exchange: &Exchange) -> Result<Allowed, Refusal> {
+/// Decides on the request with this head, and counts it. `complete`: it has no body.
+pub(super) fn decide(
+    mut head: Parts,
+    complete: bool,
+    exchange: &Exchange,
+) -> Result<Allowed, Refusal> {
     within_bounds(&head)?;
     unpadded(&head.headers)?;
     let upgrades = websocket::stand_for_get(&mut head)?;
@@ -45,18 +54,31 @@ pub(super) fn decide(mut head: Parts, exchange: &Exchange) -> Result<Allowed, Re
     let release = &exchange.release;
     let mut tally = Tally::default();
     let path = tally.take(target::rewrite(path.as_bytes(), release))?;
-    for (name, value) in &mut head.headers {
+    let mut changed = Vec::with_capacity(head.headers.len());
+    for (name, value) in &head.headers {
         if !may_carry_secret(name.as_str()) {
             tally.passed += u64::from(grammar::mentions(value.as_bytes()));
+            changed.push(None);
             continue;
         }
         // Cookies come one by one (RFC 9113 §8.2.3), or as one: either is a value.
-        if let Some(with) = tally.take(header::rewrite(name.as_str(), value.as_bytes(), release))? {
-            *value = secret_value(with)?;
-        }
+        changed.push(tally.take(header::rewrite(name.as_str(), value.as_bytes(), release))?);
     }
     for _ in 0..tally.passed {
         release.pass_unbound(&exchange.stats)?;
+    }
+    // It reads the head as the client wrote it: no copy of a secret stays behind there.
+    let rewriter = if complete || upgrade.is_some() {
+        None
+    } else {
+        let fields = head.headers.iter();
+        let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
+        Rewriter::for_request(release, fields, tally.used.len(), &exchange.stats)?
+    };
+    for ((_, value), with) in head.headers.iter_mut().zip(changed) {
+        if let Some(with) = with {
+            *value = secret_value(with)?;
+        }
     }
     head.uri = whole(head.uri, path, &head.headers)?;
 
@@ -76,6 +98,8 @@ pub(super) fn decide(mut head: Parts, exchange: &Exchange) -> Result<Allowed, Re
     Ok(Allowed {
         to_head: head.method == Method::HEAD,
         upgrade,
+        expects: expects(&head.headers),
+        rewriter,
         head: Request::from_parts(head, ()),
     })
 }
@@ -95,6 +119,13 @@ fn within_bounds(head: &Parts) -> Result<(), HeadError> {
         return Err(HeadError::TooLong);
     }
     Ok(())
+}
+
+/// `Expect: 100-continue`.
+fn expects(fields: &HeaderMap) -> bool {
+    let expected = fields.get_all(EXPECT).iter();
+    let mut expected = expected.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    expected.any(|one| one.trim_ascii().eq_ignore_ascii_case(b"100-continue"))
 }
 
 /// The `h2` crate does not look for blanks round a value (RFC 9113 §8.2.1), which whoever trims them reads as another.

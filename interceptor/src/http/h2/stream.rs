@@ -15,11 +15,13 @@ use super::{
     fault::Cut,
     piece::Piece,
     request::Allowed,
+    upload::Upload,
     watch::Sight,
     websocket::Switched,
 };
 use crate::{
     http::{head::HeadError, refusal::Refusal},
+    rewrite::reflection::Reflection,
     stats::connection::Connection,
 };
 
@@ -31,6 +33,8 @@ pub(super) struct Stream {
     pub(super) server: SendRequest<Piece>,
     /// Of the server's socket.
     pub(super) sight: Arc<Sight>,
+    /// What was written on the connection.
+    pub(super) reflection: Arc<Reflection>,
     pub(super) stats: Arc<Connection>,
 }
 
@@ -82,15 +86,36 @@ impl Stream {
             respond,
             server,
             sight,
+            reflection,
             stats,
         } = self;
-        let to_head = request.to_head;
+        let Allowed {
+            mut head,
+            to_head,
+            expects,
+            rewriter,
+            upgrade: _,
+        } = request;
         let mut client = Client {
             respond,
             body: None,
         };
         let complete = body.is_end_stream();
-        let sent = open(server, request.head, complete, &mut client);
+        let mut upload = rewriter.map(Upload::new);
+        if let Some(upload) = &mut upload {
+            if !expects && let Err(cut) = upload.hold(&mut body).await {
+                return match cut {
+                    Cut::Refused(refusal) => {
+                        refuse(client, &refusal, to_head);
+                        Outcome::Refused(refusal)
+                    }
+                    // The client has taken it back, or is gone.
+                    Cut::Sender(_) | Cut::Receiver(_) => Outcome::Done,
+                };
+            }
+            upload.measure(head.headers_mut());
+        }
+        let sent = open(server, head, complete, &mut client);
         let Some((response, mut to_server)) = sent else {
             return Outcome::Done;
         };
@@ -99,14 +124,19 @@ impl Stream {
                 if complete {
                     return Ok(());
                 }
-                match carry(&mut body, &mut to_server).await {
+                let carried = match upload {
+                    Some(upload) => upload.carry(&mut body, &mut to_server).await,
+                    None => carry(&mut body, &mut to_server).await,
+                };
+                match carried {
                     // A server may answer without having read everything (RFC 9113 §8.1). Its answer says how it was meant.
                     Ok(Carried::Whole | Carried::Unwanted(_)) | Err(Cut::Receiver(_)) => Ok(()),
                     Err(Cut::Sender(error)) => Err(Break::client_error(error)),
+                    Err(Cut::Refused(refusal)) => Err(Break::Refused(refusal)),
                 }
             };
             let mut ask = pin!(ask);
-            let mut answer = pin!(answer(response, &mut client, &stats));
+            let mut answer = pin!(answer(response, &mut client, &reflection, &stats));
             let (mut asked, mut answered) = (false, false);
             loop {
                 let half = tokio::select! {

@@ -1,5 +1,6 @@
 //! The relay between an HTTP/2 client and an HTTP/2 server.
 
+mod bodies;
 mod ends;
 mod floods;
 mod forwarding;
@@ -7,6 +8,7 @@ mod node;
 mod peer;
 mod pressure;
 mod raw;
+mod redaction;
 mod refusing;
 mod rewriting;
 mod standing;

@@ -11,7 +11,7 @@ use h2::ext::Protocol;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, request, response};
 
 use super::{
-    answer::{Client, await_answer, pass_answer},
+    answer::{Client, await_answer, pass_answer, redact},
     piece::Piece,
     pipe::Pipe,
     stream::{Break, Outcome, Stream, open, settle},
@@ -19,8 +19,7 @@ use super::{
 use crate::{
     error::chain,
     http::{Exchange, refusal::Refusal, relay::listen_only, request::demands},
-    rewrite::reflection::{Fill, Reflection},
-    stats::connection::{Connection, Direction::ServerToClient},
+    stats::connection::Direction::ServerToClient,
     websocket::{
         Compression, Session,
         handshake::{self, Agreement, EXTENSIONS, Offer, Offered},
@@ -37,8 +36,6 @@ pub(super) struct Upgrade {
     offer: Offer,
     /// As the client wrote it.
     target: Box<str>,
-    /// What was written on the connection.
-    reflection: Arc<Reflection>,
 }
 
 /// A stream that both sides have agreed to use for a WebSocket.
@@ -98,7 +95,6 @@ impl Upgrade {
         Ok(Self {
             offer,
             target: target.into(),
-            reflection: Arc::clone(exchange.release.reflection()),
         })
     }
 }
@@ -111,13 +107,10 @@ pub(super) async fn shake(stream: Stream, upgrade: Upgrade) -> Outcome {
         respond,
         server,
         sight,
+        reflection,
         stats,
     } = stream;
-    let Upgrade {
-        offer,
-        target,
-        reflection,
-    } = upgrade;
+    let Upgrade { offer, target } = upgrade;
     let mut client = Client {
         respond,
         body: None,
@@ -125,11 +118,13 @@ pub(super) async fn shake(stream: Stream, upgrade: Upgrade) -> Outcome {
     let Some((response, mut to_server)) = open(server, request.head, false, &mut client) else {
         return Outcome::Done;
     };
-    let answered = match await_answer(response, &mut client).await {
+    let answered = match await_answer(response, &mut client, &reflection, &stats).await {
         Ok(answered) if answered.status().is_success() => answered,
         Ok(refused) => {
             let broken = match to_server.send_data(Piece::default(), true) {
-                Ok(()) => pass_answer(refused, &mut client, &stats).await.err(),
+                Ok(()) => pass_answer(refused, &mut client, &reflection, &stats)
+                    .await
+                    .err(),
                 Err(error) => Some(Break::Server(error)),
             };
             return match broken {
@@ -148,13 +143,11 @@ pub(super) async fn shake(stream: Stream, upgrade: Upgrade) -> Outcome {
             return settle(broken, client, &mut to_server, &sight, false).await;
         }
     };
-    redact(&mut head.headers, &reflection, &stats);
     stats.count_message(ServerToClient);
     head.extensions.clear();
-    match client
-        .respond
-        .send_response(Response::from_parts(head, ()), false)
-    {
+    let mut head = Response::from_parts(head, ());
+    redact(&mut head, &reflection, &stats);
+    match client.respond.send_response(head, false) {
         Ok(to_client) => Outcome::Switched(Box::new(Switched {
             client: Pipe::new(body, to_client),
             server: Pipe::new(from_server, to_server),
@@ -226,19 +219,6 @@ impl Switched {
                     }
                 },
             }
-        }
-    }
-}
-
-/// Takes the secrets out that the server repeats.
-fn redact(fields: &mut HeaderMap, reflection: &Reflection, stats: &Connection) {
-    let Some(patterns) = reflection.patterns() else {
-        return;
-    };
-    for value in fields.values_mut() {
-        if let Some((redacted, found)) = patterns.redact(value.as_bytes(), Fill::Free) {
-            stats.count_redactions(found);
-            *value = HeaderValue::from_bytes(&redacted).unwrap_or(HeaderValue::from_static(""));
         }
     }
 }

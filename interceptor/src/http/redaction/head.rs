@@ -4,7 +4,7 @@ use super::{Change, Length};
 use crate::rewrite::reflection::{Fill, Patterns};
 
 /// What frames the message, or says what is made of it: no secret stands there, and nothing may be changed by chance.
-const FRAMING: [&[u8]; 8] = [
+pub(super) const FRAMING: [&[u8]; 8] = [
     b"connection",
     b"content-encoding",
     b"content-length",
@@ -15,7 +15,7 @@ const FRAMING: [&[u8]; 8] = [
     b"upgrade",
 ];
 /// Sums of what the body was (RFC 9530, RFC 3230, RFC 1864).
-const SUMS: [&[u8]; 4] = [b"content-digest", b"repr-digest", b"digest", b"content-md5"];
+pub(super) const SUMS: [&[u8]; 4] = [b"content-digest", b"repr-digest", b"digest", b"content-md5"];
 
 /// What is put in the place of a Content-Length that does not hold any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,15 +58,6 @@ pub(crate) fn trailers(raw: &[u8], patterns: &Patterns) -> Redacted {
         );
     }
     (out, count)
-}
-
-/// The value of the field `name` (lower case); `None` if it stays as it is. Not for those that frame the message.
-#[cfg_attr(not(test), expect(dead_code, reason = "for HTTP/2"))]
-pub(crate) fn value(name: &[u8], value: &[u8], patterns: &Patterns) -> Option<Redacted> {
-    if FRAMING.contains(&name) {
-        return None;
-    }
-    patterns.redact(value, Fill::Free)
 }
 
 /// Appends a field's line as it is to be.

@@ -6,7 +6,7 @@ use crate::rewrite::reflection::{
     oracle::{SECRETS, oracle, patterns, placeholder},
 };
 
-mod encoders;
+pub(in crate::http) mod encoders;
 mod heads;
 mod inflating;
 mod streams;

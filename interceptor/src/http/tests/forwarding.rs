@@ -433,6 +433,6 @@ async fn the_relays_future_is_small() {
     let (client, _client) = tokio::io::duplex(1);
     let (server, _server) = tokio::io::duplex(1);
     let (exchange, _shutdown) = super::peer::exchange(Box::new(|_| Judgement::Allow));
-    let size = size_of_val(&crate::http::relay(client, server, exchange));
+    let size = size_of_val(&crate::http::relay(client, server, (), exchange));
     assert!(size < 8 * 1024, "{size} bytes");
 }

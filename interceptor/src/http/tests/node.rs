@@ -44,7 +44,7 @@ async fn node_to_node_is_as_without_a_relay() {
                 .unwrap();
             tokio::spawn(async move {
                 let (exchange, _shutdown) = exchange(Box::new(|_| Judgement::Allow));
-                relay(accepted, dialled, exchange).await
+                relay(accepted, dialled, (), exchange).await
             });
         }
     };

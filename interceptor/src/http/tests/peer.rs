@@ -156,7 +156,7 @@ impl Rig {
         let (client, client_end) = duplex(room);
         let (server_end, server) = duplex(room);
         let stats = Arc::clone(&exchange.stats);
-        let relay = tokio::spawn(relay(client_end, server_end, exchange));
+        let relay = tokio::spawn(relay(client_end, server_end, (), exchange));
         Self {
             client,
             server,

@@ -18,6 +18,7 @@ use crate::{
         },
         refusal::Refusal,
         request::{Request, Switch},
+        reuse::Kept,
         rewriting::{self, Edit, Edits},
         wire::{Inbound, Outbound},
     },
@@ -56,7 +57,7 @@ where
     };
     let mut interim = 0;
     loop {
-        let length = match read_head(upstream).await? {
+        let length = match read_head(upstream, &request.kept).await? {
             Read::Head(length) => length,
             Read::Ended => return Ok(Turn::Unanswered),
             Read::Malformed(error) => return refused(Refusal::Response(error)),
@@ -180,7 +181,10 @@ enum Read {
 }
 
 /// Waits for a response's head, for as long as the client does: a long poll has no other limit.
-async fn read_head<R: AsyncRead + Unpin>(upstream: &mut Inbound<R>) -> Result<Read, HttpError> {
+async fn read_head<R: AsyncRead + Unpin>(
+    upstream: &mut Inbound<R>,
+    kept: &Kept,
+) -> Result<Read, HttpError> {
     let mut scanner = Scanner::default();
     loop {
         match scanner.find(&upstream.buffer) {
@@ -194,6 +198,7 @@ async fn read_head<R: AsyncRead + Unpin>(upstream: &mut Inbound<R>) -> Result<Re
             }
             return Err(HttpError::UpstreamCutShort);
         }
+        kept.forget();
     }
 }
 

@@ -70,7 +70,11 @@ where
     match sent {
         Sent::Whole => {}
         Sent::Refused(refusal) => return Ok(Asked::Refused(refusal)),
-        Sent::Unwanted => return outlast(client, progress).await,
+        Sent::Unwanted => {
+            // What it sends next is its next request, which another connection may have to take.
+            let next = request.framing == Framing::EMPTY;
+            return outlast(client, next, progress).await;
+        }
     }
     progress.asked.store(true, Relaxed);
     if progress.answered.load(Relaxed) {
@@ -155,13 +159,18 @@ fn refuses(sent: io::Result<()>) -> Result<bool, HttpError> {
 }
 
 /// The server takes no more bytes, but may have answered already: lets a client that writes before it reads come to an
-/// end.
+/// end. `hold`: what it writes is kept.
 async fn outlast<R: AsyncRead + Unpin>(
     client: &mut Inbound<R>,
+    hold: bool,
     progress: &Progress,
 ) -> Result<Asked, HttpError> {
     loop {
-        client.buffer.clear();
+        if !hold {
+            client.buffer.clear();
+        } else if client.buffer.len() >= READ_AHEAD {
+            return std::future::pending().await;
+        }
         if client.fill().await.map_err(HttpError::Client)? == 0 {
             return Ok(Asked::ClientEnded);
         }

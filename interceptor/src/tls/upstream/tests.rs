@@ -1,7 +1,9 @@
 use std::{fs, io, sync::Arc};
 
 use rcgen::{CertificateParams, KeyPair};
-use rustls::{AlertDescription, RootCertStore, ServerConfig};
+use rustls::{
+    AlertDescription, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion,
+};
 use rustls_pki_types::CertificateDer;
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
@@ -11,14 +13,17 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::tls::{
     farewell,
+    identity::Identity,
     pem::encode,
     testing::{Root, connection, server, store},
 };
 
 const NAME: &str = "gateway.discord.gg";
 
+const VERSIONS: [&SupportedProtocolVersion; 2] = [&rustls::version::TLS12, &rustls::version::TLS13];
+
 fn connector(roots: RootCertStore) -> Connector {
-    Connector::with_roots(roots).unwrap()
+    Connector::with_roots(roots, &[]).unwrap()
 }
 
 /// Connects to a server with `config` as if it were `NAME`. What the server read after the handshake comes back.
@@ -39,12 +44,40 @@ async fn connect(
     };
     let host = NAME.parse().unwrap();
     let dial = async {
-        let (mut stream, name) = connector.connect(client, &host, alpn).await?;
+        let (mut stream, name) = connector
+            .connect(client, &host, alpn, &Sessions::default())
+            .await?;
         stream.write_all(b"secret").await.unwrap();
         stream.shutdown().await.unwrap();
         Ok((stream.get_ref().1.alpn_protocol().map(Vec::from), name))
     };
     tokio::join!(dial, serve)
+}
+
+/// Visits a server of that name once: what kind of handshake it took, and who the server takes the client for.
+async fn visit(
+    connector: &Connector,
+    config: &Arc<ServerConfig>,
+    sessions: &Sessions,
+) -> Result<(HandshakeKind, Vec<CertificateDer<'static>>), UpstreamError> {
+    let (client, stream) = connection().await;
+    let acceptor = TlsAcceptor::from(Arc::clone(config));
+    let serve = async {
+        let mut stream = acceptor.accept(stream).await?;
+        // Its tickets come before.
+        stream.write_all(b"!").await?;
+        stream.flush().await?;
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        Ok::<_, io::Error>(shown.to_vec())
+    };
+    let host = NAME.parse().unwrap();
+    let dial = async {
+        let (mut stream, _) = connector.connect(client, &host, &[], sessions).await?;
+        assert_eq!(stream.read_u8().await.unwrap(), b'!');
+        Ok::<_, UpstreamError>(stream.get_ref().1.handshake_kind().unwrap())
+    };
+    let (dialled, served) = tokio::join!(dial, serve);
+    Ok((dialled?, served.unwrap()))
 }
 
 #[tokio::test]
@@ -81,28 +114,111 @@ async fn offered_protocol_is_agreed_upon() {
 }
 
 #[tokio::test]
-async fn session_is_resumed() {
+async fn sessions_are_resumed_within_one_sandbox_only() {
     let root = Root::new();
     let connector = connector(store([root.certificate.clone()]));
-    let config = root.server(NAME, |_| {});
-    let host: Host = NAME.parse().unwrap();
-    let mut kinds = Vec::new();
-    for _ in 0..2 {
-        let (client, stream) = connection().await;
-        let acceptor = TlsAcceptor::from(config.clone());
-        let serve = tokio::spawn(async move {
-            let mut stream = acceptor.accept(stream).await.unwrap();
-            stream.write_all(b"!").await.unwrap();
-            stream.flush().await.unwrap();
-            stream
-        });
-        let (mut stream, name) = connector.connect(client, &host, &[]).await.unwrap();
-        assert_eq!(stream.read_u8().await.unwrap(), b'!');
-        assert_eq!(name.host(), &host);
-        kinds.push(stream.get_ref().1.handshake_kind().unwrap());
-        drop(serve.await);
+    for version in VERSIONS {
+        let (config, _) = root.server_that_asks(NAME, version);
+        let (one, other) = (Sessions::default(), Sessions::default());
+        for (sessions, expected) in [
+            (&one, HandshakeKind::Full),
+            (&one, HandshakeKind::Resumed),
+            (&other, HandshakeKind::Full),
+            (&one, HandshakeKind::Resumed),
+        ] {
+            let (kind, _) = visit(&connector, &config, sessions).await.unwrap();
+            assert_eq!(kind, expected, "{version:?}");
+        }
     }
-    assert_eq!(kinds[1], rustls::HandshakeKind::Resumed);
+}
+
+#[tokio::test]
+async fn sessions_do_not_outlive_the_roots_by_which_they_were_verified() {
+    let root = Root::new();
+    let config = root.server(NAME, |_| {});
+    let sessions = Sessions::default();
+    for _ in 0..2 {
+        let connector = connector(store([root.certificate.clone()]));
+        let (kind, _) = visit(&connector, &config, &sessions).await.unwrap();
+        assert_eq!(kind, HandshakeKind::Full);
+    }
+    let connector = connector(store([Root::new().certificate]));
+    let refused = visit(&connector, &config, &sessions).await;
+    refused.unwrap_err();
+}
+
+/// A certificate for clients by `root`, for `hosts`.
+fn certificate(root: &Root, hosts: &str) -> ClientCertificate {
+    let (chain, key) = root.client();
+    ClientCertificate {
+        hosts: vec![hosts.parse().unwrap()],
+        identity: Identity::read(chain.as_bytes(), key.as_bytes()).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_to_the_hosts_that_it_is_for_also_when_a_session_is_resumed() {
+    let root = Root::new();
+    let named = certificate(&root, NAME);
+    let roots = store([root.certificate.clone()]);
+    let connector = Connector::with_roots(roots, std::slice::from_ref(&named)).unwrap();
+    for version in VERSIONS {
+        let (config, _) = root.server_that_asks(NAME, version);
+        let sessions = Sessions::default();
+        for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+            let (kind, seen) = visit(&connector, &config, &sessions).await.unwrap();
+            assert_eq!(kind, expected, "{version:?}");
+            assert_eq!(seen, named.identity.chain(), "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_to_no_other_host() {
+    let root = Root::new();
+    let roots = store([root.certificate.clone()]);
+    let other = certificate(&root, "*.other.example");
+    let connector = Connector::with_roots(roots, &[other]).unwrap();
+    for version in VERSIONS {
+        let (config, _) = root.server_that_asks(NAME, version);
+        let (_, seen) = visit(&connector, &config, &Sessions::default())
+            .await
+            .unwrap();
+        assert!(seen.is_empty(), "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_is_shown_to_nobody_who_is_not_verified() {
+    let root = Root::new();
+    let named = certificate(&root, NAME);
+    let roots = store([root.certificate.clone()]);
+    let connector = Connector::with_roots(roots, &[named]).unwrap();
+    for version in VERSIONS {
+        for (config, asking) in [
+            Root::new().server_that_asks(NAME, version),
+            root.server_that_asks("evil.example", version),
+        ] {
+            let refused = visit(&connector, &config, &Sessions::default()).await;
+            refused.unwrap_err();
+            assert!(!asking.was_shown(), "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_is_resumed_only_as_the_client_that_began_it() {
+    let root = Root::new();
+    let (config, _) = root.server_that_asks(NAME, &rustls::version::TLS13);
+    let sessions = Sessions::default();
+    for _ in 0..2 {
+        let named = certificate(&root, NAME);
+        let roots = store([root.certificate.clone()]);
+        let connector = Connector::with_roots(roots, std::slice::from_ref(&named)).unwrap();
+        let (kind, seen) = visit(&connector, &config, &sessions).await.unwrap();
+        assert_eq!(kind, HandshakeKind::Full);
+        assert_eq!(seen, named.identity.chain());
+    }
 }
 
 fn self_signed() -> Arc<ServerConfig> {
@@ -154,6 +270,7 @@ async fn upstream_that_is_not_who_it_should_be_is_refused_and_gets_no_byte() {
 #[tokio::test]
 async fn upstream_that_speaks_no_tls_is_told_apart() {
     let connector = connector(store([Root::new().certificate]));
+    let sessions = Sessions::default();
     let host = NAME.parse().unwrap();
 
     let (client, mut stream) = connection().await;
@@ -164,14 +281,14 @@ async fn upstream_that_speaks_no_tls_is_told_apart() {
             .unwrap();
         stream
     };
-    let (dialled, _open) = tokio::join!(connector.connect(client, &host, &[]), answer);
+    let (dialled, _open) = tokio::join!(connector.connect(client, &host, &[], &sessions), answer);
     let error = dialled.unwrap_err();
     assert!(matches!(error, UpstreamError::Protocol(_)), "{error:?}");
 
     let (client, stream) = connection().await;
     let alert = farewell::record(AlertDescription::UnrecognisedName);
     let (dialled, ()) = tokio::join!(
-        connector.connect(client, &host, &[]),
+        connector.connect(client, &host, &[], &sessions),
         farewell::say(stream, &alert)
     );
     let error = dialled.unwrap_err();
@@ -185,7 +302,10 @@ async fn upstream_that_speaks_no_tls_is_told_apart() {
 
     let (client, stream) = connection().await;
     drop(stream);
-    let error = connector.connect(client, &host, &[]).await.unwrap_err();
+    let error = connector
+        .connect(client, &host, &[], &sessions)
+        .await
+        .unwrap_err();
     assert!(matches!(error, UpstreamError::Closed), "{error:?}");
 }
 
@@ -193,8 +313,12 @@ async fn upstream_that_speaks_no_tls_is_told_apart() {
 async fn upstream_that_stalls_ends_at_the_deadline() {
     let connector = connector(store([Root::new().certificate]));
     let (client, _silent) = duplex(64 * 1024);
+    let sessions = Sessions::default();
     let host = NAME.parse().unwrap();
-    let error = connector.connect(client, &host, &[]).await.unwrap_err();
+    let error = connector
+        .connect(client, &host, &[], &sessions)
+        .await
+        .unwrap_err();
     assert!(matches!(error, UpstreamError::Timeout), "{error:?}");
 }
 
@@ -205,7 +329,7 @@ async fn configured_roots_are_trusted_besides_the_platforms() {
     let roots = [Root::new(), Root::new()];
     let text: String = roots.iter().map(|root| encode(&root.certificate)).collect();
     fs::write(&path, text).unwrap();
-    let connector = Connector::new(&[path]).unwrap();
+    let connector = Connector::new(&[path], &[]).unwrap();
     assert!(connector.roots >= 2);
     for root in &roots {
         let (dialled, _) = connect(&connector, root.server(NAME, |_| {}), &[]).await;
@@ -218,17 +342,17 @@ fn unreadable_roots_are_errors() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("roots.pem");
     assert!(matches!(
-        Connector::new(std::slice::from_ref(&path)),
+        Connector::new(std::slice::from_ref(&path), &[]),
         Err(RootsError::File { .. })
     ));
     fs::write(&path, "nothing in here").unwrap();
     assert!(matches!(
-        Connector::new(std::slice::from_ref(&path)),
+        Connector::new(std::slice::from_ref(&path), &[]),
         Err(RootsError::File { .. })
     ));
     fs::write(&path, encode(&CertificateDer::from(vec![1, 2, 3]))).unwrap();
     assert!(matches!(
-        Connector::new(std::slice::from_ref(&path)),
+        Connector::new(std::slice::from_ref(&path), &[]),
         Err(RootsError::Certificate { .. })
     ));
 }

@@ -25,7 +25,10 @@ use crate::{
         tests::peer::{HOST, Judge, exchange, release},
     },
     policy::{Judgement, binding::Unbound},
-    rewrite::standing::reloads::{Reloads, reloads},
+    rewrite::{
+        release::builder::Builder,
+        standing::reloads::{Reloads, reloads},
+    },
     stats::connection::Connection,
 };
 
@@ -82,6 +85,13 @@ impl Rig {
     pub(super) async fn on_unbound(unbound: Unbound) -> Self {
         let (mut exchange, shutdown, denied) = noting(Box::new(|_| Judgement::Allow));
         exchange.release = Arc::new(release().with_unbound(unbound));
+        Self::of((exchange, shutdown, denied), |_| {}).await
+    }
+
+    /// With other places to put secrets in.
+    pub(super) async fn releasing(release: Builder) -> Self {
+        let (mut exchange, shutdown, denied) = noting(Box::new(|_| Judgement::Allow));
+        exchange.release = Arc::new(release.build());
         Self::of((exchange, shutdown, denied), |_| {}).await
     }
 

@@ -4,7 +4,7 @@ use std::{future::poll_fn, time::Duration};
 
 use bytes::Bytes;
 use h2::SendStream;
-use http::Response;
+use http::{Request, Response};
 use tokio::time::timeout;
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What a stream takes until it takes no more.
-async fn fill(stream: &mut SendStream<Bytes>) -> usize {
+pub(super) async fn fill(stream: &mut SendStream<Bytes>) -> usize {
     let mut sent = 0;
     loop {
         stream.reserve_capacity(16 * 1024);
@@ -65,15 +65,11 @@ async fn a_server_that_reads_slowly_stops_the_client() {
 
 #[tokio::test]
 async fn long_bodies_pass_whole_both_ways_at_once() {
+    long_bodies_pass(&mut Rig::new().await, post()).await;
+}
+
+pub(super) async fn long_bodies_pass(rig: &mut Rig, request: Request<()>) {
     const LENGTH: usize = 3 * 1024 * 1024;
-    let mut rig = Rig::new().await;
-    let (response, upload) = rig.begin(post()).await;
-    let mut asked = rig.asked().await;
-    let download = asked
-        .respond
-        .send_response(Response::new(()), false)
-        .unwrap();
-    let mut body = response.await.unwrap().into_body();
     let send = |mut stream: SendStream<Bytes>| async move {
         let mut left = LENGTH;
         while left > 0 {
@@ -87,7 +83,16 @@ async fn long_bodies_pass_whole_both_ways_at_once() {
             stream.send_data(vec![1; part].into(), left == 0).unwrap();
         }
     };
-    let (up, down) = (tokio::spawn(send(upload)), tokio::spawn(send(download)));
+    let (response, upload) = rig.begin(request).await;
+    // A head may wait for the body's beginning.
+    let up = tokio::spawn(send(upload));
+    let mut asked = rig.asked().await;
+    let download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
+    let mut body = response.await.unwrap().into_body();
+    let down = tokio::spawn(send(download));
     let (got, sent) = tokio::join!(all(asked.request.body_mut()), all(&mut body));
     assert_eq!((got.unwrap().len(), sent.unwrap().len()), (LENGTH, LENGTH));
     up.await.unwrap();

@@ -29,7 +29,7 @@ pub(super) fn name(encoding: &str) -> &str {
     }
 }
 
-pub(super) fn encode(encoding: &str, text: &[u8]) -> Vec<u8> {
+pub(in crate::http) fn encode(encoding: &str, text: &[u8]) -> Vec<u8> {
     encode_flushed(encoding, &[text])
 }
 
