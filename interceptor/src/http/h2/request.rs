@@ -27,12 +27,12 @@ pub(super) struct Allowed {
     pub(super) head: Request<()>,
     /// Its method is HEAD: the response has no body.
     pub(super) to_head: bool,
-    /// Asks for a WebSocket.
-    pub(super) upgrade: Option<Upgrade>,
     /// The client waits for a 100 before it sends the body.
     pub(super) expects: bool,
     /// Reads the body, where something may stand in it.
     pub(super) rewriter: Option<Rewriter>,
+    /// Asks for a WebSocket.
+    pub(super) upgrade: Option<Upgrade>,
 }
 
 /// Decides on the request with this head, and counts it. `complete`: it has no body.
@@ -67,7 +67,7 @@ pub(super) fn decide(
     for _ in 0..tally.passed {
         release.pass_unbound(&exchange.stats)?;
     }
-    // It reads the head as the client wrote it: no copy of a secret stays behind there.
+    // It reads the head as the client wrote it: no copy of a secret stays behind there. A WebSocket is no body.
     let rewriter = if complete || upgrade.is_some() {
         None
     } else {
@@ -97,9 +97,9 @@ pub(super) fn decide(
     }
     Ok(Allowed {
         to_head: head.method == Method::HEAD,
-        upgrade,
         expects: expects(&head.headers),
         rewriter,
+        upgrade,
         head: Request::from_parts(head, ()),
     })
 }

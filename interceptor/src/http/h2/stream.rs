@@ -94,6 +94,7 @@ impl Stream {
             to_head,
             expects,
             rewriter,
+            // One with it is not carried here.
             upgrade: _,
         } = request;
         let mut client = Client {
