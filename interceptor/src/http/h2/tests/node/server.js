@@ -50,7 +50,7 @@ server.on('stream', (stream, headers) => {
     // Each frame comes back without its mask.
     stream.on('data', (data) => {
       data[1] &= 0x7f;
-      for (let at = 6; at < data.length; at++) data[at] ^= data[2 + at % 4];
+      for (let at = 6; at < data.length; at++) data[at] ^= data[2 + (at - 6) % 4];
       stream.write(Buffer.concat([data.subarray(0, 2), data.subarray(6)]));
       if (data[0] === 0x88) stream.end();
     });
