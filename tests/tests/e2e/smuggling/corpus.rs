@@ -78,14 +78,8 @@ const LENGTHS: &[Vector] = &[
 const CODINGS: &[Vector] = &[
     v("{p}Transfer-Encoding: chunked¶¶5¶hello¶0¶¶", POST),
     v("{p}transfer-ENCODING: Chunked¶¶5¶hello¶0¶¶", POST),
-    v(
-        "{p}Transfer-Encoding:\tchunked¶¶5¶hello¶0¶¶",
-        Refused(400),
-    ),
-    v(
-        "{p}Transfer-Encoding: chunked\t¶¶5¶hello¶0¶¶",
-        Refused(400),
-    ),
+    v("{p}Transfer-Encoding:\tchunked¶¶5¶hello¶0¶¶", Refused(400)),
+    v("{p}Transfer-Encoding: chunked\t¶¶5¶hello¶0¶¶", Refused(400)),
     v("{p}Transfer-Encoding:chunked¶¶5¶hello¶0¶¶", POST),
     v("{p}Transfer-Encoding: xchunked¶¶0¶¶{c}", Refused(400)),
     v("{p}Transfer-Encoding: chunkedx¶¶0¶¶{c}", Refused(400)),
