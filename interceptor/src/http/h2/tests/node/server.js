@@ -12,7 +12,10 @@ server.on('stream', (stream, headers) => {
     stream.on('data', (data) => { hash.update(data); length += data.length; });
     stream.on('trailers', (trailers) => { stream.told = trailers['x-end']; });
     stream.on('end', () => {
-      stream.respond({ ':status': 200, 'x-token': headers['x-api-key'] ?? '' }, { waitForTrailers: true });
+      const token = headers['x-api-key'] ?? '';
+      // What is told plainly does not come back.
+      const seen = { 'x-token': token, 'x-seen': createHash('sha256').update(token).digest('hex') };
+      stream.respond({ ':status': 200, ...seen }, { waitForTrailers: true });
       stream.on('wantTrailers', () => stream.sendTrailers({ 'x-told': stream.told ?? 'nothing' }));
       stream.end(`${length} ${hash.digest('hex')}`);
     });
