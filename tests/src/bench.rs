@@ -18,7 +18,7 @@ use self::{
     stand::{API, PLAIN, SOCKET, Stand, TUNNEL},
 };
 pub use self::{
-    plan::{SECRETS_IN_BODIES, VERSIONS},
+    plan::VERSIONS,
     row::{Figure, HEAD, LATEST_EVENT},
 };
 use crate::interrupt;

@@ -33,6 +33,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Versions {
     Http1,
+    Http2,
     Both,
 }
 
@@ -71,10 +72,12 @@ impl Site {
                 .with_safe_default_protocol_versions()?
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(Resolver::new(Arc::clone(&authority))));
-        if versions == Versions::Both {
-            config.alpn_protocols.push(b"h2".to_vec());
-        }
-        config.alpn_protocols.push(b"http/1.1".to_vec());
+        let offered: &[&[u8]] = match versions {
+            Versions::Http1 => &[b"http/1.1"],
+            Versions::Http2 => &[b"h2"],
+            Versions::Both => &[b"h2", b"http/1.1"],
+        };
+        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let site = Self {
             shared: Arc::new(Shared {

@@ -124,6 +124,10 @@ mod tests {
             ("Content-Length: -1\r\n", HeadError::Length),
             ("Content-Length: 0x1\r\n", HeadError::Length),
             ("Content-Length: 1 2\r\n", HeadError::Length),
+            ("Content-Length:\t1\r\n", HeadError::TabbedFraming),
+            ("content-length: 1 \t\r\n", HeadError::TabbedFraming),
+            ("Transfer-Encoding:\tchunked\r\n", HeadError::TabbedFraming),
+            ("Transfer-Encoding: chunked\t\r\n", HeadError::TabbedFraming),
             ("Content-Length:\r\n", HeadError::Length),
             (
                 "Content-Length: 18446744073709551616\r\n",

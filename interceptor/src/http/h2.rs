@@ -21,6 +21,8 @@
 //! | seen | what happens |
 //! |---|---|
 //! | DATA | passed on as far as the other side's window has room; only then the sender's window opens again |
+//! | a request's body that secrets may go into | held and rewritten as over HTTP/1; a refusal behind the hold resets the server's stream |
+//! | an answer, once a secret was written on any stream of the connection | passed on without the secrets in it; one that they cannot be taken out of is reset |
 //! | trailers, interim responses (1xx) | passed on |
 //! | RST_STREAM of the client | passed on with its code; what the server sends from then on is dropped |
 //! | RST_STREAM of the server | passed on with its code, behind all that came before it: Node ends whole answers with NO_ERROR |

@@ -32,6 +32,8 @@ pub(crate) enum HeadError {
     FieldValue,
     #[error("a field value begins or ends with a blank")]
     PaddedValue,
+    #[error("a tab stands beside the value of content-length or transfer-encoding")]
+    TabbedFraming,
     #[error("content-length and transfer-encoding stand in one message")]
     LengthAndEncoding,
     #[error("content-length stands more than once")]
@@ -186,13 +188,29 @@ impl<'b> RequestHead<'b> {
         else {
             return Err(HeadError::FirstLine);
         };
-        Ok(Self {
+        let request = Self {
             method,
             target,
             version: Version::of_minor(request.version)?,
             fields: Fields::checked(request.headers)?,
-        })
+        };
+        if tabs_framing(head) {
+            return Err(HeadError::TabbedFraming);
+        }
+        Ok(request)
     }
+}
+
+/// Readers differ on a tab beside a value: some take it for a part of it, and then the field for another.
+fn tabs_framing(head: &[u8]) -> bool {
+    const FIELDS: [&[u8]; 2] = [b"content-length", b"transfer-encoding"];
+    head.split(|byte| *byte == b'\n').any(|line| {
+        line.contains(&b'\t')
+            && line
+                .split(|byte| *byte == b':')
+                .next()
+                .is_some_and(|name| FIELDS.iter().any(|field| name.eq_ignore_ascii_case(field)))
+    })
 }
 
 /// A response's head.

@@ -22,7 +22,10 @@ use super::{
 use crate::{
     address::Host,
     policy::{Judgement, RequestView},
-    rewrite::standing::{Reviewed, Revoked},
+    rewrite::{
+        release::Release,
+        standing::{Reviewed, Revoked},
+    },
     stats::connection::{Direction::ClientToServer, Remark},
     websocket::{self, Compression, Session, takeover::Trial},
 };
@@ -105,7 +108,13 @@ where
                 return refuse(ends, refusal, to_head, true).await;
             }
         };
-        record(&request, &exchange);
+        if let Some(why) = &request.audited {
+            tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
+        }
+        // One with a body that is read may still be refused: it counts when it goes.
+        if request.rewriter.is_none() {
+            request.count(&exchange.stats);
+        }
         let head = match request.changed.take() {
             Some(changed) => Head::Changed(changed),
             None => Head::Verbatim(head),
@@ -123,7 +132,8 @@ where
         }
         let mut turn = take(&mut ends, &mut exchange, &mut lost, &mut request, head).await;
         // Not a byte of a response has come, or the head would be forgotten.
-        if matches!(turn, Ok(Turn::Unanswered) | Err(HttpError::Upstream(_)))
+        if !lost
+            && matches!(turn, Ok(Turn::Unanswered) | Err(HttpError::Upstream(_)))
             && let Some(head) = request.kept.take()
             && let Some(upstream) = Box::pin(supply.renew()).await
         {
@@ -180,7 +190,7 @@ where
             turn = &mut turn => return turn,
             reviewed = exchange.standing.changed(), if !*lost => match review(exchange, reviewed) {
                 Ok(()) => {}
-                // What was put in is put in: the request may come to its end.
+                // What was put in is put in: the request may come to its end, but takes no more.
                 Err(Revoked::Secret(_)) => *lost = true,
                 // Its body, or the answer's, could go on for ever.
                 Err(revoked @ Revoked::Policy(_)) => return Ok(Turn::Refused {
@@ -202,25 +212,16 @@ where
     ends.to_upstream = Outbound { io: write };
 }
 
-fn record(request: &Request, exchange: &Exchange) {
-    let stats = &exchange.stats;
-    stats.count_message(ClientToServer);
-    for name in &request.tally.used {
-        stats.count_rewrite(name);
-    }
-    if let Some(why) = &request.audited {
-        tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
-    }
-}
-
 /// Takes the outcome of a reload on; that of one which may not go on is kept to be asked for again.
 pub(super) fn review(exchange: &mut Exchange, reviewed: Reviewed) -> Result<(), Revoked> {
     match reviewed {
         Ok(release) => {
+            exchange.release.give_way(&release);
             exchange.release = release;
             Ok(())
         }
         Err(revoked) => {
+            exchange.release.give_way(&Release::nothing());
             exchange.standing.forget();
             Err(revoked)
         }

@@ -22,6 +22,7 @@ use crate::{
         reflection::Reflection,
         release::NotBound,
     },
+    stats::connection::{Connection, Direction::ClientToServer},
     websocket::handshake::{self, Demands, Offer, OfferError, Offered},
 };
 
@@ -52,6 +53,16 @@ pub(crate) struct Request {
     pub(crate) target: Option<Box<str>>,
     /// The head that went to the server, where it may have to go to it once more.
     pub(super) kept: Kept,
+}
+
+impl Request {
+    /// It goes to the server.
+    pub(super) fn count(&self, stats: &Connection) {
+        stats.count_message(ClientToServer);
+        for name in &self.tally.used {
+            stats.count_rewrite(name);
+        }
+    }
 }
 
 /// What the server may switch the connection to.

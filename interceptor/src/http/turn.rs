@@ -85,8 +85,19 @@ struct Progress {
     answered: AtomicBool,
     /// A part of a response has gone to the client.
     answering: AtomicBool,
+    /// A response goes to the client, and is not searched: nothing was written before it began.
+    unread: AtomicBool,
     /// Bytes both ways.
     moved: AtomicU64,
+}
+
+impl Progress {
+    /// What was written may come back in a response that is not searched for it.
+    fn goes_back_unread(&self, request: &Request) -> bool {
+        self.unread.load(Relaxed)
+            && !self.answered.load(Relaxed)
+            && request.reflection.patterns().is_some()
+    }
 }
 
 /// A request's head as it goes to the server. Gone, and wiped if it holds secrets, as soon as it is written.

@@ -24,7 +24,7 @@ mod media;
 mod multipart;
 mod text;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use zeroize::Zeroizing;
 
@@ -38,6 +38,9 @@ use crate::stats::connection::Connection;
 /// Bytes of a body that are held before it is streamed. A carrier that holds the head for as long can answer with a
 /// refusal in the server's place, and knows the length of a body that was complete by then.
 pub(crate) const HOLD: usize = 64 * 1024;
+
+/// A client that sends nothing of its body for so long may be waiting for the server: its head is held no longer.
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Why a request may not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,6 +1,9 @@
 //! What one connection may put where.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use super::reflection::Reflection;
 use crate::{
@@ -51,6 +54,8 @@ struct Entry {
     name: SecretName,
     secret: Secret,
     surfaces: Vec<Surface>,
+    /// A reload took it away, and somebody still reads by this.
+    withdrawn: AtomicBool,
 }
 
 /// One secret as `policy` selected it for a host.
@@ -79,6 +84,7 @@ impl Release {
                     name,
                     secret,
                     surfaces,
+                    withdrawn: AtomicBool::new(false),
                 },
             )
             .collect();
@@ -95,6 +101,21 @@ impl Release {
     pub(crate) fn noted_in(mut self, reflection: &Arc<Reflection>) -> Self {
         self.reflection = Arc::clone(reflection);
         self
+    }
+
+    /// `next` takes its place. A body that is still read by this one takes no secret any more that `next` would not give.
+    pub(crate) fn give_way(&self, next: &Self) {
+        for entry in &self.entries {
+            let mut others = next.entries.iter();
+            let other = others.find(|other| other.name == entry.name);
+            let stays = other.is_some_and(|other| {
+                let mut surfaces = entry.surfaces.iter();
+                surfaces.all(|surface| other.surfaces.contains(surface))
+            });
+            if !stays {
+                entry.withdrawn.store(true, Relaxed);
+            }
+        }
     }
 
     /// For a connection whose server nobody vouches for, as on plain TCP.
@@ -352,7 +373,7 @@ impl Release {
         let entry = self
             .entries
             .iter()
-            .find(|entry| entry.name.as_str() == key)?;
+            .find(|entry| entry.name.as_str() == key && !entry.withdrawn.load(Relaxed))?;
         entry
             .surfaces
             .iter()

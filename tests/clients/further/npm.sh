@@ -1,6 +1,6 @@
 # Installs a package from a registry that wants a token, and publishes it. What it prints is compared.
 set -eu
-echo "//registry.npmjs.org/:_authToken=$TOKEN" > .npmrc
+echo "//registry.example.org/:_authToken=$TOKEN" > .npmrc
 npm() { command npm --userconfig .npmrc --cache cache --silent --no-audit --no-fund --no-update-notifier "$@"; }
 npm whoami
 npm view tiny version

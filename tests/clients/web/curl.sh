@@ -34,8 +34,6 @@ ask --http1.0 --no-alpn "$site/echo"
 ask --path-as-is "$site/echo?x=/../y" "$site/chunks" "$site/echo"
 ask --parallel --parallel-immediate -o /dev/null -o /dev/null -o /dev/null "$site/echo?1" "$site/echo?2" "$site/echo?3"
 
-# Secrets are put into bodies of HTTP/1.1 only.
-[ "$version" = --http1.1 ] || exit 0
 forms=https://forms.site.example/echo
 ask -H 'Content-Type: application/json' -d "{\"login\": {\"token\": \"$TOKEN\"}, \"x\": [1, 2]}" "$forms"
 ask --data-urlencode "token=$TOKEN" -d other=1 "$forms"

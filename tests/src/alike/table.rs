@@ -105,9 +105,9 @@ const GITHUB: Service = Service {
 };
 
 const NPM: Service = Service {
-    hosts: &["registry.npmjs.org"],
+    hosts: &["registry.example.org"],
     secret: "npm_ThisOneStaysOutside0123456789abcdef",
-    bound: "profile: generic\n    hosts: [registry.npmjs.org]",
+    bound: "profile: generic\n    hosts: [registry.example.org]",
 };
 
 const PIP: Service = Service {

@@ -9,9 +9,6 @@ use super::{
 /// The versions that interceptor carries.
 pub const VERSIONS: [Version; 2] = [Version::Http1, Version::Http2];
 
-/// Those over which it puts secrets into bodies.
-pub const SECRETS_IN_BODIES: [Version; 1] = [Version::Http1];
-
 pub(super) fn rows(quick: bool) -> Vec<Row> {
     let few = |many: u32, few: u32| if quick { few } else { many };
     let long = if quick { 4 << 20 } else { 256 << 20 };
@@ -96,18 +93,16 @@ pub(super) fn rows(quick: bool) -> Vec<Row> {
             token: None,
         };
         add("upload", PLAIN, false, upload, Tells::Throughput, 5);
-        if SECRETS_IN_BODIES.contains(&version) {
-            let token = Some(Place::Last);
-            let upload = Work::Upload { bytes: long, token };
-            add(
-                "upload with a secret in its last field",
-                API,
-                false,
-                upload,
-                Tells::Throughput,
-                5,
-            );
-        }
+        let token = Some(Place::Last);
+        let upload = Work::Upload { bytes: long, token };
+        add(
+            "upload with a secret in its last field",
+            API,
+            false,
+            upload,
+            Tells::Throughput,
+            5,
+        );
         add(
             "download in a tunnel",
             TUNNEL,

@@ -5,7 +5,7 @@ use anyhow::{Error, Result, ensure};
 use super::{FIRST, FLAT, Figure, Load, growth};
 use crate::{
     bench::{
-        SECRETS_IN_BODIES, VERSIONS, content,
+        VERSIONS, content,
         order::{Framing, Place, Version, Work},
         stand::{API, Client, PLAIN, Stand},
     },
@@ -44,9 +44,6 @@ pub(super) fn measure(load: &Load) -> Result<Vec<Figure>> {
             ("down in chunks after a secret", Way::Down(Framing::Chunked)),
             ("down as gzip after a secret", Way::Down(Framing::Gzip)),
         ] {
-            if matches!(way, Way::Up(Some(_))) && !SECRETS_IN_BODIES.contains(&version) {
-                continue;
-            }
             let mut client = stand.through()?;
             way.go(&mut client, version, SHORT)?;
             let bytes = growth(stand.daemon(), || way.go(&mut client, version, load.body))?;

@@ -29,7 +29,7 @@ pub(super) fn answer(seen: &Seen, directory: &Path) -> Reply {
         "grpc.site.example" => grpc::answer(seen),
         "github.com" => git::git(seen, directory),
         "packages.example.org" => packages::pip(seen),
-        "registry.npmjs.org" => packages::npm(seen),
+        "registry.example.org" => packages::npm(seen),
         "files.slack.com" | "slack.com" => chat::slack(seen),
         _ => tour(seen),
     }

@@ -22,4 +22,5 @@ mod messages;
 mod reflection;
 mod requests;
 mod smuggling;
+mod translation;
 mod upstream;

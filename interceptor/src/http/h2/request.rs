@@ -83,7 +83,10 @@ pub(super) fn decide(
     head.uri = whole(head.uri, path, &head.headers)?;
 
     let stats = &exchange.stats;
-    stats.count_message(ClientToServer);
+    // One with a body that is read may still be refused: it counts when it goes.
+    if rewriter.is_none() {
+        stats.count_message(ClientToServer);
+    }
     for name in &tally.used {
         stats.count_rewrite(name);
     }

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     http::{head::HeadError, refusal::Refusal},
     rewrite::reflection::Reflection,
-    stats::connection::Connection,
+    stats::connection::{Connection, Direction::ClientToServer},
 };
 
 /// A request that goes to the server, and what it takes to answer it.
@@ -115,6 +115,7 @@ impl Stream {
                 };
             }
             upload.measure(head.headers_mut());
+            stats.count_message(ClientToServer);
         }
         // A server may answer early: what is put into the rest of the body may come back behind the answer's head.
         let expected = upload.as_ref().is_some_and(|upload| !upload.is_complete());

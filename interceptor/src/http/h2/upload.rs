@@ -2,13 +2,15 @@
 //!
 //! As over HTTP/1, the head is held back until the body is complete or [`HOLD`] of it were seen: until then a refusal is
 //! an answer and the server has heard nothing, and a body that is complete gets the length that it has. A longer one
-//! goes without a length. A client that waits for a 100 would wait for ever: its head goes at once.
+//! goes without a length. A client that waits for a 100 would wait for ever: its head goes at once, and that of one which
+//! pauses in its body after [`PAUSE`].
 
 use std::{future::poll_fn, mem};
 
 use bytes::Bytes;
 use h2::{RecvStream, SendStream};
 use http::{HeaderMap, header::CONTENT_LENGTH};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::{
@@ -18,7 +20,7 @@ use super::{
 };
 use crate::{
     http::refusal::Refusal,
-    rewrite::body::{HOLD, Rewriter},
+    rewrite::body::{HOLD, PAUSE, Rewriter},
 };
 
 /// One body on its way.
@@ -52,7 +54,10 @@ impl Upload {
     /// Takes as much as the request's head waits for.
     pub(super) async fn hold(&mut self, body: &mut RecvStream) -> Result<(), Cut> {
         while !self.complete && self.seen <= HOLD {
-            let taken = self.take(body).await?;
+            let Ok(taken) = timeout(PAUSE, self.take(body)).await else {
+                return Ok(());
+            };
+            let taken = taken?;
             // What is held counts as gone: the windows are no larger than what may be held, and others need theirs.
             give_back(body, taken)?;
         }
@@ -107,7 +112,7 @@ impl Upload {
         }
     }
 
-    /// Takes what comes next, and tells how much of the client's windows it took.
+    /// Takes what comes next, and tells how much of the client's windows it took. Cancelling loses nothing.
     async fn take(&mut self, body: &mut RecvStream) -> Result<usize, Cut> {
         let data = body.data().await.transpose().map_err(Cut::Sender)?;
         let before = self.rewriter.taken();

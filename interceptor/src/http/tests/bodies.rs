@@ -297,6 +297,7 @@ async fn what_cannot_go_in_is_an_answer_and_nothing_goes_to_the_server() {
         rig.ask(&request).await;
         let refused = rig.refused().await;
         assert_eq!(refused, (status, error.to_owned()), "{request:.200}");
+        assert_eq!(rig.stats.messages(ClientToServer), 0, "{request:.200}");
     }
 }
 
@@ -406,8 +407,103 @@ async fn a_client_that_falls_silent_in_its_body_is_given_up() {
     let mut rig = rig();
     let asked = sized(JSON, &json(TOKEN, 10));
     rig.ask(&asked[..asked.len() - 1]).await;
-    assert_eq!(rest(&mut rig.server).await, "");
+    let sent = rest(&mut rig.server).await;
+    assert!(!sent.contains("0\r\n\r\n"), "{sent}");
     assert!(matches!(rig.end().await, Err(HttpError::BodyStalled(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_the_server_in_its_body_is_not_waited_for() {
+    let mut rig = rig();
+    let asked = sized("text/plain", &format!("{TOKEN} and more"));
+    let (first, last) = asked.split_at(asked.len() - 4);
+    rig.ask(first).await;
+    let head = asked.split_once("\r\n\r\n").unwrap().0;
+    let length = TOKEN.len() + " and more".len();
+    let head = head.replace(
+        &format!("content-length:  {length}"),
+        "Transfer-Encoding: chunked",
+    );
+    let begun = format!("{SECRET} and ");
+    rig.server_gets(format!("{head}\r\n\r\n{:x}\r\n{begun}\r\n", begun.len()))
+        .await;
+    let hint = "HTTP/1.1 103 Early Hints\r\n\r\n";
+    rig.answer(hint).await;
+    rig.client_gets(hint).await;
+    rig.ask(last).await;
+    rig.server_gets("4\r\nmore\r\n0\r\n\r\n").await;
+    rig.answer(OK).await;
+    rig.client_gets(OK).await;
+}
+
+#[tokio::test]
+async fn a_secret_that_is_taken_away_goes_into_no_body_that_is_under_way() {
+    let asked = sized("text/plain", &format!("0123 {TOKEN}"));
+    let (first, last) = asked.split_at(asked.len() - TOKEN.len());
+    for revoked in [true, false] {
+        let bound = release().text("TOKEN", SECRET.as_bytes(), "text/plain");
+        let (mut rig, reloads) = Rig::releasing_until(bound);
+        rig.ask(first).await;
+        sleep(Duration::from_millis(20)).await;
+        if revoked {
+            reloads.revoke_secret();
+        } else {
+            reloads.renew(release().elsewhere("TOKEN").build());
+        }
+        sleep(Duration::from_millis(20)).await;
+        rig.ask(last).await;
+        let refused = (500, "credential_unavailable".to_owned());
+        assert_eq!(rig.refused().await, refused);
+    }
+}
+
+#[tokio::test]
+async fn a_body_under_way_takes_the_secret_after_a_reload_that_leaves_it() {
+    let asked = |token: &str| sized("text/plain", &format!("0123 {token}"));
+    let bound = || release().text("TOKEN", SECRET.as_bytes(), "text/plain");
+    let (mut rig, reloads) = Rig::releasing_until(bound());
+    let request = asked(TOKEN);
+    let (first, last) = request.split_at(request.len() - TOKEN.len());
+    rig.ask(first).await;
+    sleep(Duration::from_millis(20)).await;
+    reloads.renew(bound().cookie("TOKEN", SECRET.as_bytes(), "a").build());
+    sleep(Duration::from_millis(20)).await;
+    rig.ask(last).await;
+    rig.server_gets(asked(SECRET)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_in_a_body_of_http_1_0_is_waited_out() {
+    let request = |token| sized(JSON, &json(token, 9)).replace("HTTP/1.1", "HTTP/1.0");
+    let mut rig = rig();
+    let asked = request(TOKEN);
+    let (first, last) = asked.split_at(asked.len() - 4);
+    rig.ask(first).await;
+    sleep(Duration::from_secs(5)).await;
+    rig.ask(last).await;
+    rig.server_gets(request(SECRET)).await;
+}
+
+#[tokio::test]
+async fn a_secret_does_not_go_to_a_server_whose_answer_is_passed_on_unsearched() {
+    let mut rig = rig();
+    let body = format!("{} {TOKEN}", "p".repeat(2 * HOLD));
+    let asked = sized("text/plain", &body);
+    let (first, last) = asked.split_at(asked.len() - TOKEN.len());
+    let answer = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n";
+    rig.ask(first).await;
+    let mut begun = [0; 16];
+    rig.server.read_exact(&mut begun).await.unwrap();
+    rig.answer(answer).await;
+    rig.client_gets(answer).await;
+    rig.ask(last).await;
+    let sent = rest(&mut rig.server).await;
+    assert!(!sent.contains(SECRET) && !sent.ends_with("0\r\n\r\n"));
+    assert_eq!(rest(&mut rig.client).await, "");
+    assert!(matches!(
+        rig.end().await,
+        Ok(End::Refused(crate::http::Refusal::Overtaken))
+    ));
 }
 
 proptest! {

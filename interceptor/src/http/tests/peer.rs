@@ -138,6 +138,15 @@ impl Rig {
         Self::of(512 * 1024, exchange, shutdown)
     }
 
+    /// The same with a configuration that can be loaded again.
+    pub(super) fn releasing_until(release: builder::Builder) -> (Self, Reloads) {
+        let (mut exchange, shutdown) = exchange(Box::new(|_| Judgement::Allow));
+        exchange.release = Arc::new(release.build());
+        let (reloads, standing) = reloads();
+        exchange.standing = standing;
+        (Self::of(64 * 1024, exchange, shutdown), reloads)
+    }
+
     /// With the secret `TOKEN` bound to Discord's field of WebSocket messages.
     pub(super) fn rewriting_messages() -> Self {
         Self::remembering(&Arc::default())

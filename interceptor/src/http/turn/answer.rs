@@ -105,6 +105,7 @@ where
             let parts = (upstream, client);
             return filtered(parts, request, last, patterns, progress, stats).await;
         }
+        progress.unread.store(true, Relaxed);
         // The head goes on together with what has come of the body: one write, one segment.
         let Final { framing, after, .. } = last;
         let mut body = Body::new(framing);

@@ -19,7 +19,7 @@ pub(super) fn npm(seen: &Seen) -> Reply {
             "name": "tiny", "dist-tags": {"latest": "1.0.0"},
             "versions": {"1.0.0": {
                 "name": "tiny", "version": "1.0.0",
-                "dist": {"tarball": "https://registry.npmjs.org/tiny/-/tiny-1.0.0.tgz"},
+                "dist": {"tarball": "https://registry.example.org/tiny/-/tiny-1.0.0.tgz"},
             }},
         })),
         ("GET", "/tiny/-/tiny-1.0.0.tgz") => {

@@ -59,7 +59,9 @@ const LENGTHS: &[Vector] = &[
     v("{p}Content-Length : 5¶¶hello", Refused(400)),
     v("{p}\u{a0}Content-Length: 5¶¶hello", Refused(400)),
     v("{p}Content-Length: 005¶¶hello", POST),
-    v("{p}Content-Length:\t5 \t¶¶hello", POST),
+    v("{p}Content-Length:\t5¶¶hello", Refused(400)),
+    v("{p}Content-Length: 5 \t¶¶hello", Refused(400)),
+    v("{p}Content-Length: 5 ¶¶hello", POST),
     v("{p}Content_Length: 50¶¶{c}", POST_ALONE),
     v("{p}X-Content-Length: 50¶¶{c}", POST_ALONE),
     v(
@@ -76,7 +78,8 @@ const LENGTHS: &[Vector] = &[
 const CODINGS: &[Vector] = &[
     v("{p}Transfer-Encoding: chunked¶¶5¶hello¶0¶¶", POST),
     v("{p}transfer-ENCODING: Chunked¶¶5¶hello¶0¶¶", POST),
-    v("{p}Transfer-Encoding:\tchunked\t¶¶5¶hello¶0¶¶", POST),
+    v("{p}Transfer-Encoding:\tchunked¶¶5¶hello¶0¶¶", Refused(400)),
+    v("{p}Transfer-Encoding: chunked\t¶¶5¶hello¶0¶¶", Refused(400)),
     v("{p}Transfer-Encoding:chunked¶¶5¶hello¶0¶¶", POST),
     v("{p}Transfer-Encoding: xchunked¶¶0¶¶{c}", Refused(400)),
     v("{p}Transfer-Encoding: chunkedx¶¶0¶¶{c}", Refused(400)),

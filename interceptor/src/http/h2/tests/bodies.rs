@@ -274,7 +274,23 @@ async fn what_cannot_go_in_is_an_answer_and_nothing_goes_to_the_server() {
             }
         }
     }
+    assert_eq!(rig.stats.messages(ClientToServer), 0);
     rig.pass(get("/")).await;
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_the_server_in_its_body_is_not_waited_for() {
+    let mut rig = rig().await;
+    let request = sized("text/plain", TOKEN.len() + 2);
+    let (_response, mut upload) = rig.begin(request).await;
+    upload.send_data(text(TOKEN), false).unwrap();
+    let mut asked = timeout(Duration::from_secs(5), rig.asked())
+        .await
+        .expect("the head goes");
+    assert_eq!(length(&asked), None);
+    upload.send_data(text("!!"), true).unwrap();
+    let got = read(asked.request.body_mut()).await;
+    assert_eq!(got, format!("{SECRET}!!"));
 }
 
 #[tokio::test]

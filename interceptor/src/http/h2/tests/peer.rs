@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use tokio::{
     io::{DuplexStream, duplex},
     sync::{mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 use crate::{
@@ -171,7 +173,8 @@ impl Rig {
 
     /// The refusal of a request: its status and error code. The server sees nothing of it.
     pub(super) async fn refused(&mut self, request: Request<()>) -> (u16, String) {
-        let response = self.ask(request).await.await.unwrap();
+        let response = timeout(Duration::from_secs(5), self.ask(request).await);
+        let response = response.await.expect("an answer").unwrap();
         let refusal = refusal(response).await;
         assert!(self.asked.try_recv().is_err(), "the server was asked");
         refusal

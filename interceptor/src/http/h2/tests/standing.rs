@@ -1,6 +1,9 @@
 //! What a reload means for a connection whose requests go on.
 
+use std::time::Duration;
+
 use http::{Request, Response};
+use tokio::time::timeout;
 
 use super::peer::{Rig, get, post};
 use crate::{
@@ -65,7 +68,8 @@ async fn streams_under_way_are_reset_when_the_policy_denies_them() {
         .unwrap();
     let mut body = response.await.unwrap().into_body();
     reloads.revoke_policy();
-    let error = body.data().await.unwrap().unwrap_err();
+    let cut = timeout(Duration::from_secs(5), body.data()).await;
+    let error = cut.expect("a reset").unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     let reason = super::peer::reset(&mut download).await;
     assert_eq!(reason, h2::Reason::CANCEL);

@@ -2,12 +2,16 @@
 //!
 //! The head is held back until the body is complete or [`HOLD`] of it were seen: until then a refusal is an answer and
 //! the server has heard nothing, and a body that is complete gets the length that it has. A longer one is chunked. A
-//! client that waits for a 100 would wait for ever: its head goes at once.
+//! client that waits for a 100 would wait for ever: its head goes at once. So would one that pauses in its body until it
+//! is answered: after [`PAUSE`] its head goes, chunked.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::Buf as _;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{Sent, more, refuses};
@@ -28,7 +32,7 @@ use crate::{
     },
     rewrite::{
         append,
-        body::{HOLD, Rewriter},
+        body::{HOLD, PAUSE, Rewriter},
     },
     stats::connection::{Connection, Direction::ClientToServer},
 };
@@ -57,22 +61,34 @@ where
         seen: 0,
     };
     loop {
-        let taken = match carriage.take(&client.buffer, request) {
+        let before = carriage.rewriter.taken();
+        let taken = match carriage.take(&client.buffer, request, stats) {
             Ok(taken) => taken,
             Err(refusal) => return Ok(Sent::Refused(refusal)),
         };
+        if carriage.rewriter.taken() > before && progress.goes_back_unread(request) {
+            return Ok(Sent::Refused(Refusal::Overtaken));
+        }
         client.buffer.advance(taken.bytes);
         stats.count_bytes(ClientToServer, taken.bytes as u64);
-        if !carriage.wire.is_empty() {
-            let sent = upstream.send(&carriage.wire).await;
-            carriage.sent();
-            if refuses(sent)? {
-                return Ok(Sent::Unwanted);
-            }
+        if !carriage.send(upstream).await? {
+            return Ok(Sent::Unwanted);
         }
         progress.moved.fetch_add(taken.bytes as u64, Relaxed);
         if taken.complete {
             return Ok(Sent::Whole);
+        }
+        if carriage.may_begin(request) {
+            if let Ok(read) = timeout(PAUSE, more(client)).await {
+                read?;
+                continue;
+            }
+            if let Err(refusal) = carriage.begin(request, None, stats) {
+                return Ok(Sent::Refused(refusal));
+            }
+            if !carriage.send(upstream).await? {
+                return Ok(Sent::Unwanted);
+            }
         }
         more(client).await?;
     }
@@ -100,7 +116,12 @@ enum Stage {
 
 impl Carriage {
     /// Takes what belongs to the body from the front of `input`, and makes of it what is to be sent.
-    fn take(&mut self, input: &[u8], request: &Request) -> Result<Taken, Refusal> {
+    fn take(
+        &mut self,
+        input: &[u8],
+        request: &Request,
+        stats: &Connection,
+    ) -> Result<Taken, Refusal> {
         let Self {
             unframer,
             rewriter,
@@ -125,16 +146,36 @@ impl Carriage {
         {
             return Ok(taken);
         }
+        let whole = taken.complete.then_some(self.text.len() as u64);
+        let framer = self.begin(request, whole, stats)?;
+        if taken.complete {
+            framer.end(self.unframer.trailers(), &mut self.wire);
+        }
+        Ok(taken)
+    }
+
+    /// The head may go before the body's length is known.
+    fn may_begin(&self, request: &Request) -> bool {
+        matches!(self.stage, Stage::Held(_)) && self.framing(request, None).is_ok()
+    }
+
+    /// Lets what has come go, behind the head; `whole`: the body's length, if that is known.
+    fn begin(
+        &mut self,
+        request: &Request,
+        whole: Option<u64>,
+        stats: &Connection,
+    ) -> Result<Framer, Refusal> {
         let framer = match &self.stage {
             Stage::Sent(framer) => *framer,
             Stage::Held(head) => {
-                let whole = taken.complete.then_some(self.text.len() as u64);
                 let framing = self.framing(request, whole)?;
                 if framing == request.framing {
                     append(head.bytes(), &mut self.wire);
                 } else {
                     append(&reframe(head.bytes(), framing), &mut self.wire);
                 }
+                request.count(stats);
                 match framing {
                     Framing::Chunked => Framer::Chunked,
                     Framing::Length(_) | Framing::UntilClose => Framer::Plain,
@@ -143,10 +184,20 @@ impl Carriage {
         };
         self.stage = Stage::Sent(framer);
         framer.frame(&self.text, &mut self.wire);
-        if taken.complete {
-            framer.end(self.unframer.trailers(), &mut self.wire);
+        Ok(framer)
+    }
+
+    /// Sends what is to be sent; whether the server takes more.
+    async fn send<W>(&mut self, upstream: &mut Outbound<W>) -> Result<bool, HttpError>
+    where
+        W: AsyncWrite + Unpin,
+    {
+        if self.wire.is_empty() {
+            return Ok(true);
         }
-        Ok(taken)
+        let sent = upstream.send(&self.wire).await;
+        self.sent();
+        Ok(!refuses(sent)?)
     }
 
     /// What was to be sent has gone.

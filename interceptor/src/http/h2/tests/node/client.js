@@ -36,7 +36,8 @@ function ask(over, headers, send) {
     (stream) => stream.end(body)));
   for (const answer of await Promise.all(uploads)) {
     assert.equal(answer.body.toString(), `${body.length} ${digest}`);
-    assert.equal(answer.headers["x-token"], "s3cr3t-value");
+    assert.equal(answer.headers['x-token'], 'openshell:resolve:env:TOKEN');
+    assert.equal(answer.headers['x-seen'], createHash('sha256').update('s3cr3t-value').digest('hex'));
     assert.equal(answer.trailers['x-told'], 'all');
   }
   console.log('eight uploads of five megabytes at once, with trailers');

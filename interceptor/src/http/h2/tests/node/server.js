@@ -12,7 +12,10 @@ server.on('stream', (stream, headers) => {
     stream.on('data', (data) => { hash.update(data); length += data.length; });
     stream.on('trailers', (trailers) => { stream.told = trailers['x-end']; });
     stream.on('end', () => {
-      stream.respond({ ':status': 200, 'x-token': headers['x-api-key'] ?? '' }, { waitForTrailers: true });
+      const token = headers['x-api-key'] ?? '';
+      // What is told plainly does not come back.
+      const seen = { 'x-token': token, 'x-seen': createHash('sha256').update(token).digest('hex') };
+      stream.respond({ ':status': 200, ...seen }, { waitForTrailers: true });
       stream.on('wantTrailers', () => stream.sendTrailers({ 'x-told': stream.told ?? 'nothing' }));
       stream.end(`${length} ${hash.digest('hex')}`);
     });
@@ -47,7 +50,7 @@ server.on('stream', (stream, headers) => {
     // Each frame comes back without its mask.
     stream.on('data', (data) => {
       data[1] &= 0x7f;
-      for (let at = 6; at < data.length; at++) data[at] ^= data[2 + at % 4];
+      for (let at = 6; at < data.length; at++) data[at] ^= data[2 + (at - 6) % 4];
       stream.write(Buffer.concat([data.subarray(0, 2), data.subarray(6)]));
       if (data[0] === 0x88) stream.end();
     });
