@@ -77,8 +77,6 @@ pub(crate) enum After {
 /// What the two directions tell each other.
 #[derive(Debug, Default)]
 struct Progress {
-    /// Secrets may go into the request's body.
-    rewriting: bool,
     /// The request has gone to the server in full.
     asked: AtomicBool,
     /// The response has gone to the client in full.
@@ -134,11 +132,8 @@ where
         upstream,
         to_upstream,
     } = ends;
+    let progress = Progress::default();
     let rewriter = request.rewriter.take();
-    let progress = Progress {
-        rewriting: rewriter.is_some(),
-        ..Progress::default()
-    };
     let request = &*request;
     let mut asking = pin!(ask(
         client,

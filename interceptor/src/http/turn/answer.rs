@@ -98,9 +98,7 @@ where
             Err(refusal) => return refused(refusal),
         };
 
-        // A server may answer early: what is put into the rest of the body may come back behind the answer's head.
-        let expected = progress.rewriting && !progress.asked.load(Relaxed);
-        if let Some(patterns) = request.reflection.patterns_for(expected) {
+        if let Some(patterns) = request.reflection.patterns() {
             stats.count_message(ServerToClient);
             let parts = (upstream, client);
             return filtered(parts, request, last, patterns, progress, stats).await;
