@@ -10,7 +10,7 @@ fn long_messages_long_bodies_many_messages_and_idle_connections_take_no_more_tha
         message: 64 << 20,
         messages: 50_000,
         connections: 100,
-        body: 64 << 20,
+        body: 16 << 20,
     })?;
     let table: Vec<String> = figures.iter().map(ToString::to_string).collect();
     assert!(figures.iter().all(|figure| figure.holds()), "{table:#?}");
