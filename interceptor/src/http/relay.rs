@@ -130,7 +130,16 @@ where
                 replace(&mut ends, upstream);
             }
         }
-        let mut turn = take(&mut ends, &mut exchange, &mut lost, &mut request, head).await;
+        // Each stage has its memory to itself: what an idle connection keeps is not the room of a request, nor that
+        // of what it may switch to.
+        let mut turn = Box::pin(take(
+            &mut ends,
+            &mut exchange,
+            &mut lost,
+            &mut request,
+            head,
+        ))
+        .await;
         // Not a byte of a response has come, or the head would be forgotten.
         if !lost
             && matches!(turn, Ok(Turn::Unanswered) | Err(HttpError::Upstream(_)))
@@ -140,7 +149,14 @@ where
             exchange.stats.remark(Remark::Renewed);
             replace(&mut ends, upstream);
             let head = Head::Changed(head);
-            turn = take(&mut ends, &mut exchange, &mut lost, &mut request, head).await;
+            turn = Box::pin(take(
+                &mut ends,
+                &mut exchange,
+                &mut lost,
+                &mut request,
+                head,
+            ))
+            .await;
         }
         if ends.client.ended() {
             past.note_end();
@@ -156,13 +172,15 @@ where
             Turn::Refused { refusal, tellable } => {
                 return refuse(ends, refusal, request.to_head, tellable).await;
             }
-            Turn::SwitchedTo(protocol) => return opaque::relay(ends, exchange, &protocol).await,
+            Turn::SwitchedTo(protocol) => {
+                return Box::pin(opaque::relay(ends, exchange, &protocol)).await;
+            }
             Turn::Switched { deflate, unasked } => {
                 let trial = unasked.then(|| {
                     let memory = Arc::clone(&exchange.takeover);
                     Trial::new(memory, exchange.authority.host.clone())
                 });
-                return switch(ends, exchange, deflate, trial, request.target).await;
+                return Box::pin(switch(ends, exchange, deflate, trial, request.target)).await;
             }
         }
     }

@@ -216,11 +216,10 @@ impl Answers {
 
 impl View<'_> {
     fn judge(&self, outcome: Outcome, bodies: Bodies) -> Result<(), &'static str> {
-        // The daemon counts what it lets pass, even if it is held for its body then.
+        let outcome = outcome.with(bodies);
         if self.asked != outcome.requests().len() as u64 {
             return Err("another number of requests was carried");
         }
-        let outcome = outcome.with(bodies);
         let refusal = match outcome {
             Outcome::Carried(_, refusal) => refusal,
             Outcome::Refused(status) => Some(status),

@@ -130,7 +130,7 @@ impl Carriage {
                         lease,
                     } if protocol != spoken => {
                         let exchange = exchange(Scheme::Https);
-                        match call.translated(upstream, lease, spoken).await {
+                        match Box::pin(call.translated(upstream, lease, spoken)).await {
                             Ok(upstream) if protocol == Protocol::Http1 => {
                                 Box::pin(carry_http(client, upstream, (), exchange, call)).await;
                             }
