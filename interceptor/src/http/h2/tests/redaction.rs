@@ -141,7 +141,7 @@ async fn a_head_without_a_body_is_redacted_and_keeps_its_length() {
     assert_eq!(body, "");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_secret_is_seen_when_split_at_every_byte() {
     let body = |secret: &str| format!("data: {secret}\n\n");
     let mut rig = Rig::new().await;
