@@ -29,7 +29,7 @@ const JSON: &str = "Content-Type: application/json\r\n";
 const EVENTS: &str = "Content-Type: text/event-stream\r\n";
 const CHUNKED: &str = "Transfer-Encoding: chunked\r\n\r\n";
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_looked_at_until_something_was_written() {
     let mut rig = Rig::new();
     let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
@@ -39,7 +39,7 @@ async fn nothing_is_looked_at_until_something_was_written() {
     assert_eq!(rig.stats.redactions(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_head_and_a_body_that_come_together_are_redacted_with_the_right_length() {
     let fields =
         |secret: &str| format!("{JSON}X-Echo: {secret}\r\nSet-Cookie: a={secret}; Path=/\r\n");
@@ -75,7 +75,7 @@ async fn read(rig: &mut Rig, length: usize) -> String {
     String::from_utf8(got).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn chunks_and_trailers_are_redacted() {
     let mut rig = asked("GET").await;
     let (before, after) = SECRET.split_at(5);
@@ -93,7 +93,7 @@ async fn chunks_and_trailers_are_redacted() {
     assert_eq!(rig.stats.redactions(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn interim_heads_are_redacted() {
     let mut rig = asked("GET").await;
     let interim = |secret: &str| format!("HTTP/1.1 103 Early\r\nLink: </{secret}>\r\n\r\n");
@@ -103,7 +103,7 @@ async fn interim_heads_are_redacted() {
     rig.client_gets(sized("", "")).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_response_to_head_keeps_its_length() {
     let head = |secret: &str| {
         format!(
@@ -119,7 +119,7 @@ async fn a_response_to_head_keeps_its_length() {
     rig.client_gets(unchanged(TOKEN)).await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_until_close_is_redacted_to_its_end() {
     let mut rig = asked("GET").await;
     let head = format!("HTTP/1.0 200 OK\r\n{JSON}\r\n");
@@ -153,7 +153,7 @@ async fn an_event_is_not_delayed() {
     assert!(start.elapsed() < Duration::from_millis(10));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_server_that_cuts_a_body_is_not_made_to_look_as_if_it_had_not() {
     let mut rig = asked("GET").await;
     rig.answer(format!(
@@ -193,7 +193,7 @@ fn compressed(texts: &[&[u8]]) -> Vec<Vec<u8>> {
     out
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_short_coded_body_loses_its_coding_with_its_secret() {
     let text = format!("{{\"token\":\"{SECRET}\"}}");
     let body = compressed(&[text.as_bytes()]).concat();
@@ -207,7 +207,7 @@ async fn a_short_coded_body_loses_its_coding_with_its_secret() {
         .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_coded_stream_goes_on_behind_a_secret() {
     let texts: [&[u8]; 3] = [b"data: clean\n\n", SECRET.as_bytes(), b"\n\n"];
     let mut rig = asked("GET").await;
@@ -264,7 +264,7 @@ fn unchunked(response: &[u8]) -> Vec<u8> {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_taken_out_any_more_cuts_the_response() {
     let mut writer = brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22);
     let mut flushed = |text: &str| {

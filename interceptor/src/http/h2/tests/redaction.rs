@@ -73,7 +73,7 @@ async fn read(response: ResponseFuture) -> (http::response::Parts, String) {
     (head, String::from_utf8(body).unwrap())
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_looked_at_until_something_was_written() {
     let mut rig = Rig::new().await;
     let response = rig.ask(get("/")).await;
@@ -86,7 +86,7 @@ async fn nothing_is_looked_at_until_something_was_written() {
     assert_eq!(rig.stats.redactions(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nothing_is_looked_at_where_the_policy_wants_it_so() {
     let (mut exchange, shutdown, denied) = noting(Box::new(|_| Judgement::Allow));
     exchange.release = Arc::new(release().noted_in(&Arc::new(Reflection::off())));
@@ -97,7 +97,7 @@ async fn nothing_is_looked_at_where_the_policy_wants_it_so() {
     assert_eq!(read(response).await.1, SECRET);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn heads_bodies_and_trailers_are_redacted_and_lengths_are_right() {
     let body = |secret: &str| format!("{{\"token\":\"{secret}\"}}");
     let mut rig = Rig::new().await;
@@ -128,7 +128,7 @@ async fn heads_bodies_and_trailers_are_redacted_and_lengths_are_right() {
     assert_eq!(rig.stats.redactions(), 4);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_head_without_a_body_is_redacted_and_keeps_its_length() {
     let mut rig = Rig::new().await;
     let response = rig.ask(request(Method::HEAD)).await;
@@ -181,7 +181,7 @@ async fn an_event_waits_for_no_other() {
     assert!(begun.elapsed() <= Duration::from_millis(10));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_compressed_body_passes_as_it_came_or_without_its_coding() {
     let mut rig = Rig::new().await;
     for secret in ["nothing", SECRET] {
@@ -209,7 +209,7 @@ async fn a_compressed_body_passes_as_it_came_or_without_its_coding() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_whose_secret_cannot_be_taken_out_is_reset() {
     let mut rig = Rig::new().await;
     let (response, mut asked) = asked(&mut rig).await;
@@ -232,7 +232,7 @@ async fn an_answer_whose_secret_cannot_be_taken_out_is_reset() {
 }
 
 /// One stream is subscribed to, and what is asked on another is answered there.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_written_on_one_stream_is_seen_on_another_that_has_begun() {
     let said = |secret: &str| format!("data: {secret}\n\n");
     let first = "data: hello\n\n";
@@ -262,7 +262,7 @@ async fn what_is_written_on_one_stream_is_seen_on_another_that_has_begun() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_torn_answer_stays_torn_behind_all_that_came_of_it() {
     let mut rig = Rig::new().await;
     for length in [None, Some("1000")] {
@@ -283,7 +283,7 @@ async fn a_torn_answer_stays_torn_behind_all_that_came_of_it() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_body_of_another_length_than_told_is_no_answer() {
     let mut rig = Rig::new().await;
     let (response, mut asked) = asked(&mut rig).await;
@@ -294,7 +294,7 @@ async fn a_body_of_another_length_than_told_is_no_answer() {
     assert_eq!(refused, (502, "malformed_response".to_owned()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_reads_slowly_stops_a_server_whose_answer_is_looked_through() {
     let mut rig = Rig::new().await;
     let (response, mut asked) = asked(&mut rig).await;
@@ -308,7 +308,7 @@ async fn a_client_that_reads_slowly_stops_a_server_whose_answer_is_looked_throug
     assert_eq!(all(&mut body).await.unwrap().len(), sent);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn long_bodies_pass_whole_where_secrets_are_looked_for() {
     let mut rig = Rig::new().await;
     rig.pass(request(Method::GET)).await;
@@ -316,7 +316,7 @@ async fn long_bodies_pass_whole_where_secrets_are_looked_for() {
     timeout(Duration::from_secs(30), passing).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_takes_its_request_back_is_heard_while_the_head_is_held() {
     let mut rig = Rig::new().await;
     let (response, mut asked) = asked(&mut rig).await;
@@ -327,7 +327,7 @@ async fn a_client_that_takes_its_request_back_is_heard_while_the_head_is_held() 
 }
 
 /// The rest of a long request is sent behind the beginning of its answer.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_secret_that_is_written_behind_an_early_answer_does_not_come_back_in_it() {
     for coding in ["identity", "gzip"] {
         let release = builder::release().json_body("TOKEN", SECRET.as_bytes(), "token");
