@@ -40,12 +40,56 @@ const IDLE: Duration = Duration::from_secs(300);
 ///
 /// Both streams are ended in order when the connection ends in order, and dropped otherwise; the server's is given back to
 /// `supply` where it may serve another client.
-pub(crate) async fn relay<C, U>(
+pub(crate) fn relay<C, U>(
+    client: C,
+    upstream: U,
+    supply: impl Supply<U>,
+    exchange: Exchange,
+) -> impl Future<Output = Result<End, HttpError>>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    // Each stage has its memory to itself, and is gone when the next one begins: an idle WebSocket keeps no room for
+    // requests.
+    let requests = Box::pin(requests(client, upstream, supply, exchange));
+    async move {
+        let last = requests.await?;
+        match last {
+            Last::End(end) => Ok(end),
+            Last::Opaque(ends, exchange, protocol) => {
+                Box::pin(opaque::relay(*ends, *exchange, &protocol)).await
+            }
+            Last::WebSocket(switched) => Box::pin(switched.carry()).await,
+        }
+    }
+}
+
+/// What the requests of a connection come to.
+enum Last<C, U> {
+    End(End),
+    /// A switch to this protocol.
+    Opaque(Box<Halves<C, U>>, Box<Exchange>, Box<str>),
+    WebSocket(Box<Switched<C, U>>),
+}
+
+/// A WebSocket that both sides have agreed on.
+struct Switched<C, U> {
+    ends: Halves<C, U>,
+    exchange: Exchange,
+    deflate: Option<Compression>,
+    trial: Option<Trial>,
+    target: Option<Box<str>>,
+}
+
+type Halves<C, U> = Ends<ReadHalf<C>, WriteHalf<C>, ReadHalf<U>, WriteHalf<U>>;
+
+async fn requests<C, U>(
     client: C,
     upstream: U,
     mut supply: impl Supply<U>,
     mut exchange: Exchange,
-) -> Result<End, HttpError>
+) -> Result<Last<C, U>, HttpError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
@@ -72,11 +116,13 @@ where
                 lost = review(&mut exchange, reviewed).is_err();
                 continue;
             }
-            Next::Refused(refusal) => return refuse(ends, refusal, false, true).await,
+            Next::Refused(refusal) => {
+                return refuse(ends, refusal, false, true).await.map(Last::End);
+            }
             Next::End(End::UpstreamClosed | End::OutOfTurn) if idled.take().is_some() => {
                 match Box::pin(supply.renew()).await {
                     Some(upstream) => replace(&mut ends, upstream),
-                    None => return finish(ends, End::UpstreamClosed).await,
+                    None => return finish(ends, End::UpstreamClosed).await.map(Last::End),
                 }
                 continue;
             }
@@ -88,9 +134,11 @@ where
                     to_upstream,
                 } = ends;
                 supply.give_back(upstream.io.unsplit(to_upstream.io));
-                return part(client, to_client, End::ClientClosed).await;
+                return part(client, to_client, End::ClientClosed)
+                    .await
+                    .map(Last::End);
             }
-            Next::End(end) => return finish(ends, end).await,
+            Next::End(end) => return finish(ends, end).await.map(Last::End),
         };
         exchange
             .stats
@@ -99,13 +147,15 @@ where
             && let Err(revoked) = review(&mut exchange, reviewed)
         {
             let to_head = head.starts_with(b"HEAD ");
-            return refuse(ends, Refusal::Revoked(revoked), to_head, true).await;
+            return refuse(ends, Refusal::Revoked(revoked), to_head, true)
+                .await
+                .map(Last::End);
         }
         let mut request = match request::decide(&head, &exchange) {
             Ok(request) => request,
             Err(refusal) => {
                 let to_head = head.starts_with(b"HEAD ");
-                return refuse(ends, refusal, to_head, true).await;
+                return refuse(ends, refusal, to_head, true).await.map(Last::End);
             }
         };
         if let Some(why) = &request.audited {
@@ -130,8 +180,7 @@ where
                 replace(&mut ends, upstream);
             }
         }
-        // Each stage has its memory to itself: what an idle connection keeps is not the room of a request, nor that
-        // of what it may switch to.
+        // So does each request: an idle connection keeps no room for one.
         let mut turn = Box::pin(take(
             &mut ends,
             &mut exchange,
@@ -164,23 +213,33 @@ where
         match turn? {
             Turn::Answered(After::Reuse) if request.persistent => past.served = true,
             // A cut response must not look like a whole one: the client gets no close_notify either.
-            Turn::Answered(After::Ended { torn: true }) => return Ok(End::UpstreamClosed),
-            Turn::Answered(After::Reuse | After::Close | After::Ended { .. }) => {
-                return finish(ends, End::Closed).await;
+            Turn::Answered(After::Ended { torn: true }) => {
+                return Ok(Last::End(End::UpstreamClosed));
             }
-            Turn::Unanswered => return finish(ends, End::UpstreamClosed).await,
+            Turn::Answered(After::Reuse | After::Close | After::Ended { .. }) => {
+                return finish(ends, End::Closed).await.map(Last::End);
+            }
+            Turn::Unanswered => return finish(ends, End::UpstreamClosed).await.map(Last::End),
             Turn::Refused { refusal, tellable } => {
-                return refuse(ends, refusal, request.to_head, tellable).await;
+                return refuse(ends, refusal, request.to_head, tellable)
+                    .await
+                    .map(Last::End);
             }
             Turn::SwitchedTo(protocol) => {
-                return Box::pin(opaque::relay(ends, exchange, &protocol)).await;
+                return Ok(Last::Opaque(Box::new(ends), Box::new(exchange), protocol));
             }
             Turn::Switched { deflate, unasked } => {
                 let trial = unasked.then(|| {
                     let memory = Arc::clone(&exchange.takeover);
                     Trial::new(memory, exchange.authority.host.clone())
                 });
-                return Box::pin(switch(ends, exchange, deflate, trial, request.target)).await;
+                return Ok(Last::WebSocket(Box::new(Switched {
+                    ends,
+                    exchange,
+                    deflate,
+                    trial,
+                    target: request.target,
+                })));
             }
         }
     }
@@ -390,47 +449,52 @@ async fn linger<CR: AsyncRead + Unpin>(mut client: Inbound<CR>, told: io::Result
     }
 }
 
-async fn switch<C, U>(
-    ends: Ends<ReadHalf<C>, WriteHalf<C>, ReadHalf<U>, WriteHalf<U>>,
-    exchange: Exchange,
-    deflate: Option<Compression>,
-    trial: Option<Trial>,
-    target: Option<Box<str>>,
-) -> Result<End, HttpError>
+impl<C, U> Switched<C, U>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite + Unpin,
 {
-    let Ends {
-        client,
-        to_client,
-        upstream,
-        to_upstream,
-    } = ends;
-    exchange
-        .stats
-        .note(|facts| facts.protocol = Some("websocket"));
-    let session = Session {
-        // Moved: a copy left here would keep its secrets for as long as the session lives.
-        release: exchange.release,
-        stats: Arc::clone(&exchange.stats),
-        deflate,
-        trial,
-        counts_bytes: true,
-        listen_only: listen_only(exchange.judge, exchange.authority.host, target),
-        standing: exchange.standing,
-        shutdown: exchange.shutdown,
-    };
-    websocket::relay(
-        client.io.unsplit(to_client.io),
-        upstream.io.unsplit(to_upstream.io),
-        client.buffer,
-        upstream.buffer,
-        session,
-    )
-    .await
-    .map(End::WebSocket)
-    .map_err(HttpError::WebSocket)
+    /// Carries it to its end. Nothing of the handshake is kept.
+    fn carry(self: Box<Self>) -> impl Future<Output = Result<End, HttpError>> {
+        let Self {
+            ends,
+            exchange,
+            deflate,
+            trial,
+            target,
+        } = *self;
+        let Ends {
+            client,
+            to_client,
+            upstream,
+            to_upstream,
+        } = ends;
+        exchange
+            .stats
+            .note(|facts| facts.protocol = Some("websocket"));
+        let session = Session {
+            // Moved: a copy left here would keep its secrets for as long as the session lives.
+            release: exchange.release,
+            stats: Arc::clone(&exchange.stats),
+            deflate,
+            trial,
+            counts_bytes: true,
+            listen_only: listen_only(exchange.judge, exchange.authority.host, target),
+            standing: exchange.standing,
+            shutdown: exchange.shutdown,
+        };
+        let relayed = websocket::relay(
+            client.io.unsplit(to_client.io),
+            upstream.io.unsplit(to_upstream.io),
+            client.buffer,
+            upstream.buffer,
+            session,
+        );
+        async move {
+            let ended = relayed.await;
+            ended.map(End::WebSocket).map_err(HttpError::WebSocket)
+        }
+    }
 }
 
 /// Asks the policy whether the client of a WebSocket to `target` may send no messages.

@@ -1,6 +1,6 @@
 //! What is left to do once both sides are connected: carry bytes.
 
-use std::{io, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
 
 use bytes::BytesMut;
 use tokio::{
@@ -22,6 +22,9 @@ use crate::{
     stats::connection::Direction,
     tls::alpn::Protocol,
 };
+
+/// A connection on its way to its end.
+type Carried<'c> = Pin<Box<dyn Future<Output = ()> + Send + 'c>>;
 
 /// A connection whose two sides stand.
 pub(super) enum Carriage {
@@ -79,89 +82,76 @@ impl Carriage {
                     Err(error) => call.end(&chain(&error)),
                 },
             },
-            Self::Http(relay) => {
-                let Relay {
-                    streams,
-                    authority,
-                    early,
-                } = *relay;
-                let (verified, reflection) = match &streams {
-                    Streams::Plain { .. } => (None, Arc::default()),
-                    Streams::Secured { lease, .. } => {
-                        let verified = Some(lease.verified().clone());
-                        (verified, Arc::clone(&lease.reflection))
-                    }
-                };
-                let (release, judge, standing) = call.stand(Footing {
-                    host: authority.host.clone(),
-                    verified,
-                    reflection,
-                });
-                let switcher = Arc::clone(call);
-                let host = authority.host.clone();
-                let may_switch =
-                    Box::new(move |protocol: &str| switcher.may_switch(&host, protocol));
-                let exchange = |scheme| Exchange {
-                    scheme,
-                    authority,
-                    release,
-                    stats: Arc::clone(call.stats()),
-                    early,
-                    judge,
-                    denials: {
-                        let call = Arc::clone(call);
-                        Box::new(move |code, reason| call.deny_request(code, reason))
-                    },
-                    may_switch,
-                    takeover: Arc::clone(&call.sandbox.takeover),
-                    standing,
-                    shutdown: call.stop.clone(),
-                };
-                match streams {
-                    Streams::Plain { client, upstream } => {
-                        let exchange = exchange(Scheme::Http);
-                        Box::pin(carry_http(client, upstream, (), exchange, call)).await;
-                    }
-                    Streams::Secured {
-                        client,
-                        upstream,
-                        protocol,
-                        spoken,
-                        lease,
-                    } if protocol != spoken => {
-                        let exchange = exchange(Scheme::Https);
-                        match Box::pin(call.translated(upstream, lease, spoken)).await {
-                            Ok(upstream) if protocol == Protocol::Http1 => {
-                                Box::pin(carry_http(client, upstream, (), exchange, call)).await;
+            Self::Http(relay) => carry_http(*relay, call).await,
+        }
+    }
+}
+
+/// What an idle connection keeps is the last stage's memory, so all that is decided before is decided here.
+fn carry_http(relay: Relay, call: &Arc<Call>) -> Carried<'_> {
+    let Relay {
+        streams,
+        authority,
+        early,
+    } = relay;
+    let (verified, reflection) = match &streams {
+        Streams::Plain { .. } => (None, Arc::default()),
+        Streams::Secured { lease, .. } => {
+            let verified = Some(lease.verified().clone());
+            (verified, Arc::clone(&lease.reflection))
+        }
+    };
+    let (release, judge, standing) = call.stand(Footing {
+        host: authority.host.clone(),
+        verified,
+        reflection,
+    });
+    let switcher = Arc::clone(call);
+    let host = authority.host.clone();
+    let denier = Arc::clone(call);
+    let exchange = |scheme| Exchange {
+        scheme,
+        authority,
+        release,
+        stats: Arc::clone(call.stats()),
+        early,
+        judge,
+        denials: Box::new(move |code, reason| denier.deny_request(code, reason)),
+        may_switch: Box::new(move |protocol| switcher.may_switch(&host, protocol)),
+        takeover: Arc::clone(&call.sandbox.takeover),
+        standing,
+        shutdown: call.stop.clone(),
+    };
+    match streams {
+        Streams::Plain { client, upstream } => {
+            carry_http1(client, upstream, (), exchange(Scheme::Http), call)
+        }
+        Streams::Secured {
+            client,
+            upstream,
+            protocol,
+            spoken,
+            lease,
+        } => {
+            let exchange = exchange(Scheme::Https);
+            match (protocol, spoken) {
+                (Protocol::Http1, Protocol::Http1) => {
+                    let keeper = Keeper::new(call, lease);
+                    carry_http1(client, upstream, keeper, exchange, call)
+                }
+                (Protocol::Http2, Protocol::Http2) => carry_http2(client, upstream, exchange, call),
+                (Protocol::Http1, Protocol::Http2) | (Protocol::Http2, Protocol::Http1) => {
+                    Box::pin(async move {
+                        match (call.translated(upstream, lease, spoken).await, protocol) {
+                            (Ok(upstream), Protocol::Http1) => {
+                                carry_http1(client, upstream, (), exchange, call).await;
                             }
-                            Ok(upstream) => {
-                                let relay = http::h2::relay(client, upstream, exchange);
-                                call.conclude(Box::pin(relay).await);
+                            (Ok(upstream), Protocol::Http2) => {
+                                carry_http2(client, upstream, exchange, call).await;
                             }
-                            Err(error) => call.end(&chain(&error)),
+                            (Err(error), _) => call.end(&chain(&error)),
                         }
-                    }
-                    Streams::Secured {
-                        client,
-                        upstream,
-                        protocol: Protocol::Http1,
-                        spoken: _,
-                        lease,
-                    } => {
-                        let exchange = exchange(Scheme::Https);
-                        let keeper = Keeper::new(call, lease);
-                        Box::pin(carry_http(client, upstream, keeper, exchange, call)).await;
-                    }
-                    Streams::Secured {
-                        client,
-                        upstream,
-                        protocol: Protocol::Http2,
-                        spoken: _,
-                        lease: _,
-                    } => {
-                        let relay = http::h2::relay(client, upstream, exchange(Scheme::Https));
-                        call.conclude(Box::pin(relay).await);
-                    }
+                    })
                 }
             }
         }
@@ -180,17 +170,28 @@ async fn carry_unread(
     tunnel::relay(&mut client, &mut upstream, call.stats()).await
 }
 
-async fn carry_http<C, U>(
+fn carry_http1<'c, C, U>(
     client: C,
     upstream: U,
-    supply: impl Supply<U>,
+    supply: impl Supply<U> + Send + 'c,
     exchange: Exchange,
-    call: &Call,
-) where
-    C: AsyncRead + AsyncWrite + Unpin,
-    U: AsyncRead + AsyncWrite + Unpin,
+    call: &'c Call,
+) -> Carried<'c>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'c,
+    U: AsyncRead + AsyncWrite + Unpin + Send + 'c,
 {
-    call.conclude(http::relay(client, upstream, supply, exchange).await);
+    let relayed = http::relay(client, upstream, supply, exchange);
+    Box::pin(async move { call.conclude(relayed.await) })
+}
+
+fn carry_http2<'c, C, U>(client: C, upstream: U, exchange: Exchange, call: &'c Call) -> Carried<'c>
+where
+    C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let relayed = http::h2::relay(client, upstream, exchange);
+    Box::pin(async move { call.conclude(relayed.await) })
 }
 
 impl Call {
