@@ -13,9 +13,11 @@ mod options;
 mod owner;
 mod packet;
 mod peername;
+mod permits;
 mod report;
 mod socket;
 mod steer;
+mod tallies;
 mod tcp;
 
 /// What a hook other than the fence answers.

@@ -19,9 +19,11 @@ mod listeners;
 mod loopback;
 mod maps;
 mod netns;
+mod permits;
 mod process;
 mod programs;
 mod selftest;
+mod tallies;
 mod text_log;
 
 #[cfg(test)]
@@ -34,6 +36,7 @@ pub(crate) use links::LinkError;
 pub(crate) use listeners::{Listeners, ListenersError, Transport};
 pub(crate) use maps::{MapsError, NetnsEntry, NetnsState};
 pub(crate) use netns::{Netns, NetnsInode};
+pub(crate) use permits::Permit;
 pub(crate) use process::{Capabilities, Task, census};
 pub(crate) use programs::{LoadError, Programs};
 pub(crate) use selftest::{SelfTestError, self_test};

@@ -180,7 +180,8 @@ impl<S: Service> Registry<S> {
     }
 
     pub(crate) async fn list(&self) -> Vec<SandboxReport> {
-        self.inner.state.lock().await.reports()
+        let state = self.inner.state.lock().await;
+        state.reports(&self.inner.programs)
     }
 
     /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox

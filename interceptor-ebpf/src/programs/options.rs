@@ -1,7 +1,7 @@
 //! setsockopt(): options that would lead round the hooks.
 
 use aya_ebpf::{macros::cgroup_sockopt, programs::SockoptContext};
-use interceptor_ebpf::{event::DENIED_SOCKOPT, flow::Address};
+use interceptor_ebpf::{event::DENIED_SOCKOPT, flow::Address, socket::EXEMPT};
 
 use super::{
     ALLOW, DENY,
@@ -47,6 +47,9 @@ fn setsockopt(context: SockoptContext) -> i32 {
         return ALLOW;
     }
     let facts = Facts::of(read!(sockopt, __bindgen_anon_1.sk).cast());
+    if facts.is_some_and(|facts| facts.flags() & EXEMPT != 0) {
+        return ALLOW;
+    }
     let owner = owner::current(
         facts.map_or(0, Facts::sandbox),
         facts.map_or(0, Facts::netns),

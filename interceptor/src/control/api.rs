@@ -65,9 +65,24 @@ pub(crate) struct SandboxView {
     pub(crate) secret_keys: Vec<String>,
     /// What weakens the containment: capabilities in the sandbox, sockets from before.
     pub(crate) warnings: Vec<String>,
+    /// What goes past the daemon, as configured.
+    #[serde(default)]
+    pub(crate) exemptions: Vec<ExemptionView>,
+    /// Refusals by the kernel's programs since it was attached.
+    #[serde(default)]
+    pub(crate) kernel_denials: u64,
     /// RFC 3339, UTC.
     pub(crate) attached_at: String,
     pub(crate) live_connections: u64,
+}
+
+/// A destination of a sandbox, or processes in it, that the programs let go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExemptionView {
+    /// In words.
+    pub(crate) what: String,
+    /// Connects, datagrams, or sockets of the processes.
+    pub(crate) uses: u64,
 }
 
 /// A network namespace with listeners.

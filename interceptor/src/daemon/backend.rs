@@ -12,7 +12,7 @@ use crate::{
     config,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, NetnsView, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, ExemptionView, Info, NetnsView, ReloadView, SandboxView, StatsView},
     },
     error::chain,
     flow::{Configuration, Engine},
@@ -136,6 +136,8 @@ impl Interceptor {
             netns,
             secrets,
             attached,
+            exemptions,
+            kernel_denials,
             warnings,
         } = report;
         let configuration = self.engine.configuration();
@@ -157,6 +159,14 @@ impl Interceptor {
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
             warnings,
+            exemptions: exemptions
+                .into_iter()
+                .map(|(permit, uses)| ExemptionView {
+                    what: permit.to_string(),
+                    uses,
+                })
+                .collect(),
+            kernel_denials,
             attached_at: rfc3339(attached),
             live_connections: self.stats.live(id),
         }

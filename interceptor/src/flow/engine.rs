@@ -109,6 +109,7 @@ impl Engine {
             netns,
             process,
             destination,
+            code,
             reason,
         } = denial;
         let name = sandbox
@@ -132,7 +133,7 @@ impl Engine {
             destination,
             name: None,
             connection: None,
-            reason: "kernel",
+            reason: code,
             detail: reason.to_owned(),
         });
     }

@@ -190,7 +190,7 @@ impl Programs {
         {
             return Err(LinkError::Pin { path, source });
         }
-        self.maps().remove_sandbox(cgroup)?;
+        self.maps().remove_sandbox(id, cgroup)?;
         Ok(())
     }
 
@@ -208,8 +208,8 @@ impl Programs {
     }
 
     #[cfg(test)]
-    pub(crate) fn forget_cgroup(&self, cgroup: CgroupId) {
-        self.maps().remove_sandbox(cgroup).unwrap();
+    pub(crate) fn forget_cgroup(&self, id: SandboxId, cgroup: CgroupId) {
+        self.maps().remove_sandbox(id, cgroup).unwrap();
     }
 
     fn link(

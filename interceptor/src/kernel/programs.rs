@@ -219,6 +219,11 @@ impl Programs {
         self.maps.counters()
     }
 
+    /// What the programs have refused a sandbox since it was attached.
+    pub(crate) fn denials(&self, id: SandboxId) -> u64 {
+        self.maps.tally(id).denials
+    }
+
     pub(super) fn maps(&self) -> &Maps {
         &self.maps
     }
@@ -296,6 +301,6 @@ mod tests {
             programs.program(hook).unwrap();
         }
         assert!(programs.counters().iter().all(|(_, value)| *value == 0));
-        assert_eq!(programs.counters().len(), 7);
+        assert_eq!(programs.counters().len(), 10);
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::SystemTime};
 use super::{Sandbox, State, blocking};
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
-    kernel::{Capabilities, Cgroup},
+    kernel::{Capabilities, Cgroup, Permit, Programs},
     secrets::SecretName,
 };
 
@@ -20,6 +20,10 @@ pub(crate) struct SandboxReport {
     /// Added at attach to those that the configuration gives.
     pub(crate) secrets: Vec<SecretName>,
     pub(crate) attached: SystemTime,
+    /// What goes past the daemon, and how often it did.
+    pub(crate) exemptions: Vec<(Permit, u64)>,
+    /// Refusals by the kernel's programs since it was attached.
+    pub(crate) kernel_denials: u64,
     /// What weakens the containment, for an operator.
     pub(crate) warnings: Vec<String>,
 }
@@ -35,14 +39,19 @@ pub(crate) struct NetnsReport {
 }
 
 impl State {
-    pub(super) fn reports(&self) -> Vec<SandboxReport> {
+    pub(super) fn reports(&self, programs: &Programs) -> Vec<SandboxReport> {
         let sandboxes = self.sandboxes.iter();
         sandboxes
-            .map(|(id, sandbox)| self.report(*id, sandbox))
+            .map(|(id, sandbox)| self.report(*id, sandbox, programs))
             .collect()
     }
 
-    pub(super) fn report(&self, id: SandboxId, sandbox: &Sandbox) -> SandboxReport {
+    pub(super) fn report(
+        &self,
+        id: SandboxId,
+        sandbox: &Sandbox,
+        programs: &Programs,
+    ) -> SandboxReport {
         SandboxReport {
             id,
             name: sandbox.name.clone(),
@@ -51,6 +60,8 @@ impl State {
             netns: self.namespaces.of(id),
             secrets: sandbox.secrets.clone(),
             attached: sandbox.attached,
+            exemptions: programs.exemptions(id),
+            kernel_denials: programs.denials(id),
             warnings: sandbox
                 .capabilities
                 .iter()

@@ -68,6 +68,8 @@ impl Backend for Double {
             policies: Vec::new(),
             secrets: Vec::new(),
             secret_keys: request.secrets,
+            exemptions: Vec::new(),
+            kernel_denials: 0,
             warnings: Vec::new(),
             attached_at: String::new(),
             live_connections: 0,

@@ -184,7 +184,7 @@ async fn kernel_a_sandbox_is_not_opened_because_all_its_state_is_lost() {
     let (cgroup, place) = (ScratchCgroup::new("all-lost"), Isolated::new());
     let (registry, _recorder) = house.start().await;
     let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
-    registry.inner.programs.forget_cgroup(cgroup.id());
+    registry.inner.programs.forget_cgroup(id, cgroup.id());
     registry.shutdown().await;
     drop(registry);
     std::fs::remove_dir_all(house.run_dir.path().join("sandboxes")).unwrap();
