@@ -31,6 +31,11 @@ const MCAST_JOIN_GROUP: i32 = 42;
 const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
 const MCAST_MSFILTER: i32 = 48;
 
+// Packet sockets, which no other program sees: PACKET_QDISC_BYPASS leads past the devices' fence, and AF_XDP sends
+// nothing before its rings are set.
+const SOL_PACKET: i32 = 263;
+const SOL_XDP: i32 = 283;
+
 /// What the kernel copies of an option's value for the programs, at least: a page.
 const MAX_VALUE: i32 = 4096;
 
@@ -89,6 +94,7 @@ const fn leads_out(level: i32, option: i32) -> bool {
                 | MCAST_JOIN_SOURCE_GROUP
                 | MCAST_MSFILTER
         ),
+        SOL_PACKET | SOL_XDP => true,
         _ => false,
     }
 }

@@ -53,6 +53,10 @@ sandboxes:
     secrets: [DISCORD_BOT_TOKEN]
     match: { cgroup: /sys/fs/cgroup/micky }
     intercept: [gateway.discord.gg]
+    udp: [{ address: 10.0.0.1, port: 123 }]
+    exempt:
+      destinations: [{ address: "fd00::2", port: 5432 }]
+      processes: [{ netns: host, uid: 0 }, { netns: /run/netns/proxy, uid: 990 }]
   - name: empty
 resolve:
   gateway.discord.gg: 127.0.0.1:8443
@@ -192,6 +196,18 @@ fn good_file_means_what_it_says() {
     assert_eq!(
         micky.match_cgroup.as_deref(),
         Some(Path::new("/sys/fs/cgroup/micky"))
+    );
+    let process = |netns, uid| ExemptProcess { netns, uid };
+    assert_eq!(
+        micky.exemptions,
+        Exemptions {
+            udp: vec!["10.0.0.1:123".parse().unwrap()],
+            tcp: vec!["[fd00::2]:5432".parse().unwrap()],
+            processes: vec![
+                process(NetnsPlace::Host, 0),
+                process(NetnsPlace::Path("/run/netns/proxy".into()), 990),
+            ],
+        }
     );
     let names: Vec<_> = snapshot.sandboxes().map(|rules| &*rules.name).collect();
     assert_eq!(names, ["empty", "micky"]);

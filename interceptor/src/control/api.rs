@@ -63,6 +63,9 @@ pub(crate) struct SandboxView {
     pub(crate) secrets: Vec<String>,
     /// Secrets that attach added.
     pub(crate) secret_keys: Vec<String>,
+    /// What the programs cannot watch on this kernel, and is left to seccomp.
+    #[serde(default)]
+    pub(crate) doors: Vec<String>,
     /// What weakens the containment: capabilities in the sandbox, sockets from before.
     pub(crate) warnings: Vec<String>,
     /// What goes past the daemon, as configured.
@@ -93,6 +96,9 @@ pub(crate) struct NetnsView {
     pub(crate) ipv6: bool,
     /// Only the sandbox lives there.
     pub(crate) private: bool,
+    /// Nothing but answers leaves by its devices, whatever socket it comes from.
+    #[serde(default)]
+    pub(crate) fenced: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -138,6 +138,7 @@ impl Interceptor {
             attached,
             exemptions,
             kernel_denials,
+            doors,
             warnings,
         } = report;
         let configuration = self.engine.configuration();
@@ -159,6 +160,7 @@ impl Interceptor {
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
             warnings,
+            doors,
             exemptions: exemptions
                 .into_iter()
                 .map(|(permit, uses)| ExemptionView {
@@ -275,12 +277,14 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         port,
         has_v6,
         private,
+        fenced,
     } = report;
     NetnsView {
         cookie: cookie.0,
         port,
         ipv6: has_v6,
         private,
+        fenced,
     }
 }
 

@@ -72,7 +72,11 @@ fn typed(event: &event::Event) -> Event {
         process: abi::process(owner),
         destination: destination(event),
         code: code(event.kind),
-        reason: reason(event.kind),
+        reason: if event.kind == event::DENIED_SOCKET_FAMILY {
+            family(event.address.port.into())
+        } else {
+            reason(event.kind)
+        },
     })
 }
 
@@ -80,6 +84,23 @@ fn destination(event: &event::Event) -> Option<SocketAddr> {
     let has_one = event.address.family != 0 && event.kind != event::DENIED_SOCKOPT;
     has_one.then(|| abi::unmapped(&event.address))
 }
+
+/// What was asked for, of families that lead out or to other doors of the kernel.
+fn family(number: i32) -> &'static str {
+    match number {
+        libc::AF_NETLINK => "a netlink socket other than NETLINK_ROUTE",
+        libc::AF_PACKET => "a packet socket (AF_PACKET)",
+        libc::AF_VSOCK => "a socket to the hypervisor (AF_VSOCK)",
+        libc::AF_ALG => "a socket of the kernel's cryptography (AF_ALG)",
+        libc::AF_XDP => "a socket that takes over a device's queue (AF_XDP)",
+        AF_SMC => "a socket of shared memory (AF_SMC)",
+        libc::AF_TIPC => "a socket of a cluster (AF_TIPC)",
+        _ => reason(event::DENIED_SOCKET_FAMILY),
+    }
+}
+
+/// linux/socket.h; libc has none.
+const AF_SMC: i32 = 43;
 
 /// One of a fixed set, by which denials are counted.
 fn code(kind: u32) -> &'static str {

@@ -55,6 +55,9 @@ impl<S: Service> Inner<S> {
                 ),
             }
         }
+        // Of sandboxes that ended while no daemon ran.
+        self.programs
+            .unfence_devices(|fenced| !state.namespaces.contains(fenced));
         Ok(())
     }
 

@@ -114,6 +114,9 @@ impl<S: Service> Inner<S> {
         for warning in &report.warnings {
             tracing::warn!(sandbox = %id, warning, "not contained");
         }
+        for door in &report.doors {
+            tracing::warn!(sandbox = %id, door, "left to seccomp");
+        }
         Ok(report)
     }
 

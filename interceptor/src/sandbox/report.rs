@@ -24,6 +24,8 @@ pub(crate) struct SandboxReport {
     pub(crate) exemptions: Vec<(Permit, u64)>,
     /// Refusals by the kernel's programs since it was attached.
     pub(crate) kernel_denials: u64,
+    /// What the programs cannot watch on this kernel, for an operator.
+    pub(crate) doors: Vec<String>,
     /// What weakens the containment, for an operator.
     pub(crate) warnings: Vec<String>,
 }
@@ -36,6 +38,8 @@ pub(crate) struct NetnsReport {
     pub(crate) has_v6: bool,
     /// Only this sandbox lives there, and its loopback is left alone.
     pub(crate) private: bool,
+    /// Nothing but answers leaves by its devices, whatever socket it comes from.
+    pub(crate) fenced: bool,
 }
 
 impl State {
@@ -52,12 +56,14 @@ impl State {
         sandbox: &Sandbox,
         programs: &Programs,
     ) -> SandboxReport {
+        let netns = self.namespaces.of(id);
         SandboxReport {
             id,
             name: sandbox.name.clone(),
             cgroup: sandbox.cgroup.path().to_owned(),
             cgroup_id: sandbox.cgroup.id(),
-            netns: self.namespaces.of(id),
+            doors: doors(programs, &netns),
+            netns,
             secrets: sandbox.secrets.clone(),
             attached: sandbox.attached,
             exemptions: programs.exemptions(id),
@@ -69,6 +75,25 @@ impl State {
                 .collect(),
         }
     }
+}
+
+/// Doors that stand open: seccomp or capabilities have to close them.
+fn doors(programs: &Programs, netns: &[NetnsReport]) -> Vec<String> {
+    let Err(why) = programs.families() else {
+        return Vec::new();
+    };
+    let mut doors = vec![format!(
+        "sockets of AF_VSOCK, AF_ALG, AF_TIPC, AF_SMC and other families beside IPv4 and IPv6 are not watched, as this \
+         kernel takes no program on socket_create ({why}): refuse them with seccomp"
+    )];
+    for found in netns.iter().filter(|found| !found.fenced) {
+        doors.push(format!(
+            "packet sockets (AF_PACKET, AF_XDP) reach the devices of network namespace {}, which others share or this \
+             kernel cannot fence: drop CAP_NET_RAW",
+            found.cookie
+        ));
+    }
+    doors
 }
 
 /// Processes of a cgroup that can send what the programs do not see.

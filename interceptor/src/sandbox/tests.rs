@@ -2,6 +2,8 @@
 
 mod adoption;
 mod capture;
+mod devices;
+mod exemptions;
 mod lives;
 
 use std::{

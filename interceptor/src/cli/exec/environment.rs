@@ -101,6 +101,7 @@ mod tests {
             secret_keys: vec!["EXEC_TEST_TOKEN".into(), "EXEC_TEST_OTHER".into()],
             exemptions: Vec::new(),
             kernel_denials: 0,
+            doors: Vec::new(),
             warnings: Vec::new(),
             attached_at: String::new(),
             live_connections: 0,

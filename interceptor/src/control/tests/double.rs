@@ -70,6 +70,7 @@ impl Backend for Double {
             secret_keys: request.secrets,
             exemptions: Vec::new(),
             kernel_denials: 0,
+            doors: Vec::new(),
             warnings: Vec::new(),
             attached_at: String::new(),
             live_connections: 0,
