@@ -55,7 +55,7 @@ sandboxes:
     intercept: [gateway.discord.gg]
     udp: [{ address: 10.0.0.1, port: 123 }]
     exempt:
-      destinations: [{ address: "fd00::2", port: 5432 }]
+      destinations: [{ address: \"fd00::2\", port: 5432 }]
       processes: [{ netns: host, uid: 0 }, { netns: /run/netns/proxy, uid: 990 }]
   - name: empty
 resolve:

@@ -111,8 +111,11 @@ pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<()
 
 /// A server that the client may reach past the daemon.
 fn exempt_server(programs: &Programs) -> Result<TcpListener, SelfTestError> {
-    let server = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 3), 0)).map_err(SelfTestError::Server)?;
-    server.set_nonblocking(true).map_err(SelfTestError::Server)?;
+    let server =
+        TcpListener::bind((Ipv4Addr::new(127, 0, 0, 3), 0)).map_err(SelfTestError::Server)?;
+    server
+        .set_nonblocking(true)
+        .map_err(SelfTestError::Server)?;
     let exemptions = Exemptions {
         tcp: vec![server.local_addr().map_err(SelfTestError::Server)?],
         ..Exemptions::default()

@@ -8,7 +8,7 @@ mod lives;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -77,6 +77,11 @@ impl House {
             run_dir: tempfile::tempdir().unwrap(),
             pins: ScratchPins::new(test),
         }
+    }
+
+    fn pinned_sandboxes(&self) -> PathBuf {
+        let version = interceptor_ebpf::VERSION;
+        self.pins.path().join(format!("v{version}/sandboxes"))
     }
 
     async fn start(&self) -> (Registry<Recorder>, Arc<Recorder>) {

@@ -167,12 +167,12 @@ async fn kernel_a_sandbox_takes_no_more_than_its_share_of_flows() {
     let resolver = address("192.0.2.53:53");
     let share = u32::try_from(interceptor_ebpf::tally::FLOWS_SHARE).unwrap();
 
-    // Listeners first: what is asked before is not held against anybody.
-    visit(&greedy, &there, Errand::Connect(address("192.0.2.1:443")))
-        .await
-        .1
-        .unwrap();
-    until(|| recorder.served.lock().unwrap().pop()).await;
+    // Listeners first: what is asked before is lost.
+    for (cgroup, place) in [(&greedy, &there), (&modest, &here)] {
+        let errand = Errand::Connect(address("192.0.2.1:443"));
+        visit(cgroup, place, errand).await.1.unwrap();
+        until(|| recorder.served.lock().unwrap().pop()).await;
+    }
     let (crowd, seen) = visit(&greedy, &there, Errand::AskOften(resolver, share)).await;
     assert_eq!(seen, Ok(resolver));
     let (_refused, seen) = visit(&greedy, &there, Errand::Ask(resolver)).await;
