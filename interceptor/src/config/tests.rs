@@ -317,7 +317,7 @@ fn each_endpoint_is_reported_with_what_becomes_of_it() {
     for expected in [
         "policy.yaml:5:9: info: sandbox micky, discord/discord.com:443: intercept + rewrite (DISCORD_BOT_TOKEN)",
         "policy.yaml:6:9: info: sandbox micky, discord/gateway.discord.gg:443: intercept + rewrite (DISCORD_BOT_TOKEN)",
-        "interceptor.yaml:19:5: warning: sandbox empty has no policy that allows anything: all its traffic is denied",
+        "interceptor.yaml:23:5: warning: sandbox empty has no policy that allows anything: all its traffic is denied",
     ] {
         assert!(
             lines.iter().any(|line| line.ends_with(expected)),
@@ -380,9 +380,9 @@ fn readable_secret_files_and_keys_are_warned_of() {
                 11,
                 "the secret's file can be read by its group or by everybody"
             ),
-            (19, 5, "sandbox empty has no policy that allows anything"),
+            (23, 5, "sandbox empty has no policy that allows anything"),
             (
-                23,
+                27,
                 33,
                 "the CA's key can be read by its group or by everybody"
             ),

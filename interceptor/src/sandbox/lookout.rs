@@ -176,6 +176,7 @@ impl<S: Service> Inner<S> {
             tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
             self.forget(&mut state, id).await;
         }
+        self.review_capabilities(&mut state).await;
         let mut empty = Vec::new();
         for (cookie, namespace) in state.namespaces.iter_mut() {
             if namespace.revise(survey.users(namespace.inode)) {

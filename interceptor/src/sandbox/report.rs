@@ -1,8 +1,8 @@
 //! What is to be told of a sandbox.
 
-use std::{fmt, path::PathBuf, time::SystemTime};
+use std::{collections::BTreeSet, fmt, path::PathBuf, time::SystemTime};
 
-use super::{Sandbox, State, blocking};
+use super::{Inner, Sandbox, Service, State, blocking};
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
     kernel::{Capabilities, Cgroup, Permit, Programs},
@@ -104,6 +104,25 @@ pub(super) async fn uncontained(cgroup: Cgroup) -> Vec<Capabilities> {
     });
     // Fails only when the daemon is stopping.
     found.await.unwrap_or_default()
+}
+
+/// Processes of one look that are logged one by one: all of a container may run with capabilities.
+const LOGGED: usize = 8;
+
+impl<S: Service> Inner<S> {
+    /// Looks again at what the processes of each sandbox could do: others have come since.
+    pub(super) async fn review_capabilities(&self, state: &mut State) {
+        for (id, sandbox) in &mut state.sandboxes {
+            let found = uncontained(sandbox.cgroup.clone()).await;
+            let known: BTreeSet<_> = sandbox.capabilities.iter().map(|known| known.pid).collect();
+            let new = found.iter().filter(|process| !known.contains(&process.pid));
+            for process in new.take(LOGGED) {
+                let warning = Uncontained(process).to_string();
+                tracing::warn!(sandbox = %id, warning, "not contained");
+            }
+            sandbox.capabilities = found;
+        }
+    }
 }
 
 /// A process that can send what the programs do not see.
