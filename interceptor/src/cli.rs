@@ -62,12 +62,15 @@ enum Command {
     /// Run a command in a sandbox of its own
     Exec(exec::ExecArgs),
     /// List the sandboxes
+    #[command(after_help = sandboxes::EXAMPLES)]
     Sandboxes(Json),
     /// List connections
     Conns(conns::ConnsArgs),
     /// Show totals and the last denials
+    #[command(after_help = stats::EXAMPLES)]
     Stats(Json),
     /// Read the daemon's configuration again
+    #[command(after_help = reload::EXAMPLES)]
     Reload(Json),
     /// Validate a configuration
     Check(check::CheckArgs),

@@ -23,9 +23,14 @@ impl Cgroup {
     /// Not root, or no cgroup2 is mounted.
     pub fn new() -> Result<Self> {
         crate::require_root()?;
-        let path = mount_point()?.join(unique_name("interceptor-test"));
+        let path = mount_point()?.join(unique_name());
         fs::create_dir(&path).with_context(|| format!("making {}", path.display()))?;
         Ok(Self { path })
+    }
+
+    /// One that is there, to be removed.
+    pub(crate) fn left_at(path: PathBuf) -> Self {
+        Self { path }
     }
 
     pub fn path(&self) -> &Path {

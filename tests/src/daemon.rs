@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::{
     interrupt,
+    leftovers::BPFFS,
     logs::complain,
     process::{Finished, PATIENCE, Running},
     programs::{built, trust},
@@ -53,7 +54,7 @@ impl Daemon {
             config: config.to_owned(),
             run_dir: directory.join("run"),
             data_dir: directory.join("data"),
-            bpf_dir: Path::new("/sys/fs/bpf").join(unique_name("interceptor-test")),
+            bpf_dir: Path::new(BPFFS).join(unique_name()),
             log_level,
             process: None,
             earlier_logs: String::new(),

@@ -1,7 +1,8 @@
 //! Fixtures for end-to-end tests on a real kernel: a gateway that behaves like Discord's, clients that know nothing of
 //! proxies, namespaces, cgroups, and the real daemon.
 //!
-//! Everything here needs root, says so, and cleans up after itself on success, failure and interruption.
+//! Everything here needs root, says so, and cleans up after itself on success, failure and interruption; the next one
+//! cleans up after one that was killed.
 
 pub mod alike;
 pub mod autobahn;
@@ -16,6 +17,7 @@ pub mod daemon;
 pub mod frames;
 pub mod gateway;
 pub mod interrupt;
+mod leftovers;
 pub mod library;
 pub mod load;
 pub mod logs;
@@ -30,13 +32,19 @@ pub mod scenario;
 pub mod site;
 pub mod witness;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{
+    Once,
+    atomic::{AtomicU32, Ordering},
+};
 
-/// A name of this process's own for a namespace, cgroup or directory.
-pub fn unique_name(prefix: &str) -> String {
+/// A name of this process's own for a namespace, cgroup or directory. The first one removes what killed processes have
+/// left under theirs.
+pub fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(leftovers::sweep);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{prefix}-{}-{number}", std::process::id())
+    format!("{}-{}-{number}", leftovers::PREFIX, std::process::id())
 }
 
 /// # Errors

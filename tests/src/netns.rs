@@ -28,11 +28,16 @@ impl Netns {
     pub fn new() -> Result<Self> {
         crate::require_root()?;
         let netns = Self {
-            name: unique_name("interceptor-test"),
+            name: unique_name(),
         };
         run("ip", ["netns", "add", &netns.name])?;
         netns.ip(&["link", "set", "lo", "up"])?;
         Ok(netns)
+    }
+
+    /// One that is there, to be removed.
+    pub(crate) fn left(name: String) -> Self {
+        Self { name }
     }
 
     /// A namespace in which the kernel has no IPv6 address, not even `::1`.

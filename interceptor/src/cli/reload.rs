@@ -8,6 +8,14 @@ use super::{
 };
 use crate::control::client::Client;
 
+pub(super) const EXAMPLES: &str = "\
+Reads the file that the daemon was started with, and everything that it names. A configuration with a fault changes \
+nothing, and every fault is told. Open connections follow: one that is not allowed any more is closed.
+
+Examples:
+  interceptor reload
+  interceptor reload --json | jq -r '.changed[]'";
+
 pub(super) fn run(json: Json, run_dir: &Path) -> anyhow::Result<()> {
     let reload = Client::new(run_dir).reload()?;
     if json.json {

@@ -12,6 +12,13 @@ use crate::control::{
     client::Client,
 };
 
+pub(super) const EXAMPLES: &str = "\
+Below the table stands what weakens a sandbox's containment: capabilities in it, sockets from before it was one.
+
+Examples:
+  interceptor sandboxes
+  interceptor sandboxes --json | jq '.[] | select(.warnings != [])'";
+
 pub(super) fn run(json: Json, run_dir: &Path) -> anyhow::Result<()> {
     let sandboxes = Client::new(run_dir).sandboxes()?;
     if json.json {

@@ -18,6 +18,17 @@ use crate::{
     stats::view::{DenialView, TotalsView},
 };
 
+pub(super) const EXAMPLES: &str = "\
+SENT and RECEIVED are bytes, MSG SENT and MSG RECEIVED messages, as seen from the clients. REWRITES are placeholders that \
+became secrets, PASSED those that stood outside their binding and went on as they were, REDACTED secrets that came back \
+and became placeholders again, OPAQUE messages and responses that could not be looked into, REUSED connections to \
+servers that had served another client. `(all)` are the \
+totals since the daemon's start; a line of its own has each sandbox that is attached.
+
+Examples:
+  interceptor stats
+  interceptor stats --json | jq '.denials[] | .reason'";
+
 /// Denials shown to people; --json has all that are remembered.
 const DENIALS: usize = 10;
 

@@ -113,7 +113,7 @@ mod tests {
     /// Has `work` done directly.
     fn ordered(version: Version, credential: &str, work: Work) -> Result<Answer> {
         let server = Server::start(TOKEN)?;
-        let pem = std::env::temp_dir().join(unique_name("interceptor-test-bench"));
+        let pem = std::env::temp_dir().join(unique_name());
         server.authority().write_pem(&pem)?;
         let known = HashMap::from([(SOCKET.to_owned(), server.address())]);
         let network = Network::new(std::slice::from_ref(&pem), known);

@@ -9,6 +9,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 /// What is of interest in a frame.
@@ -22,6 +23,7 @@ pub(super) enum Seen {
     /// A DATA frame without anything, which is not the last one. The place of its type among the bytes, if that is not
     /// among those of before.
     Nothing(Option<usize>),
+    WindowUpdate,
     /// Anything else.
     Control,
 }
@@ -92,6 +94,7 @@ impl Frames {
                 }
                 HEADERS | CONTINUATION => Seen::Message,
                 RST_STREAM => Seen::Reset,
+                WINDOW_UPDATE => Seen::WindowUpdate,
                 _ => Seen::Control,
             });
             self.skip = payload - needed;
@@ -123,6 +126,7 @@ pub(crate) mod oracle {
                 (0, 1..) | (1 | 9, _) => Seen::Message,
                 (0, 0) => Seen::Nothing(None),
                 (3, _) => Seen::Reset,
+                (8, _) => Seen::WindowUpdate,
                 (7, 4..) => Seen::GoAway(u32::from_be_bytes([number; 4]) & 0x7fff_ffff),
                 _ => Seen::Control,
             });

@@ -29,8 +29,11 @@ use crate::{
 /// download, over loopback.
 const BURST: f64 = 10_000.0;
 const PER_SECOND: f64 = 1_000.0;
-/// Each so many bytes that go to the peer let it send one more: window updates, mostly.
+/// Each so many bytes that go to the peer let it send one more.
 const PER_FRAME: f64 = 512.0;
+/// Window updates with which a peer may answer each part of a message that goes to it, whenever it gets to it: a simple
+/// client sends one for the stream and one for the connection.
+const UPDATES: u64 = 2;
 /// What a frame's type is replaced by.
 const NO_TYPE: u8 = 0xff;
 /// A stream that is taken back costs both sides more than a PING.
@@ -66,6 +69,10 @@ impl Sight {
 struct Allowance {
     left: f64,
     since: Instant,
+    /// What goes to the peer.
+    sent: Frames,
+    /// Window updates that it may still answer that with.
+    updates: u64,
 }
 
 /// One socket.
@@ -89,6 +96,8 @@ impl<S> Watched<S> {
             allowance: Some(Allowance {
                 left: BURST,
                 since: Instant::now(),
+                sent: Frames::of_server(),
+                updates: 0,
             }),
             stats: Some(stats),
             ..Self::server(io)
@@ -130,24 +139,15 @@ impl<S> Watched<S> {
         }
         let mut nothing = Vec::new();
         frames.push(bytes, |seen| {
-            let price = match seen {
-                Seen::Message => 0.0,
-                Seen::Control => 1.0,
-                Seen::Nothing(at) => {
-                    nothing.extend(at);
-                    1.0
-                }
-                Seen::Reset => RESET,
-                Seen::GoAway(last) => {
-                    sight.last_stream.store(last, Relaxed);
-                    1.0
-                }
-            };
-            if let Some(allowance) = allowance {
-                allowance.left -= price;
-                if allowance.left < 0.0 {
-                    sight.flooded.store(true, Relaxed);
-                }
+            match seen {
+                Seen::Nothing(at) => nothing.extend(at),
+                Seen::GoAway(last) => sight.last_stream.store(last, Relaxed),
+                Seen::Message | Seen::Reset | Seen::WindowUpdate | Seen::Control => {}
+            }
+            if let Some(allowance) = allowance
+                && !allowance.pay(seen)
+            {
+                sight.flooded.store(true, Relaxed);
             }
         });
         for at in nothing {
@@ -157,13 +157,19 @@ impl<S> Watched<S> {
         }
     }
 
-    fn written(&mut self, bytes: usize) {
+    /// So many of `bytes` have gone.
+    fn written(&mut self, bytes: &[io::IoSlice<'_>], written: usize) {
         self.stall = None;
         if let Some(stats) = &self.stats {
-            stats.count_bytes(Direction::ServerToClient, bytes as u64);
+            stats.count_bytes(Direction::ServerToClient, written as u64);
         }
         if let Some(allowance) = &mut self.allowance {
-            allowance.add(bytes as f64 / PER_FRAME);
+            let mut left = written;
+            for part in bytes {
+                let part = part.split_at(left.min(part.len())).0;
+                left -= part.len();
+                allowance.earn(part);
+            }
         }
     }
 
@@ -185,8 +191,33 @@ impl Allowance {
         self.add(passed * PER_SECOND);
     }
 
+    /// These bytes have gone to the peer.
+    fn earn(&mut self, bytes: &[u8]) {
+        let Self { sent, updates, .. } = self;
+        sent.push(bytes, |seen| {
+            if seen == Seen::Message {
+                *updates += UPDATES;
+            }
+        });
+        self.add(bytes.len() as f64 / PER_FRAME);
+    }
+
     fn add(&mut self, more: f64) {
         self.left = (self.left + more).min(BURST);
+    }
+
+    /// Whether a frame may come.
+    fn pay(&mut self, seen: Seen) -> bool {
+        self.left -= match seen {
+            Seen::Message => 0.0,
+            Seen::WindowUpdate if self.updates > 0 => {
+                self.updates -= 1;
+                0.0
+            }
+            Seen::WindowUpdate | Seen::Control | Seen::Nothing(_) | Seen::GoAway(_) => 1.0,
+            Seen::Reset => RESET,
+        };
+        self.left >= 0.0
     }
 }
 
@@ -216,7 +247,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         match Pin::new(&mut self.io).poll_write(cx, bytes) {
             Poll::Ready(written) => {
                 let written = written?;
-                self.written(written);
+                self.written(&[io::IoSlice::new(bytes)], written);
                 Poll::Ready(Ok(written))
             }
             Poll::Pending => self.stalled(cx).map(Err),
@@ -231,7 +262,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         match Pin::new(&mut self.io).poll_write_vectored(cx, bytes) {
             Poll::Ready(written) => {
                 let written = written?;
-                self.written(written);
+                self.written(bytes, written);
                 Poll::Ready(Ok(written))
             }
             Poll::Pending => self.stalled(cx).map(Err),

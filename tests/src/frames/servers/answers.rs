@@ -73,7 +73,7 @@ fn bodies() -> Vec<Script> {
         script("DATA above the largest", Failed, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, END_STREAM, s.stream, &[b'x'; LARGEST + 1]) }),
         script("padding longer than all", Failed, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0x8 | END_STREAM, s.stream, &[9, 0]) }),
         script("empty DATA without end", Bounded, |s| { s.head(0, &[(":status", "200")])?; let data = header(0, DATA, 0, s.stream); s.flood(&data, 50_000) }),
-        script("small DATA to a client that does not read", Served, |s| { s.head(0, &[(":status", "200")])?; let data = frame(DATA, 0, s.stream, &[b'x'; 20]); s.flood(&data, 4_500)?; s.frame(DATA, END_STREAM, s.stream, b"") }).slowly(),
+        script("small DATA to a client that does not read", Served, |s| { s.head(0, &[(":status", "200")])?; let data = frame(DATA, 0, s.stream, &[b'x'; 20]); s.flood(&data, 6_000)?; s.frame(DATA, END_STREAM, s.stream, b"") }).slowly(),
         script("second answer", Dropped, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0, s.stream, b"x")?; s.head(END_STREAM, &[(":status", "200")]) }),
         script("trailers", Served, |s| { s.head(0, &[(":status", "200")])?; s.frame(DATA, 0, s.stream, b"x")?; s.head(END_STREAM, &[("x-trailer", "1")]) }),
         script("trailers that do not end the stream", Failed, |s| { s.head(0, &[(":status", "200")])?; s.head(0, &[("x-trailer", "1")]) }),

@@ -355,6 +355,42 @@ async fn as_much_empty_data_as_anything_that_works_would_send_says_nothing() {
 }
 
 #[tokio::test]
+async fn a_client_that_answers_each_small_frame_with_two_window_updates_is_none() {
+    const FRAMES: usize = 7_000;
+    let mut raw = Raw::new().await;
+    for stream in [0, 1] {
+        if stream == 1 {
+            raw.send(&request(&head(&[]))).await;
+        }
+        raw.send(&frame(WINDOW_UPDATE, 0, stream, &[0, 0x40, 0, 0]))
+            .await;
+    }
+    let mut asked = raw.asked.recv().await.unwrap();
+    let mut download = asked
+        .respond
+        .send_response(Response::new(()), false)
+        .unwrap();
+    for _ in 0..FRAMES {
+        download.send_data(vec![b'x'; 20].into(), false).unwrap();
+    }
+    let mut seen = 0;
+    while seen < FRAMES {
+        let (kind, ..) = raw.next().await.unwrap();
+        seen += usize::from(kind == DATA);
+    }
+    // All of them late, and so at once.
+    let updates = [0, 1].map(|stream| frame(WINDOW_UPDATE, 0, stream, &[0, 0, 0, 20]));
+    raw.send(&updates.concat().repeat(FRAMES)).await;
+    download.send_data(vec![b'!'].into(), true).unwrap();
+    let mut ended = false;
+    while !ended {
+        let (kind, flags, ..) = raw.next().await.unwrap();
+        assert_eq!(kind, DATA);
+        ended = flags == END_STREAM;
+    }
+}
+
+#[tokio::test]
 async fn streams_that_are_opened_and_taken_back_are_calmed() {
     let pieces = (0..50_000u32).map(|number| {
         let stream = number * 2 + 1;
