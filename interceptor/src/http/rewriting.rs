@@ -78,8 +78,8 @@ impl Tally {
     ) -> Result<Option<Zeroizing<Vec<u8>>>, Unresolvable> {
         match outcome {
             HeadOutcome::Unchanged => Ok(None),
-            HeadOutcome::Passed => {
-                self.passed += 1;
+            HeadOutcome::Passed(places) => {
+                self.passed += places;
                 Ok(None)
             }
             HeadOutcome::Rewritten {

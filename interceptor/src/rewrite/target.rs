@@ -56,15 +56,10 @@ pub(crate) fn rewrite(target: &[u8], release: &Release) -> HeadOutcome {
     let done = rewriting
         .path(path)
         .and_then(|()| query.map_or(Ok(()), |query| rewriting.query(query)));
-    match done {
-        Err(why) => HeadOutcome::Refused(why),
-        Ok(()) if rewriting.used.is_empty() => HeadOutcome::Passed,
-        Ok(()) => HeadOutcome::Rewritten {
-            value: rewriting.out,
-            used: rewriting.used,
-            passed: rewriting.passed,
-        },
-    }
+    let Rewriting {
+        out, used, passed, ..
+    } = rewriting;
+    HeadOutcome::settle(done, out, used, passed)
 }
 
 /// Can there be a placeholder in `text`, plain or percent-encoded?
@@ -206,15 +201,13 @@ pub(super) fn put<'f>(
                 used.push(name.clone());
                 Ok(())
             }
-            None if release.is_bound_elsewhere(key) => Err(Unresolvable::BoundElsewhere),
-            Some(None) | None => Err(Unresolvable::Unavailable),
+            Some(None) => Err(Unresolvable::Unavailable),
+            None => Err(release.why_not(key)),
         }
     };
     let plain = decoded(text);
     let known = |key: &str| release.knows(key);
-    let mut matcher = Matcher::default();
-    matcher.push(&plain, &known, &mut sink)?;
-    matcher.finish(&known, &mut sink)?;
+    Matcher::whole(&plain, &known, &mut sink)?;
     match (found, misplaced) {
         // The prefix or the marker was there, but no placeholder.
         (0, _) => {

@@ -48,7 +48,7 @@ impl Ledger {
         write: impl FnOnce(&[u8]) -> Result<(), Unresolvable>,
     ) -> Result<(), Refusal> {
         let Some((name, secret)) = find(&self.release, key) else {
-            return Err(Refusal::Unresolvable(self.why_not(key)));
+            return Err(self.release.why_not(key).into());
         };
         if self.left == 0 {
             return Err(Unresolvable::TooMany.into());
@@ -90,13 +90,5 @@ impl Ledger {
     /// The body goes on as it is, or not at all.
     pub(super) fn is_fixed(&self) -> bool {
         self.fixed.is_some()
-    }
-
-    fn why_not(&self, key: &str) -> Unresolvable {
-        if self.release.is_bound_elsewhere(key) {
-            Unresolvable::BoundElsewhere
-        } else {
-            Unresolvable::Unavailable
-        }
     }
 }
