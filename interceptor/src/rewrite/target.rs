@@ -15,7 +15,7 @@ use super::{
     outcome::HeadOutcome,
     release::Release,
 };
-use crate::secrets::SecretName;
+use crate::{policy::form_decoded, secrets::SecretName};
 
 /// What a secret keeps in a query (RFC 3986 §2.3, unreserved): `+`, `&` and `=` have meanings of their own there.
 pub(super) const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -147,7 +147,7 @@ impl Rewriting<'_> {
             let value = memchr::memchr(b'=', parameter).map_or(parameter.len(), |at| at + 1);
             let (name, value) = parameter.split_at(value);
             self.pass(name);
-            let name = decoded(name.strip_suffix(b"=").unwrap_or(name));
+            let name = form_decoded(name.strip_suffix(b"=").unwrap_or(name));
             if !self.release.binds_query(&name) || !mentions(value) {
                 self.pass(value);
                 continue;

@@ -75,9 +75,9 @@ fn a_parameter_by_its_name_takes_the_secret_each_time() {
             2,
         ),
         (
-            format!("/x?api%20key=openshell%3Aresolve%3Aenv%3AKEY&%6bey={KEY}"),
-            format!("/x?api%20key={SECRET}&%6bey={SECRET}"),
-            2,
+            format!("/x?api%20key=openshell%3Aresolve%3Aenv%3AKEY&%6bey={KEY}&api+key={KEY}"),
+            format!("/x?api%20key={SECRET}&%6bey={SECRET}&api+key={SECRET}"),
+            3,
         ),
         (
             format!("https://h.example?key={KEY}"),
