@@ -119,6 +119,27 @@ async fn head_and_body_take_secrets_together() {
 }
 
 #[tokio::test]
+async fn what_a_held_head_takes_is_known_before_it_goes() {
+    let body = json("plain", 0);
+    let request =
+        |token: &str| sized(JSON, &body).replace("X-A: b", &format!("Authorization: Bot {token}"));
+    let asked = request(TOKEN);
+    let (begun, rest) = asked.split_at(asked.len() - 5);
+    let mut rig = rig();
+    rig.ask(begun).await;
+    for _ in 0..10 {
+        yield_now().await;
+    }
+    // A reload decides by it whether the request may still go.
+    assert_eq!(rig.stats.facts().rewrites.values().sum::<u64>(), 1);
+    assert_eq!(rig.stats.messages(ClientToServer), 0);
+    rig.ask(rest).await;
+    rig.server_gets(request(SECRET)).await;
+    assert_eq!(rig.stats.facts().rewrites.values().sum::<u64>(), 1);
+    assert_eq!(rig.stats.messages(ClientToServer), 1);
+}
+
+#[tokio::test]
 async fn a_body_arrives_the_same_when_split_at_every_byte() {
     let asked = chunked(
         JSON,
