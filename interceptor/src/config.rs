@@ -1,6 +1,7 @@
 //! `interceptor.yaml`: read, checked against everything that it names, and frozen into a [`Snapshot`].
 
 mod binding;
+mod limits;
 mod network;
 mod profile;
 mod sandbox;
@@ -9,6 +10,7 @@ mod snapshot;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use self::limits::Limits;
 pub(crate) use self::snapshot::{CaFiles, SandboxRules, Snapshot};
 pub(crate) use crate::yaml::Faults;
 use crate::yaml::{self, Findings, Node};
@@ -37,6 +39,7 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     let ca = fields.take("ca");
     let upstream = fields.take("upstream");
     let events = fields.take("events");
+    let metrics = fields.take("metrics");
     fields.finish(findings);
 
     let paths = Paths::beside(path);
@@ -52,6 +55,9 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     }
     if let Some(events) = events {
         snapshot.events_file = read_events(events, &paths, findings);
+    }
+    if let Some(metrics) = metrics {
+        snapshot.metrics = network::read_metrics(metrics, findings);
     }
     let mut known_secrets = secret::Names::default();
     if let Some(secrets) = secrets {

@@ -19,21 +19,25 @@ mod listeners;
 mod loopback;
 mod maps;
 mod netns;
+mod peer;
 mod process;
 mod programs;
+mod seccomp;
 mod selftest;
 mod text_log;
 
 #[cfg(test)]
 pub(crate) use bpffs::PinsError;
 pub(crate) use cgroup::{Cgroup, CgroupError, Hierarchy};
-pub(crate) use credentials::Credentials;
+pub(crate) use credentials::{Credentials, keep_needed_capabilities};
 pub(crate) use events::{Event, Events, NetnsAppeared};
 pub(crate) use launch::{Confinement, Holder, Network};
 pub(crate) use links::LinkError;
 pub(crate) use listeners::{Listeners, ListenersError, Transport};
 pub(crate) use maps::{MapsError, NetnsEntry, NetnsState};
 pub(crate) use netns::{Netns, NetnsInode};
+pub(crate) use peer::Peer;
 pub(crate) use process::{Capabilities, Task, census};
 pub(crate) use programs::{LoadError, Programs};
+pub(crate) use seccomp::refuse_the_needless;
 pub(crate) use selftest::{SelfTestError, self_test};
