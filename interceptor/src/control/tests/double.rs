@@ -138,7 +138,7 @@ impl Backend for Double {
                 name: None,
                 connection: None,
                 reason: "policy",
-                detail: "no rule".into(),
+                detail: format!("no rule for {name}"),
             });
         }
         stats.events(&selection)
