@@ -117,8 +117,8 @@ fn needed() -> CapabilitySet {
         | CapabilitySet::SYS_ADMIN
         // /proc/PID/ns, /proc/PID/exe of whoever is in a sandbox.
         | CapabilitySet::SYS_PTRACE
-        // Secrets and policies whose files belong to others.
-        | CapabilitySet::DAC_READ_SEARCH
+        // Secrets and policies whose files belong to others; cgroups, whose root nobody may write to otherwise.
+        | CapabilitySet::DAC_OVERRIDE
 }
 
 /// Gives up what the daemon does not need, for good: in the calling thread, and in those that it starts.

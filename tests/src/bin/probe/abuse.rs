@@ -3,13 +3,17 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use rustls::ClientConfig;
 use serde_json::json;
 use tests::load::open_many_files;
 
@@ -53,18 +57,19 @@ enum Kind {
 pub(crate) fn flood(flood: &Flood) -> Result<()> {
     open_many_files()?;
     let (begun, failed) = (AtomicU64::new(0), AtomicU64::new(0));
+    let config = tls::config()?;
     let until = Instant::now() + Duration::from_secs(flood.seconds);
     say(&json!({"event": "flooding"}));
     thread::scope(|scope| {
         for thread in 0..flood.threads {
-            let (begun, failed) = (&begun, &failed);
+            let (begun, failed, config) = (&begun, &failed, &config);
             scope.spawn(move || {
                 let mut held = std::collections::VecDeque::new();
                 let mut number = thread << 32;
                 while Instant::now() < until {
                     number += 1;
                     begun.fetch_add(1, Relaxed);
-                    match flood.once(number) {
+                    match flood.once(number, config) {
                         Ok(Some(stream)) => held.push_back(stream),
                         Ok(None) => {}
                         Err(_) => {
@@ -88,7 +93,7 @@ pub(crate) fn flood(flood: &Flood) -> Result<()> {
 
 impl Flood {
     /// One connection; what is to be held of it.
-    fn once(&self, number: u64) -> Result<Option<TcpStream>> {
+    fn once(&self, number: u64, config: &Arc<ClientConfig>) -> Result<Option<TcpStream>> {
         let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(5))?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         match self.kind {
@@ -111,11 +116,11 @@ impl Flood {
             }
             Kind::Names => {
                 let name = format!("n{number}.example.com");
-                drop(tls::handshake(stream, &name, tls::config()?));
+                drop(tls::handshake(stream, &name, Arc::clone(config)));
                 return Ok(None);
             }
             Kind::Handshakes => {
-                drop(tls::handshake(stream, &self.host, tls::config()?)?);
+                drop(tls::handshake(stream, &self.host, Arc::clone(config))?);
                 return Ok(None);
             }
         }
