@@ -12,7 +12,7 @@ use std::{
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::Semaphore,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 
@@ -105,6 +105,8 @@ impl<S: Service> Desk<S> {
                 continue;
             }
             tokio::spawn(Arc::clone(&self.service).serve(client, origin));
+            // Whoever connects as fast as it can has one connection more each time that all others had their turn.
+            yield_now().await;
         }
     }
 
