@@ -36,3 +36,5 @@ pub const MUTE: u32 = 1 << 4;
 pub const INBOUND: u32 = 1 << 5;
 /// Loopback inside a private netns: left alone, held to device lo by the fence.
 pub const LOCAL: u32 = 1 << 6;
+/// Made before the sandbox was one, and kept: what its peer is sent passes. It has no owner, so it gets no other peer.
+pub const KEPT: u32 = 1 << 7;

@@ -9,7 +9,7 @@ mod snapshot;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::snapshot::{CaFiles, SandboxRules, Snapshot};
+pub(crate) use self::snapshot::{CaFiles, Existing, SandboxRules, Snapshot};
 pub(crate) use crate::yaml::Faults;
 use crate::yaml::{self, Findings, Node};
 

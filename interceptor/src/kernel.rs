@@ -22,6 +22,7 @@ mod netns;
 mod process;
 mod programs;
 mod selftest;
+mod sockets;
 mod text_log;
 
 #[cfg(test)]
@@ -37,3 +38,4 @@ pub(crate) use netns::{Netns, NetnsInode};
 pub(crate) use process::{Capabilities, Task, census};
 pub(crate) use programs::{LoadError, Programs};
 pub(crate) use selftest::{SelfTestError, self_test};
+pub(crate) use sockets::{Fate, SocketHolder, SocketWatch, UnownedSocket};

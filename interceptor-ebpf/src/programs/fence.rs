@@ -13,7 +13,7 @@ use interceptor_ebpf::{
     },
     flow::{Address, FlowKey, Owner, UDP},
     netns::{PENDING, PRIVATE, READY},
-    socket::{DENIED, HELD, INBOUND, LOCAL, MUTE},
+    socket::{DENIED, HELD, INBOUND, KEPT, LOCAL, MUTE},
 };
 
 use super::{
@@ -59,6 +59,9 @@ fn judge(context: &SkBuffContext) -> i32 {
         return unowned(context, sk);
     };
     let flags = facts.flags();
+    if flags & KEPT != 0 {
+        return PASS;
+    }
     if flags & DENIED != 0 {
         return DROP;
     }

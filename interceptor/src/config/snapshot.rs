@@ -6,6 +6,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::binding::Binding;
 use crate::{
     address::Host,
@@ -41,6 +43,16 @@ pub(crate) struct SandboxRules {
     pub(crate) unbound: Unbound,
     /// The cgroup to attach without being told to.
     pub(crate) match_cgroup: Option<PathBuf>,
+    pub(crate) existing: Existing,
+}
+
+/// What becomes of sockets that a sandbox's processes have from elsewhere: from before attach, brought along, passed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Existing {
+    #[default]
+    Destroy,
+    Keep,
 }
 
 /// A secret and where it may stand.

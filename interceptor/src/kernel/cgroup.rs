@@ -3,6 +3,7 @@
 mod hierarchy;
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::MetadataExt,
@@ -119,6 +120,20 @@ impl Cgroup {
         let mut pending = vec![self.path.clone()];
         while let Some(directory) = pending.pop() {
             found.extend(processes_in(&directory.join("cgroup.procs")));
+            pending.extend(children(&directory));
+        }
+        found
+    }
+
+    /// Numbers of this cgroup and those below it.
+    pub(crate) fn ids(&self) -> HashSet<CgroupId> {
+        let mut found = HashSet::from([self.id]);
+        let mut pending = children(&self.path);
+        while let Some(directory) = pending.pop() {
+            // One that has just gone is nobody's.
+            if let Ok(metadata) = fs::metadata(&directory) {
+                found.insert(CgroupId(metadata.ino()));
+            }
             pending.extend(children(&directory));
         }
         found

@@ -1,7 +1,9 @@
 //! The maps that programs and daemon share.
 
 use std::{
+    io,
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -9,14 +11,16 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf},
+    maps::{
+        Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf, SkStorage,
+    },
 };
 use interceptor_ebpf::{
     DEFAULT_PORT, counter,
     flow::{Flow, FlowKey, TCP, UDP},
     netns,
     sandbox::{Config, Sandbox},
-    socket::Socket,
+    socket::{KEPT, Socket},
 };
 
 use super::{
@@ -39,6 +43,12 @@ pub(crate) enum MapsError {
          attached them, then remove the pin"
     )]
     Layout { name: &'static str, path: PathBuf },
+    #[error("cannot hold map {name} open")]
+    Descriptor {
+        name: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot use map {name}")]
     Use {
         name: &'static str,
@@ -70,13 +80,15 @@ pub(crate) struct NetnsEntry {
 
 type Table<K, V> = Mutex<HashMap<MapData, K, Abi<V>>>;
 
-/// All maps but the socket storage, which only the programs use.
+/// All maps of the object.
 pub(super) struct Maps {
     sandboxes: Table<u64, Sandbox>,
     netns: Table<u64, netns::Netns>,
     flows: Mutex<HashMap<MapData, Abi<FlowKey>, Abi<Flow>>>,
     counters: PerCpuArray<MapData, u64>,
     events: Mutex<Option<RingBuf<MapData>>>,
+    sockets: Mutex<SkStorage<MapData, Abi<Socket>>>,
+    storage: OwnedFd,
 }
 
 impl Maps {
@@ -123,12 +135,19 @@ impl Maps {
             reserved: 0,
         };
         config.set(0, Abi(settings), 0).map_err(using("CONFIG"))?;
+        let sockets = object
+            .take_map("SOCKETS")
+            .ok_or(MapsError::Absent("SOCKETS"))?;
+        let storage = storage_fd(&sockets)?;
+        let sockets = SkStorage::try_from(sockets).map_err(using("SOCKETS"))?;
         Ok(Self {
             sandboxes: Mutex::new(typed(object, "SANDBOXES")?),
             netns: Mutex::new(typed(object, "NETNS")?),
             flows: Mutex::new(typed(object, "FLOWS")?),
             counters: typed(object, "COUNTERS")?,
             events: Mutex::new(Some(typed(object, "EVENTS")?)),
+            sockets: Mutex::new(sockets),
+            storage,
         })
     }
 
@@ -225,6 +244,28 @@ impl Maps {
         Some(abi::origin(&flow))
     }
 
+    /// What the programs know of a socket that we have a descriptor of.
+    pub(super) fn socket(&self, socket: &OwnedFd) -> Option<Socket> {
+        let Abi(facts) = locked(&self.sockets).get(socket, 0).ok()?;
+        Some(facts)
+    }
+
+    /// Lets a socket without owner go on.
+    pub(super) fn keep_socket(&self, socket: &OwnedFd) -> Result<(), MapsError> {
+        let facts = Socket {
+            flags: KEPT,
+            ..Socket::default()
+        };
+        locked(&self.sockets)
+            .insert(socket, Abi(facts), 0)
+            .map_err(using("SOCKETS"))
+    }
+
+    /// The map of the sockets' storage.
+    pub(super) fn storage(&self) -> BorrowedFd<'_> {
+        self.storage.as_fd()
+    }
+
     /// Sums over all CPUs, by name.
     pub(super) fn counters(&self) -> Vec<(&'static str, u64)> {
         let value = |index| {
@@ -274,6 +315,17 @@ fn typed<M: TryFrom<Map, Error = MapError>>(
 ) -> Result<M, MapsError> {
     let map = object.take_map(name).ok_or(MapsError::Absent(name))?;
     M::try_from(map).map_err(using(name))
+}
+
+fn storage_fd(sockets: &Map) -> Result<OwnedFd, MapsError> {
+    let Map::SkStorage(data) = sockets else {
+        return Err(MapsError::Absent("SOCKETS"));
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    fd.map_err(|source| MapsError::Descriptor {
+        name: "SOCKETS",
+        source,
+    })
 }
 
 fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {

@@ -105,7 +105,7 @@ impl Capabilities {
     }
 }
 
-fn numbered(directory: &Path) -> Vec<u32> {
+pub(super) fn numbered(directory: &Path) -> Vec<u32> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
