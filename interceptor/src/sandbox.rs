@@ -15,6 +15,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod watchdog;
 
 use std::{
     collections::BTreeMap,
@@ -39,12 +40,13 @@ use self::{
     serve::Tally,
     store::Store,
     throttle::{Admission, Throttle},
+    watchdog::{Leash, Links, Losses},
 };
 use crate::{
     address::SandboxId,
     kernel::{
         Capabilities, Cgroup, CgroupError, Event, Events, Hierarchy, LinkError, LoadError,
-        Programs, SelfTestError, self_test,
+        Programs, SelfTestError, SocketWatch, self_test,
     },
     secrets::SecretName,
 };
@@ -92,6 +94,7 @@ struct Sandbox {
     secrets: Vec<SecretName>,
     attached: SystemTime,
     capabilities: Vec<Capabilities>,
+    sockets: Arc<SocketWatch>,
 }
 
 /// What is behind the one lock: attach, detach, new namespaces and sweeps take turns.
@@ -99,6 +102,7 @@ struct Sandbox {
 struct State {
     sandboxes: BTreeMap<SandboxId, Sandbox>,
     namespaces: Namespaces,
+    links: Links,
 }
 
 struct Inner<S> {
@@ -107,6 +111,8 @@ struct Inner<S> {
     store: Store,
     service: Arc<S>,
     tally: Arc<Tally>,
+    losses: Losses,
+    leash: Leash,
     state: Mutex<State>,
 }
 
@@ -146,12 +152,15 @@ impl<S: Service> Registry<S> {
             store,
             service,
             tally: Arc::default(),
+            losses: Losses::default(),
+            leash: Leash::default(),
             state: Mutex::default(),
         });
         inner.adopt_all().await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&inner).watch(events));
         tasks.spawn(Arc::clone(&inner).keep_sweeping());
+        tasks.spawn(Arc::clone(&inner).keep_watching());
         Ok(Self {
             inner,
             runtime: Handle::current(),
@@ -183,6 +192,14 @@ impl<S: Service> Registry<S> {
         self.inner.state.lock().await.reports()
     }
 
+    /// Whether every sandbox is as closed as it is to be.
+    ///
+    /// # Errors
+    /// A program is missing from one, and could not be put back.
+    pub(crate) async fn guarded(&self) -> Result<(), String> {
+        self.inner.state.lock().await.trouble().map_or(Ok(()), Err)
+    }
+
     /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox
     /// that the configuration no longer has stays closed.
     pub(crate) async fn enroll_again(&self) {
@@ -196,6 +213,7 @@ impl<S: Service> Registry<S> {
     pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut counters = self.inner.programs.counters();
         counters.extend(self.inner.tally.counts());
+        counters.extend(self.inner.losses.counts());
         counters
     }
 
@@ -204,6 +222,7 @@ impl<S: Service> Registry<S> {
     pub(crate) async fn shutdown(&self) {
         // Waits for their end: until then they hold on to the pins.
         self.tasks.lock().await.shutdown().await;
+        self.inner.leash.stop().await;
         self.inner.state.lock().await.namespaces.close_all().await;
     }
 }

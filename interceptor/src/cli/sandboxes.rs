@@ -116,6 +116,7 @@ mod tests {
             policies: vec!["policies/discord.yaml".into()],
             secrets: vec!["DISCORD_BOT_TOKEN".into()],
             secret_keys: vec!["OPENAI_API_KEY".into()],
+            sockets: Vec::new(),
             warnings: vec!["a process has CAP_NET_ADMIN: it is not contained".into()],
             attached_at: "2026-01-31T23:59:59.123Z".into(),
             live_connections: 2,

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    KernelDenial, Origin,
+    Incident, KernelDenial, Origin,
     call::Call,
     names::Names,
     pool::{self, Generation},
@@ -134,6 +134,41 @@ impl Engine {
             connection: None,
             reason: "kernel",
             detail: reason.to_owned(),
+        });
+    }
+
+    /// Records and logs what belongs to no connection.
+    pub(crate) fn note(&self, incident: Incident) {
+        let Incident {
+            sandbox,
+            process,
+            destination,
+            reason,
+            detail,
+        } = incident;
+        let name = self.sandbox(sandbox).map(|found| Arc::clone(&found.name));
+        tracing::warn!(
+            sandbox = name.as_deref().unwrap_or("-"),
+            pid = process.as_ref().map(|process| process.tgid),
+            destination = destination.map(tracing::field::display),
+            reason,
+            detail,
+            "the sandbox is not as it was left"
+        );
+        let nobody = ProcessFacts {
+            pid: 0,
+            uid: 0,
+            comm: "".into(),
+        };
+        self.stats.deny(stats::Denial {
+            sandbox: Some(sandbox),
+            sandbox_name: name,
+            process: process.map_or(nobody, Into::into),
+            destination,
+            name: None,
+            connection: None,
+            reason,
+            detail,
         });
     }
 

@@ -136,6 +136,11 @@ impl CgroupLink {
 
     /// The cgroup that the program is on. `None`: it was detached, or the cgroup is gone.
     pub(super) fn cgroup(&self) -> io::Result<Option<CgroupId>> {
+        self.info().map(|(cgroup, _)| cgroup)
+    }
+
+    /// The same, and the program's number.
+    pub(super) fn info(&self) -> io::Result<(Option<CgroupId>, u32)> {
         let mut info = LinkInfo::default();
         let attributes = GetInfo {
             object: self.0.as_raw_fd(),
@@ -144,7 +149,8 @@ impl CgroupLink {
         };
         // SAFETY: the descriptor is open, and the kernel writes at most `length` bytes, the size of `info`.
         unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
-        Ok((info.cgroup != 0).then_some(CgroupId(info.cgroup)))
+        let cgroup = (info.cgroup != 0).then_some(CgroupId(info.cgroup));
+        Ok((cgroup, info.program))
     }
 
     /// Puts another program into the link; no packet and no call falls between the two.

@@ -11,15 +11,13 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{
-        Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf, SkStorage,
-    },
+    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf, SkStorage},
 };
 use interceptor_ebpf::{
     DEFAULT_PORT, counter,
     flow::{Flow, FlowKey, TCP, UDP},
     netns,
-    sandbox::{Config, Sandbox},
+    sandbox::{Config, MAX_SANDBOXES, Sandbox},
     socket::{KEPT, Socket},
 };
 
@@ -43,6 +41,8 @@ pub(crate) enum MapsError {
          attached them, then remove the pin"
     )]
     Layout { name: &'static str, path: PathBuf },
+    #[error("there are {MAX_SANDBOXES} sandboxes, and no room for another one: detach one")]
+    Crowded,
     #[error("cannot hold map {name} open")]
     Descriptor {
         name: &'static str,
@@ -163,7 +163,14 @@ impl Maps {
         };
         locked(&self.sandboxes)
             .insert(cgroup.0, Abi(entry), 0)
-            .map_err(using("SANDBOXES"))
+            .map_err(|source| match source {
+                MapError::SyscallError(error)
+                    if error.io_error.raw_os_error() == Some(libc::E2BIG) =>
+                {
+                    MapsError::Crowded
+                }
+                source => using("SANDBOXES")(source),
+            })
     }
 
     pub(super) fn remove_sandbox(&self, cgroup: CgroupId) -> Result<(), MapsError> {
@@ -264,6 +271,30 @@ impl Maps {
     /// The map of the sockets' storage.
     pub(super) fn storage(&self) -> BorrowedFd<'_> {
         self.storage.as_fd()
+    }
+
+    #[cfg(test)]
+    pub(super) fn fill_flows(&self) -> Vec<FlowKey> {
+        let mut flows = locked(&self.flows);
+        let keys = (1..=interceptor_ebpf::flow::MAX_FLOWS).map(|number| FlowKey {
+            netns: number.into(),
+            port: 1,
+            protocol: TCP,
+            ..FlowKey::default()
+        });
+        let entered = keys.take_while(|key| {
+            let flow = Abi(Flow::default());
+            flows.insert(Abi(*key), flow, 0).is_ok()
+        });
+        entered.collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn drain_flows(&self, keys: Vec<FlowKey>) {
+        let mut flows = locked(&self.flows);
+        for key in keys {
+            flows.remove(&Abi(key)).unwrap();
+        }
     }
 
     /// Sums over all CPUs, by name.

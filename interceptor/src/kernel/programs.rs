@@ -219,12 +219,67 @@ impl Programs {
         self.maps.counters()
     }
 
+    #[cfg(test)]
+    pub(crate) fn fill_flows(&self) -> Vec<interceptor_ebpf::flow::FlowKey> {
+        self.maps.fill_flows()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn drain_flows(&self, keys: Vec<interceptor_ebpf::flow::FlowKey>) {
+        self.maps.drain_flows(keys);
+    }
+
+    /// Enters cgroups that there are not, until the table is full.
+    #[cfg(test)]
+    pub(crate) fn fill_sandboxes(&self) -> Vec<CgroupId> {
+        let numbers = (1..=interceptor_ebpf::sandbox::MAX_SANDBOXES).map(|number| {
+            let cgroup = CgroupId(u64::from(number) << 40);
+            (cgroup, self.maps.enter_sandbox(cgroup, SandboxId(number)))
+        });
+        let entered = numbers.take_while(|(_, entered)| entered.is_ok());
+        entered.map(|(cgroup, _)| cgroup).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn drain_sandboxes(&self, cgroups: Vec<CgroupId>) {
+        for cgroup in cgroups {
+            self.maps.remove_sandbox(cgroup).unwrap();
+        }
+    }
+
+    /// Enters namespaces that there are not, until the table is full.
+    #[cfg(test)]
+    pub(crate) fn fill_netns(&self) {
+        let entry = NetnsEntry {
+            state: super::maps::NetnsState::Pending,
+            port: 1,
+            has_v6: false,
+            private: false,
+        };
+        let cookies = (1..=u64::from(interceptor_ebpf::netns::MAX_NETNS)).map(|n| n << 40);
+        for cookie in cookies {
+            if self.maps.set_netns(NetnsCookie(cookie), entry).is_err() {
+                return;
+            }
+        }
+    }
+
     pub(super) fn maps(&self) -> &Maps {
         &self.maps
     }
 
     pub(super) fn pins(&self) -> Option<&Pins> {
         self.pins.as_ref()
+    }
+
+    /// By which links tell their program.
+    pub(super) fn number(&self, hook: &Hook) -> io::Result<u32> {
+        let program = self
+            .object
+            .program(hook.name)
+            .ok_or(io::ErrorKind::NotFound)?;
+        let info = program.info().map_err(io::Error::other)?;
+        Ok(info.id())
     }
 
     pub(super) fn program(&self, hook: &Hook) -> io::Result<BorrowedFd<'_>> {

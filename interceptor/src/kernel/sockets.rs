@@ -32,13 +32,10 @@ use self::{
 use super::{
     cgroup::Cgroup,
     netns::{self, Netns, NetnsError},
-    process::Task,
+    process::{Task, is_exhausted},
     programs::Programs,
 };
-use crate::{
-    address::NetnsCookie,
-    config::Existing,
-};
+use crate::{address::NetnsCookie, config::Existing};
 
 /// Families whose sockets reach no other host. AF_ALG is 38 (linux/socket.h).
 const HARMLESS: [AddressFamily; 3] = [
@@ -96,7 +93,7 @@ pub(crate) struct SocketWatch {
 struct Seen {
     /// Inodes of sockets that have been judged and are still held.
     judged: HashSet<u64>,
-    kept: BTreeMap<u64, UnownedSocket>,
+    standing: BTreeMap<u64, UnownedSocket>,
 }
 
 /// The sockets of one network namespace.
@@ -127,17 +124,20 @@ impl SocketWatch {
         self.existing
     }
 
-    /// Sockets without owner that were kept and are still held.
-    pub(crate) fn kept(&self) -> Vec<UnownedSocket> {
-        self.seen().kept.values().cloned().collect()
+    /// Sockets without owner that were kept or could not be stopped, as long as they are held.
+    pub(crate) fn standing(&self) -> Vec<UnownedSocket> {
+        self.seen().standing.values().cloned().collect()
     }
 
     /// After attach: deals with all that is from before, in the namespaces that the sandbox's processes are in and
     /// among their descriptors.
-    pub(crate) fn first_look(&self, programs: &Programs) -> Vec<UnownedSocket> {
-        let tasks = Task::by_netns(&self.cgroup.processes());
+    ///
+    /// # Errors
+    /// No descriptor is free, or no memory. The fence stops what is from before all the same.
+    pub(crate) fn first_look(&self, programs: &Programs) -> io::Result<Vec<UnownedSocket>> {
+        let tasks = Task::by_netns(&self.cgroup.processes()?)?.into_values();
         let mut places = BTreeMap::new();
-        for netns in tasks.into_values().filter_map(|t| Netns::of_task(t).ok()) {
+        for netns in tasks.filter_map(|task| Netns::of_task(task).ok()) {
             let place = netns.within(|| Place::survey(programs));
             if let Some(place) = told(place) {
                 places.insert(netns.cookie(), place);
@@ -147,7 +147,10 @@ impl SocketWatch {
     }
 
     /// Deals with what has come since the last look. Costs a readlink(2) for each descriptor of the sandbox.
-    pub(crate) fn look(&self, programs: &Programs) -> Vec<UnownedSocket> {
+    ///
+    /// # Errors
+    /// As those of [`Self::first_look`]; the next look finds what this one did not.
+    pub(crate) fn look(&self, programs: &Programs) -> io::Result<Vec<UnownedSocket>> {
         self.judge(programs, BTreeMap::new(), false)
     }
 
@@ -156,11 +159,11 @@ impl SocketWatch {
         programs: &Programs,
         mut places: BTreeMap<NetnsCookie, Place>,
         strays_too: bool,
-    ) -> Vec<UnownedSocket> {
-        let held = sockets_of(&self.cgroup.processes());
+    ) -> io::Result<Vec<UnownedSocket>> {
+        let held = sockets_of(&self.cgroup.processes()?)?;
         let mut seen = self.seen();
         seen.judged.retain(|inode| held.contains_key(inode));
-        seen.kept.retain(|inode, _| held.contains_key(inode));
+        seen.standing.retain(|inode, _| held.contains_key(inode));
         let owners = owners(programs);
         let mut found = Vec::new();
         for (inode, holders) in &held {
@@ -170,10 +173,13 @@ impl SocketWatch {
             let socket = match borrow(*inode, holders) {
                 Ok(socket) => socket,
                 // It will be met again, or is gone.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound || is_exhausted(&error) => {
+                    continue;
+                }
                 Err(error) => {
                     tracing::debug!(%error, "a descriptor in a sandbox cannot be looked at");
                     seen.judged.insert(*inode);
+                    seen.standing.insert(*inode, unseen(holders));
                     found.push(unseen(holders));
                     continue;
                 }
@@ -183,8 +189,8 @@ impl SocketWatch {
                 continue;
             };
             let unowned = self.deal_with(&suspect, programs, &mut places);
-            if unowned.fate == Fate::Kept {
-                seen.kept.insert(*inode, unowned.clone());
+            if matches!(unowned.fate, Fate::Kept | Fate::Loose) {
+                seen.standing.insert(*inode, unowned.clone());
             }
             found.push(unowned);
         }
@@ -199,7 +205,7 @@ impl SocketWatch {
                 found.extend(strays.map(|stray| self.deal_with_stray(*netns, place, stray)));
             }
         }
-        found
+        Ok(found)
     }
 
     fn deal_with(
@@ -228,23 +234,27 @@ impl SocketWatch {
             },
             Existing::Destroy if !is_inet => Fate::Loose,
             Existing::Destroy => {
-                let cut = cut::off(suspect.socket.as_fd(), protocol == "tcp");
+                let inside = listed
+                    .and_then(|listed| listed.cgroup)
+                    .is_some_and(|id| self.cgroup.ids().contains(&id));
+                let cut = if inside {
+                    Err(io::ErrorKind::PermissionDenied.into())
+                } else {
+                    cut::off(suspect.socket.as_fd(), protocol == "tcp")
+                };
                 // After that, so that its last word (RST) goes to lo too.
-                if let Some((place, listed)) = place.zip(listed)
-                    && let Err(error) = place.diag.destroy(&match cut {
-                        Ok(()) => listed.on_lo(),
-                        Err(_) => listed.clone(),
-                    })
-                {
-                    tracing::debug!(%error, "a socket stays, to no use");
-                }
-                let cgroup = listed.and_then(|listed| listed.cgroup);
-                match cut {
-                    Ok(()) => Fate::Destroyed,
-                    Err(_) if cgroup.is_some_and(|id| self.cgroup.ids().contains(&id)) => {
+                let ended = place.zip(listed).map(|(place, listed)| match cut {
+                    Ok(()) => place.diag.destroy(&listed.on_lo()),
+                    Err(_) => place.diag.destroy(listed),
+                });
+                match (cut, ended) {
+                    (Ok(()), _) => Fate::Destroyed,
+                    (Err(_), Some(Ok(()))) if inside => Fate::Destroyed,
+                    // The programs refuse that a socket is bound to a device: it is one of theirs.
+                    (Err(error), _) if error.kind() == io::ErrorKind::PermissionDenied => {
                         Fate::Fenced
                     }
-                    Err(error) => {
+                    (Err(error), _) => {
                         tracing::error!(%error, "a socket that no program sees cannot be stopped");
                         Fate::Loose
                     }
@@ -466,6 +476,3 @@ fn told(place: Result<io::Result<Place>, NetnsError>) -> Option<Place> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, time::SystemTime};
 use super::{Sandbox, State, blocking};
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
-    kernel::{Capabilities, Cgroup},
+    kernel::{Capabilities, Cgroup, Fate, UnownedSocket},
     secrets::SecretName,
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct SandboxReport {
     /// Added at attach to those that the configuration gives.
     pub(crate) secrets: Vec<SecretName>,
     pub(crate) attached: SystemTime,
+    /// From elsewhere: what is kept or could not be stopped; as the answer to attach, all that were found.
+    pub(crate) sockets: Vec<UnownedSocket>,
     /// What weakens the containment, for an operator.
     pub(crate) warnings: Vec<String>,
 }
@@ -43,6 +45,16 @@ impl State {
     }
 
     pub(super) fn report(&self, id: SandboxId, sandbox: &Sandbox) -> SandboxReport {
+        let sockets = sandbox.sockets.standing();
+        let capabilities = sandbox.capabilities.iter();
+        let mut warnings: Vec<_> = capabilities
+            .map(|found| Uncontained(found).to_string())
+            .collect();
+        warnings.extend(sockets.iter().map(|socket| match socket.fate {
+            Fate::Loose => format!("{socket} cannot be stopped: end the process"),
+            _ => format!("{socket} is kept: what it carries is not seen"),
+        }));
+        warnings.extend(self.links.warnings(id));
         SandboxReport {
             id,
             name: sandbox.name.clone(),
@@ -51,11 +63,8 @@ impl State {
             netns: self.namespaces.of(id),
             secrets: sandbox.secrets.clone(),
             attached: sandbox.attached,
-            warnings: sandbox
-                .capabilities
-                .iter()
-                .map(|found| Uncontained(found).to_string())
-                .collect(),
+            sockets,
+            warnings,
         }
     }
 }
@@ -63,7 +72,7 @@ impl State {
 /// Processes of a cgroup that can send what the programs do not see.
 pub(super) async fn uncontained(cgroup: Cgroup) -> Vec<Capabilities> {
     let found = blocking(move || {
-        let processes = cgroup.processes().into_iter();
+        let processes = cgroup.processes().unwrap_or_default().into_iter();
         processes.filter_map(Capabilities::of).collect()
     });
     // Fails only when the daemon is stopping.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod alike;
+mod around;
 mod bench;
 mod clients;
 mod compression;
@@ -10,6 +11,7 @@ mod containment;
 mod dns;
 mod encodings;
 mod exec;
+mod exhaustion;
 mod gateway;
 mod hostile;
 mod http2;

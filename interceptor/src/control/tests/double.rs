@@ -68,6 +68,7 @@ impl Backend for Double {
             policies: Vec::new(),
             secrets: Vec::new(),
             secret_keys: request.secrets,
+            sockets: Vec::new(),
             warnings: Vec::new(),
             attached_at: String::new(),
             live_connections: 0,

@@ -17,8 +17,8 @@ const DROP_ALL: libc::sock_filter = libc::sock_filter {
     k: 0,
 };
 
-/// Nothing comes in any more, and what goes out goes to lo: undoing the first is impossible, the second takes
-/// CAP_NET_RAW.
+/// Nothing comes in any more. What goes out of a TCP socket goes to lo, which takes CAP_NET_RAW to undo; other ones send
+/// nothing.
 ///
 /// # Errors
 /// The socket may still send.
@@ -27,16 +27,16 @@ pub(super) fn off(socket: BorrowedFd<'_>, is_tcp: bool) -> io::Result<()> {
     if let Err(error) = shut_in(socket) {
         tracing::debug!(%error, "a socket keeps the filter that it has");
     }
-    set(socket, libc::SO_BINDTODEVICE, b"lo\0")?;
-    if !is_tcp {
-        // Of what sends datagrams, this is for good (`sock_alloc_send_pskb`).
-        match shutdown(socket, Shutdown::Both) {
-            // So it is answered without a peer, after it was done (`inet_shutdown`).
-            Err(rustix::io::Errno::NOTCONN) | Ok(()) => {}
-            Err(error) => return Err(error.into()),
-        }
+    if is_tcp {
+        return set(socket, libc::SO_BINDTODEVICE, b"lo\0");
     }
-    Ok(())
+    // Of what sends datagrams, this is for good (`sock_alloc_send_pskb`), while its device is forgotten at the next
+    // connect(AF_UNSPEC).
+    match shutdown(socket, Shutdown::Both) {
+        // So it is answered without a peer, after it was done (`inet_shutdown`).
+        Err(rustix::io::Errno::NOTCONN) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn shut_in(socket: BorrowedFd<'_>) -> io::Result<()> {
@@ -72,9 +72,8 @@ unsafe fn set_raw(
 ) -> io::Result<()> {
     let length = libc::socklen_t::try_from(length).map_err(io::Error::other)?;
     // SAFETY: by the caller's promise.
-    let result = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length)
-    };
+    let result =
+        unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, length) };
     if result != 0 {
         return Err(io::Error::last_os_error());
     }

@@ -24,11 +24,18 @@ pub(super) struct Held {
 
 /// By inode, the sockets that processes hold. Descriptors that lie in a Unix socket's queue, or are known to an
 /// io_uring alone, do not show.
-pub(super) fn sockets_of(processes: &[u32]) -> BTreeMap<u64, Vec<Held>> {
+///
+/// # Errors
+/// No descriptor is free, or no memory.
+pub(super) fn sockets_of(processes: &[u32]) -> io::Result<BTreeMap<u64, Vec<Held>>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for table in processes.iter().flat_map(|tgid| tables_of(*tgid)) {
+    let mut tables = Vec::new();
+    for tgid in processes {
+        tables.extend(tables_of(*tgid)?);
+    }
+    for table in tables {
         let directory = PathBuf::from(format!("/proc/{}/task/{}/fd", table.tgid, table.tid));
-        for fd in numbered(&directory) {
+        for fd in numbered(&directory)? {
             let link = fs::read_link(directory.join(fd.to_string()));
             let (Some(inode), Ok(fd)) = (link.ok().and_then(|l| inode(&l)), fd.try_into()) else {
                 continue;
@@ -39,7 +46,7 @@ pub(super) fn sockets_of(processes: &[u32]) -> BTreeMap<u64, Vec<Held>> {
             }
         }
     }
-    found
+    Ok(found)
 }
 
 /// `socket:[4711]`
@@ -49,14 +56,14 @@ fn inode(link: &Path) -> Option<u64> {
 }
 
 /// One thread for each table of descriptors: threads share one unless they have taken pains not to.
-fn tables_of(tgid: u32) -> Vec<Task> {
+fn tables_of(tgid: u32) -> io::Result<Vec<Task>> {
     let leader = Task { tgid, tid: tgid };
-    let threads = numbered(Path::new(&format!("/proc/{tgid}/task")));
+    let threads = numbered(Path::new(&format!("/proc/{tgid}/task")))?;
     let others = threads.into_iter().filter(|tid| *tid != tgid);
     let others = others.filter(|tid| !share_descriptors(tgid, *tid));
-    std::iter::once(leader)
+    Ok(std::iter::once(leader)
         .chain(others.map(|tid| Task { tgid, tid }))
-        .collect()
+        .collect())
 }
 
 /// `false` where the kernel does not tell (no `CONFIG_KCMP`).
@@ -114,7 +121,7 @@ mod tests {
         let own = std::process::id();
         let path = format!("/proc/self/fd/{}", socket.as_raw_fd());
         let inode = fs::metadata(&path).unwrap().ino();
-        let held = sockets_of(&[own])[&inode][0];
+        let held = sockets_of(&[own]).unwrap()[&inode][0];
         assert_eq!((held.task.tgid, held.fd), (own, socket.as_raw_fd()));
 
         let ours = held.borrow(inode).unwrap();

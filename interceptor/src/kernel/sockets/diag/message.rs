@@ -63,7 +63,6 @@ pub(in crate::kernel::sockets) struct Listed {
     pub(in crate::kernel::sockets) remote: Option<SocketAddr>,
     /// 0 for a connection that waits to be accepted, and for one that nobody holds any more.
     pub(in crate::kernel::sockets) inode: u64,
-    pub(in crate::kernel::sockets) uid: u32,
     /// In which it was made.
     pub(in crate::kernel::sockets) cgroup: Option<CgroupId>,
     pub(in crate::kernel::sockets) facts: Option<Socket>,
@@ -197,9 +196,8 @@ fn find(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
 fn parse(body: &[u8], protocol: u8) -> Option<Listed> {
     let ([family, state, _, _], rest) = body.split_first_chunk()?;
     let (id, rest) = rest.split_first_chunk::<ID>()?;
-    // Timer and queues are of no use here.
-    let (_, rest) = rest.split_first_chunk::<12>()?;
-    let (uid, rest) = rest.split_first_chunk()?;
+    // Timer, queues and owner are of no use here.
+    let (_, rest) = rest.split_first_chunk::<16>()?;
     let (inode, attributes) = rest.split_first_chunk()?;
     let (local, remote) = addresses(*family, id)?;
     let facts = find(attributes, SK_BPF_STORAGES)
@@ -219,7 +217,6 @@ fn parse(body: &[u8], protocol: u8) -> Option<Listed> {
         local,
         remote: (remote.port() != 0).then_some(remote),
         inode: u32::from_ne_bytes(*inode).into(),
-        uid: u32::from_ne_bytes(*uid),
         cgroup: cgroup.map(|id| CgroupId(u64::from_ne_bytes(*id))),
         facts: facts.and_then(abi::read),
         id: *id,
@@ -279,7 +276,7 @@ mod tests {
         assert_eq!(socket.local, "192.0.2.1:1234".parse().unwrap());
         assert_eq!(socket.remote, Some("192.0.2.2:443".parse().unwrap()));
         assert_eq!(socket.cgroup, Some(CgroupId(4711)));
-        assert_eq!((socket.inode, socket.uid), (99, 1000));
+        assert_eq!(socket.inode, 99);
         assert_eq!(socket.state, State::Connected);
         assert!(socket.facts.is_none());
     }
