@@ -14,14 +14,13 @@ mod store;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod throttle;
 mod watchdog;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -39,7 +38,6 @@ use self::{
     namespaces::Namespaces,
     serve::Tally,
     store::Store,
-    throttle::{Admission, Throttle},
     watchdog::{Leash, Links, Losses},
 };
 use crate::{
@@ -229,24 +227,10 @@ impl<S: Service> Registry<S> {
 
 impl<S: Service> Inner<S> {
     async fn watch(self: Arc<Self>, mut events: Events) {
-        let mut throttle = Throttle::default();
         loop {
             match events.next().await {
                 Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
-                Ok(Event::Denied(denial)) => {
-                    if let Admission::Report { withheld } =
-                        throttle.admit(denial.sandbox, Instant::now())
-                    {
-                        if withheld > 0 {
-                            tracing::warn!(
-                                sandbox = denial.sandbox.map(tracing::field::display),
-                                withheld,
-                                "denials that came too fast were only counted"
-                            );
-                        }
-                        self.service.report(denial);
-                    }
-                }
+                Ok(Event::Denied(denial)) => self.service.report(denial),
                 Err(error) => {
                     tracing::error!(%error, "cannot read the kernel's events: new namespaces stay without listeners");
                     tokio::time::sleep(SWEEP).await;

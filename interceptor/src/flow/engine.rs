@@ -102,11 +102,11 @@ impl Engine {
         self.stats.forget(id);
     }
 
-    /// Records and logs a refusal by the cgroup programs.
+    /// Records a refusal by the cgroup programs.
     pub(crate) fn report(&self, denial: KernelDenial) {
         let KernelDenial {
             sandbox,
-            netns,
+            netns: _,
             process,
             destination,
             reason,
@@ -114,17 +114,6 @@ impl Engine {
         let name = sandbox
             .and_then(|id| self.sandbox(id))
             .map(|sandbox| Arc::clone(&sandbox.name));
-        tracing::warn!(
-            sandbox = name.as_deref().unwrap_or("-"),
-            pid = process.tgid,
-            tid = process.tid,
-            uid = process.uid,
-            comm = ?process.comm,
-            destination = destination.map(tracing::field::display),
-            netns = netns.0,
-            reason,
-            "the kernel refused a socket"
-        );
         self.stats.deny(stats::Denial {
             sandbox,
             sandbox_name: name,
@@ -137,7 +126,7 @@ impl Engine {
         });
     }
 
-    /// Records and logs what belongs to no connection.
+    /// Records what belongs to no connection.
     pub(crate) fn note(&self, incident: Incident) {
         let Incident {
             sandbox,
@@ -147,14 +136,6 @@ impl Engine {
             detail,
         } = incident;
         let name = self.sandbox(sandbox).map(|found| Arc::clone(&found.name));
-        tracing::warn!(
-            sandbox = name.as_deref().unwrap_or("-"),
-            pid = process.as_ref().map(|process| process.tgid),
-            destination = destination.map(tracing::field::display),
-            reason,
-            detail,
-            "the sandbox is not as it was left"
-        );
         let nobody = ProcessFacts {
             pid: 0,
             uid: 0,
