@@ -187,7 +187,8 @@ impl<S: Service> Registry<S> {
     }
 
     pub(crate) async fn list(&self) -> Vec<SandboxReport> {
-        self.inner.state.lock().await.reports()
+        let state = self.inner.state.lock().await;
+        state.reports(&self.inner.programs)
     }
 
     /// Whether every sandbox is as closed as it is to be.

@@ -60,6 +60,9 @@ pub(super) fn run(args: AttachArgs, run_dir: &Path) -> anyhow::Result<()> {
         secrets: args.secrets,
         keep_existing: args.keep_existing,
     })?;
+    for door in &sandbox.doors {
+        complain(&format!("left to seccomp: {door}"));
+    }
     for warning in &sandbox.warnings {
         complain(&format!("warning: {warning}"));
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::{
-    Existing, Paths, SandboxRules,
+    Existing, Paths, SandboxRules, exemption,
     secret::{Names, Secrets},
 };
 use crate::{
@@ -69,6 +69,8 @@ impl Reader<'_> {
         let upgrades = fields.take("upgrades");
         let unbound = fields.take("unbound");
         let existing = fields.take("existing");
+        let udp = fields.take("udp");
+        let exempt = fields.take("exempt");
         fields.finish(findings);
 
         let name = name.and_then(|name| read_name(name, findings));
@@ -79,6 +81,7 @@ impl Reader<'_> {
             findings.fault(&node.at, format!("sandbox {other} matches the same cgroup"));
         }
         let existing = existing.and_then(|node| node.choice(EXISTING, findings));
+        let exemptions = exemption::read(udp, exempt, findings);
         let unbound = unbound.and_then(|node| node.choice(UNBOUND, findings));
         let secrets = secrets.map_or_else(Vec::new, |list| self.read_secrets(list, findings));
         // A policy is a template: it is read for a name. Without one its faults are still worth showing.
@@ -112,6 +115,7 @@ impl Reader<'_> {
             match_cgroup,
             policies,
             name,
+            exemptions,
             unbound: unbound.unwrap_or_default(),
             existing: existing.unwrap_or_default(),
         })

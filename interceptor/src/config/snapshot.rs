@@ -8,7 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::binding::Binding;
+use super::{Exemptions, binding::Binding};
 use crate::{
     address::Host,
     dns::resolver::Override,
@@ -40,6 +40,8 @@ pub(crate) struct SandboxRules {
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) secrets: Vec<SecretName>,
+    /// What goes past the daemon.
+    pub(crate) exemptions: Exemptions,
     /// What happens to a placeholder that stands where nothing is bound.
     pub(crate) unbound: Unbound,
     /// The cgroup to attach without being told to.

@@ -13,8 +13,8 @@ use crate::{
     control::{
         Backend, Refusal, RefusalKind,
         api::{
-            AttachRequest, HolderView, Info, NetnsView, ReloadView, SandboxView, SocketView,
-            StatsView,
+            AttachRequest, ExemptionView, HolderView, Info, NetnsView, ReloadView, SandboxView,
+            SocketView, StatsView,
         },
     },
     error::chain,
@@ -160,6 +160,9 @@ impl Interceptor {
             secrets,
             attached,
             sockets,
+            exemptions,
+            kernel_denials,
+            doors,
             warnings,
         } = report;
         let configuration = self.engine.configuration();
@@ -182,6 +185,15 @@ impl Interceptor {
             netns: netns.into_iter().map(netns_view).collect(),
             sockets: sockets.iter().map(socket_view).collect(),
             warnings,
+            doors,
+            exemptions: exemptions
+                .into_iter()
+                .map(|(permit, uses)| ExemptionView {
+                    what: permit.to_string(),
+                    uses,
+                })
+                .collect(),
+            kernel_denials,
             attached_at: rfc3339(attached),
             live_connections: self.stats.live(id),
         }
@@ -301,12 +313,14 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         port,
         has_v6,
         private,
+        fenced,
     } = report;
     NetnsView {
         cookie: cookie.0,
         port,
         ipv6: has_v6,
         private,
+        fenced,
     }
 }
 

@@ -9,7 +9,7 @@ mod diag;
 mod holders;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashSet, btree_map::Entry},
     fmt, fs, io,
     net::SocketAddr,
     os::{
@@ -19,7 +19,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use interceptor_ebpf::socket::{INBOUND, KEPT, Socket};
+use interceptor_ebpf::socket::{EXEMPT, INBOUND, KEPT, Socket};
 use rustix::net::{
     AddressFamily, ipproto,
     sockopt::{socket_domain, socket_protocol},
@@ -32,10 +32,14 @@ use self::{
 use super::{
     cgroup::Cgroup,
     netns::{self, Netns, NetnsError},
+    permits::Permit,
     process::{Task, is_exhausted},
     programs::Programs,
 };
-use crate::{address::NetnsCookie, config::Existing};
+use crate::{
+    address::{NetnsCookie, SandboxId},
+    config::Existing,
+};
 
 /// Families whose sockets reach no other host. AF_ALG is 38 (linux/socket.h).
 const HARMLESS: [AddressFamily; 3] = [
@@ -84,6 +88,7 @@ pub(crate) struct UnownedSocket {
 /// Watches the sockets of one sandbox.
 #[derive(Debug)]
 pub(crate) struct SocketWatch {
+    id: SandboxId,
     cgroup: Cgroup,
     existing: Existing,
     state: Mutex<Seen>,
@@ -112,8 +117,9 @@ struct Suspect<'a> {
 }
 
 impl SocketWatch {
-    pub(crate) fn new(cgroup: Cgroup, existing: Existing) -> Self {
+    pub(crate) fn new(id: SandboxId, cgroup: Cgroup, existing: Existing) -> Self {
         Self {
+            id,
             cgroup,
             existing,
             state: Mutex::default(),
@@ -165,6 +171,7 @@ impl SocketWatch {
         seen.judged.retain(|inode| held.contains_key(inode));
         seen.standing.retain(|inode, _| held.contains_key(inode));
         let owners = owners(programs);
+        let exempt = exempt(programs, self.id);
         let mut found = Vec::new();
         for (inode, holders) in &held {
             if seen.judged.contains(inode) {
@@ -188,6 +195,12 @@ impl SocketWatch {
             let Some(suspect) = suspect(programs, &owners, *inode, socket, holders) else {
                 continue;
             };
+            if suspect.is_exempt(&exempt) {
+                if let Err(error) = programs.maps().mark_socket(&suspect.socket, EXEMPT) {
+                    tracing::warn!(%error, "a socket of an exempt process stays fenced");
+                }
+                continue;
+            }
             let unowned = self.deal_with(&suspect, programs, &mut places);
             if matches!(unowned.fate, Fate::Kept | Fate::Loose) {
                 seen.standing.insert(*inode, unowned.clone());
@@ -225,7 +238,7 @@ impl SocketWatch {
         });
         let protocol = suspect.protocol();
         let fate = match self.existing {
-            Existing::Keep => match programs.maps().keep_socket(&suspect.socket) {
+            Existing::Keep => match programs.maps().mark_socket(&suspect.socket, KEPT) {
                 Ok(()) => Fate::Kept,
                 Err(error) => {
                     tracing::warn!(%error, "a socket cannot be kept");
@@ -318,12 +331,22 @@ impl Suspect<'_> {
         programs: &Programs,
         places: &'p mut BTreeMap<NetnsCookie, Place>,
     ) -> Option<&'p Place> {
-        if !places.contains_key(&netns) {
-            let handle = netns_of(&self.socket).ok()?;
-            let place = netns::within(handle.as_fd(), || Place::survey(programs));
-            places.insert(netns, told(place)?);
-        }
-        places.get(&netns)
+        Some(match places.entry(netns) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => {
+                let handle = netns_of(&self.socket).ok()?;
+                let place = netns::within(handle.as_fd(), || Place::survey(programs));
+                unknown.insert(told(place)?)
+            }
+        })
+    }
+
+    /// Whether only processes have it that the configuration exempts.
+    fn is_exempt(&self, exempt: &[(NetnsCookie, u32)]) -> bool {
+        let mut holders = self.holders.iter().map(SocketHolder::of);
+        self.netns.is_some_and(|netns| {
+            !exempt.is_empty() && holders.all(|holder| exempt.contains(&(netns, holder.uid)))
+        })
     }
 
     fn protocol(&self) -> String {
@@ -394,9 +417,20 @@ fn owners(programs: &Programs) -> HashSet<u32> {
     sandboxes.map(|(_, id)| id.0).collect()
 }
 
+/// Processes of a sandbox that are let go, by namespace and user.
+fn exempt(programs: &Programs, id: SandboxId) -> Vec<(NetnsCookie, u32)> {
+    let permits = programs.exemptions(id).into_iter();
+    permits
+        .filter_map(|(permit, _)| match permit {
+            Permit::Process { netns, uid } => Some((netns, uid)),
+            Permit::Udp(_) | Permit::Tcp(_) => None,
+        })
+        .collect()
+}
+
 fn is_owned(facts: Option<&Socket>, owners: &HashSet<u32>) -> bool {
     facts.is_some_and(|facts| {
-        owners.contains(&facts.flow.owner.sandbox) || facts.flags & (INBOUND | KEPT) != 0
+        owners.contains(&facts.flow.owner.sandbox) || facts.flags & (INBOUND | KEPT | EXEMPT) != 0
     })
 }
 

@@ -56,6 +56,9 @@ impl<S: Service> Inner<S> {
                 ),
             }
         }
+        // Of sandboxes that ended while no daemon ran.
+        self.programs
+            .unfence_devices(|fenced| !state.namespaces.contains(fenced));
         Ok(())
     }
 
@@ -93,7 +96,7 @@ impl<S: Service> Inner<S> {
             );
             return Some(Sandbox {
                 name: format!("lost-{id}"),
-                sockets: Arc::new(SocketWatch::new(cgroup.clone(), Existing::Destroy)),
+                sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), Existing::Destroy)),
                 cgroup,
                 secrets: Vec::new(),
                 attached: SystemTime::now(),
@@ -108,7 +111,7 @@ impl<S: Service> Inner<S> {
         let secrets = record.secrets.iter();
         Some(Sandbox {
             name: record.name.clone(),
-            sockets: Arc::new(SocketWatch::new(cgroup.clone(), record.existing)),
+            sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), record.existing)),
             cgroup,
             secrets: secrets.filter_map(|name| name.parse().ok()).collect(),
             attached: record.attached(),
@@ -134,6 +137,9 @@ impl<S: Service> Inner<S> {
 
     /// Without the service's consent the sandbox is as closed as it was: its connections are denied.
     pub(super) fn enroll_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
+        if let Err(error) = self.exempt(id, &sandbox.name) {
+            tracing::error!(sandbox = %id, error = chain(&error), "not all that is exempt by the configuration goes past the daemon");
+        }
         let enrolled = self.service.enroll(id, &sandbox.name, &sandbox.secrets);
         if let Err(error) = enrolled {
             tracing::error!(sandbox = %id, name = %sandbox.name, error = chain(&error), "everything that the sandbox asks for is denied");

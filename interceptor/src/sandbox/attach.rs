@@ -14,7 +14,7 @@ use crate::{
     config::Existing,
     error::chain,
     flow::EnrollError,
-    kernel::{Cgroup, CgroupError, LinkError, Netns, Programs, SocketWatch},
+    kernel::{Cgroup, CgroupError, LinkError, MapsError, Netns, Programs, SocketWatch},
     secrets::SecretName,
 };
 
@@ -102,7 +102,7 @@ impl<S: Service> Inner<S> {
         let sandbox = Sandbox {
             name: request.name,
             capabilities: uncontained(cgroup.clone()).await,
-            sockets: Arc::new(SocketWatch::new(cgroup.clone(), request.existing)),
+            sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), request.existing)),
             cgroup,
             secrets: request.secrets,
             attached: SystemTime::now(),
@@ -113,11 +113,14 @@ impl<S: Service> Inner<S> {
             return Err(error);
         }
         let sockets = self.clear_sockets(id, &sandbox).await;
-        let mut report = state.report(id, &sandbox);
+        let mut report = state.report(id, &sandbox, &self.programs);
         report.sockets = sockets;
         tracing::info!(sandbox = %id, name = %sandbox.name, cgroup = %sandbox.cgroup.path().display(), "attached");
         for warning in &report.warnings {
             tracing::warn!(sandbox = %id, warning, "not contained");
+        }
+        for door in &report.doors {
+            tracing::warn!(sandbox = %id, door, "left to seccomp");
         }
         Ok(report)
     }
@@ -133,6 +136,7 @@ impl<S: Service> Inner<S> {
         self.store
             .save(&Record::of(id, sandbox))
             .map_err(AttachError::Store)?;
+        self.exempt(id, &sandbox.name).map_err(LinkError::from)?;
         self.settle_all(state, id).await?;
         let (programs, cgroup) = (Arc::clone(&self.programs), sandbox.cgroup.clone());
         blocking(move || programs.attach(id, &cgroup))
@@ -168,6 +172,11 @@ impl<S: Service> Inner<S> {
         Ok(())
     }
 
+    /// What the configuration lets a sandbox do without the daemon.
+    pub(super) fn exempt(&self, id: SandboxId, name: &str) -> Result<(), MapsError> {
+        self.programs.exempt(id, &self.service.exemptions(name))
+    }
+
     /// Takes back what a failed attach has done; the links have undone themselves.
     async fn undo(&self, state: &mut State, id: SandboxId) {
         state.sandboxes.remove(&id);
@@ -180,7 +189,7 @@ impl<S: Service> Inner<S> {
         let Some(found) = state.sandboxes.get(&id).cloned() else {
             return Err(DetachError::Unknown(sandbox.to_owned()));
         };
-        let report = state.report(id, &found);
+        let report = state.report(id, &found, &self.programs);
         let (programs, cgroup) = (Arc::clone(&self.programs), found.cgroup.id());
         blocking(move || programs.detach(id, cgroup))
             .await

@@ -3,12 +3,14 @@
 mod adoption;
 mod around;
 mod capture;
+mod devices;
+mod exemptions;
 mod exhaustion;
 mod lives;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -18,7 +20,7 @@ use tokio::net::TcpStream;
 use super::{Attach, Registry, Service, Settings, StartError, Target};
 use crate::{
     address::SandboxId,
-    config::Existing,
+    config::{Exemptions, Existing},
     flow::{EnrollError, Incident, KernelDenial, Origin},
     kernel::{
         Cgroup, LoadError, PinsError,
@@ -34,6 +36,7 @@ struct Recorder {
     asked: Mutex<Vec<Origin>>,
     denied: Mutex<Vec<KernelDenial>>,
     noted: Mutex<Vec<Incident>>,
+    exemptions: Mutex<Exemptions>,
 }
 
 impl Service for Recorder {
@@ -42,6 +45,10 @@ impl Service for Recorder {
             return Err(EnrollError::UnknownSandbox(name.to_owned()));
         }
         Ok(())
+    }
+
+    fn exemptions(&self, _: &str) -> Exemptions {
+        self.exemptions.lock().unwrap().clone()
     }
 
     fn dismiss(&self, _: SandboxId) {}
@@ -77,6 +84,11 @@ impl House {
             run_dir: tempfile::tempdir().unwrap(),
             pins: ScratchPins::new(test),
         }
+    }
+
+    fn pinned_sandboxes(&self) -> PathBuf {
+        let version = interceptor_ebpf::VERSION;
+        self.pins.path().join(format!("v{version}/sandboxes"))
     }
 
     async fn start(&self) -> (Registry<Recorder>, Arc<Recorder>) {

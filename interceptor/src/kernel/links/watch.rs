@@ -5,7 +5,7 @@ use std::{fs, io, os::fd::AsFd, os::unix::fs::MetadataExt, path::Path};
 use super::{HOOKS, Hook, LinkError, Programs};
 use crate::{
     address::SandboxId,
-    kernel::{bpf::CgroupLink, cgroup::Cgroup},
+    kernel::{bpf::CgroupLink, cgroup::Cgroup, family},
 };
 
 /// The links of one sandbox. As long as this holds them, removing their pins does not take the programs off.
@@ -66,6 +66,13 @@ impl Programs {
                 program: hook.name,
                 how,
                 error,
+            });
+        }
+        if !self.watches_families(id) && cgroup.exists() {
+            losses.push(LinkLoss {
+                program: family::PROGRAM,
+                how: "detached",
+                error: self.watch_families(id, cgroup).err(),
             });
         }
         losses
