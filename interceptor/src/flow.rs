@@ -7,9 +7,11 @@ mod dial;
 mod engine;
 mod names;
 mod pool;
+mod rate;
 mod sandbox;
 mod socket;
 mod tunnel;
+mod turns;
 mod upstream;
 
 use std::{net::SocketAddr, time::SystemTime};

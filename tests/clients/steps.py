@@ -30,6 +30,10 @@ def udp(name):
     make(name, socket.SOCK_DGRAM)
 
 
+def device(name, device):
+    SOCKETS[name].setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+
+
 def connect(name, host, port):
     SOCKETS[name].connect((host, int(port)))
     return SOCKETS[name].getpeername()[0]
@@ -133,6 +137,7 @@ STEPS = {
     for step in [
         tcp,
         udp,
+        device,
         connect,
         forget,
         listen,

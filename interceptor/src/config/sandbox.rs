@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::{
-    Existing, Paths, SandboxRules, exemption,
+    Existing, Paths, SandboxRules, exemption, limits,
     secret::{Names, Secrets},
 };
 use crate::{
@@ -71,6 +71,7 @@ impl Reader<'_> {
         let existing = fields.take("existing");
         let udp = fields.take("udp");
         let exempt = fields.take("exempt");
+        let limits = fields.take("limits");
         fields.finish(findings);
 
         let name = name.and_then(|name| read_name(name, findings));
@@ -82,6 +83,7 @@ impl Reader<'_> {
         }
         let existing = existing.and_then(|node| node.choice(EXISTING, findings));
         let exemptions = exemption::read(udp, exempt, findings);
+        let limits = limits.and_then(|node| limits::read(node, findings));
         let unbound = unbound.and_then(|node| node.choice(UNBOUND, findings));
         let secrets = secrets.map_or_else(Vec::new, |list| self.read_secrets(list, findings));
         // A policy is a template: it is read for a name. Without one its faults are still worth showing.
@@ -118,6 +120,7 @@ impl Reader<'_> {
             exemptions,
             unbound: unbound.unwrap_or_default(),
             existing: existing.unwrap_or_default(),
+            limits: limits.unwrap_or_default(),
         })
     }
 

@@ -224,6 +224,10 @@ fn a_process_that_is_moved_in_loses_the_sockets_that_it_brings() -> Result<()> {
     let mut peer = outside.accept().context("no connection")?;
     client.all(&["send a before"])?;
     assert_eq!(heard(&mut peer), "before");
+    // One that goes nowhere but by this device.
+    client.all(&["tcp d", "device d out0", "connect d 10.231.7.1 7000"])?;
+    let mut bound = outside.accept().context("no connection")?;
+    client.all(&["tcp e", "device e out0"])?;
 
     fs::write(sandbox.cgroup().procs(), client.pid().to_string())?;
     scenario.daemon.wait_for_log(&[
@@ -234,6 +238,10 @@ fn a_process_that_is_moved_in_loses_the_sockets_that_it_brings() -> Result<()> {
     scenario
         .daemon
         .wait_for_log(&["moved_socket", "destroyed: udp socket", ":7001"])?;
+    for step in ["send d after", "connect e 10.231.7.1 7000", "device d out0"] {
+        assert!(client.step(step)?.is_err(), "{step}");
+    }
+    assert_eq!(heard(&mut bound), "");
     nothing_leaves(&mut client, &outside, &mut peer)?;
     client.all(&["tcp c", "connect c 192.0.2.1 443"])?;
     Ok(())

@@ -1,5 +1,6 @@
 //! End-to-end tests on this kernel, with real clients. They need root, and run one at a time.
 
+mod abuse;
 mod addresses;
 mod alike;
 mod around;
@@ -10,6 +11,7 @@ mod configuration;
 mod containment;
 mod dns;
 mod encodings;
+mod events;
 mod exec;
 mod exhaustion;
 mod gateway;
@@ -24,5 +26,6 @@ mod messages;
 mod reflection;
 mod requests;
 mod smuggling;
+mod surface;
 mod translation;
 mod upstream;
