@@ -115,7 +115,9 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         snapshot,
         connector,
     };
-    let engine = Arc::new(Engine::new(configuration, leaves, Arc::clone(&stats)));
+    let engine =
+        Engine::new(configuration, leaves, Arc::clone(&stats)).map_err(RunError::System)?;
+    let engine = Arc::new(engine);
 
     let registry_settings = sandbox::Settings {
         run_dir: settings.run_dir.clone(),
