@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::{
     exemption::{ExemptProcess, Exemptions, NetnsPlace},
     limits::Limits,
-    snapshot::{CaFiles, SandboxRules, Snapshot},
+    snapshot::{CaFiles, Existing, SandboxRules, Snapshot},
 };
 pub(crate) use crate::yaml::Faults;
 use crate::yaml::{self, Findings, Node};

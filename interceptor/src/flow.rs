@@ -52,5 +52,17 @@ pub(crate) struct KernelDenial {
     pub(crate) reason: &'static str,
 }
 
+/// What has happened to a sandbox, or was done about it, outside of any connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Incident {
+    pub(crate) sandbox: SandboxId,
+    pub(crate) process: Option<Process>,
+    pub(crate) destination: Option<SocketAddr>,
+    /// One of a fixed set, by which they are counted.
+    pub(crate) reason: &'static str,
+    /// For an operator.
+    pub(crate) detail: String,
+}
+
 #[cfg(test)]
 mod tests;

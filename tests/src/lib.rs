@@ -30,6 +30,7 @@ pub mod programs;
 pub mod sandbox;
 pub mod scenario;
 pub mod site;
+pub mod steps;
 pub mod witness;
 
 use std::sync::{

@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Exemptions, binding::Binding, limits::Limits};
 use crate::{
     address::Host,
@@ -47,6 +49,16 @@ pub(crate) struct SandboxRules {
     pub(crate) limits: Limits,
     /// The cgroup to attach without being told to.
     pub(crate) match_cgroup: Option<PathBuf>,
+    pub(crate) existing: Existing,
+}
+
+/// What becomes of sockets that a sandbox's processes have from elsewhere: from before attach, brought along, passed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Existing {
+    #[default]
+    Destroy,
+    Keep,
 }
 
 /// A secret and where it may stand.

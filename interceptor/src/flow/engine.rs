@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    KernelDenial, Origin,
+    Incident, KernelDenial, Origin,
     call::Call,
     dial::DialError,
     names::Names,
@@ -155,6 +155,33 @@ impl Engine {
             connection: None,
             reason: code,
             detail: reason.to_owned(),
+        });
+    }
+
+    /// Records what belongs to no connection.
+    pub(crate) fn note(&self, incident: Incident) {
+        let Incident {
+            sandbox,
+            process,
+            destination,
+            reason,
+            detail,
+        } = incident;
+        let name = self.sandbox(sandbox).map(|found| Arc::clone(&found.name));
+        let nobody = ProcessFacts {
+            pid: 0,
+            uid: 0,
+            comm: "".into(),
+        };
+        self.stats.deny(stats::Denial {
+            sandbox: Some(sandbox),
+            sandbox_name: name,
+            process: process.map_or(nobody, Into::into),
+            destination,
+            name: None,
+            connection: None,
+            reason,
+            detail,
         });
     }
 
