@@ -346,7 +346,7 @@ fn limits_events_and_metrics_are_read_and_have_defaults() {
         let faults = folder.load(&text).unwrap_err().to_string();
         assert!(faults.contains(fault), "{faults}");
     }
-    let faults = folder.load(&format!("{GOOD}metrics: {{ listen: 9464 }}\n"));
+    let faults = folder.load(&format!("{GOOD}metrics: {{ listen: localhost:9464 }}\n"));
     let faults = faults.unwrap_err().to_string();
     assert!(faults.contains("127.0.0.1:9464"), "{faults}");
 }
