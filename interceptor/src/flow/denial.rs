@@ -63,6 +63,7 @@ impl Denial {
             Self::Unreadable | Self::Protocol(_) => "unknown_protocol",
             Self::Silent => "silent_client",
             Self::Crowded(_) => "too_many_connections",
+            Self::Dial(DialError::Lookup { refusal, .. }) => refusal.reason(),
             Self::Dial(_) => "upstream_unreachable",
             Self::Upstream { source, .. } if source.is_certificate() => "upstream_unverified",
             Self::Upstream { .. } => "upstream_handshake",

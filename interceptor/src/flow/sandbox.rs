@@ -9,8 +9,16 @@ use super::{
     upstream::Upstream,
 };
 use crate::{
-    address::SandboxId, config::Snapshot, dns::memory::Memory, secrets::SecretName,
-    tls::upstream::Sessions, websocket::takeover,
+    address::SandboxId,
+    config::Snapshot,
+    dns::{
+        Refusal,
+        bounds::{self, Lookups, Reports},
+        memory::Memory,
+    },
+    secrets::SecretName,
+    tls::upstream::Sessions,
+    websocket::takeover,
 };
 
 /// Connections of one sandbox at a time. Each takes two descriptors and some 20 KiB, more while it is busy.
@@ -25,6 +33,10 @@ pub(super) struct Sandbox {
     extra: Box<[SecretName]>,
     /// Which names our DNS answered with which addresses.
     pub(super) names: Memory,
+    /// What was looked up under wildcards for it.
+    lookups: Lookups,
+    /// Which of its refused questions are told of.
+    pub(super) reports: Reports,
     /// Hosts whose clients do not take what a handshake tells them.
     pub(super) takeover: Arc<takeover::Memory>,
     /// Connections to servers that serve no client.
@@ -48,6 +60,8 @@ impl Sandbox {
             name: name.into(),
             extra: extra.into(),
             names: Memory::default(),
+            lookups: Lookups::default(),
+            reports: Reports::default(),
             takeover: Arc::default(),
             idle: Arc::new(Pool::new(idle_seats)),
             sessions: Sessions::default(),
@@ -74,6 +88,19 @@ impl Sandbox {
     /// To be held by a connection for as long as it lives; `None`: there are [`CONNECTIONS`] already.
     pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.seats).try_acquire_owned().ok()
+    }
+
+    /// Whether `name`, which a wildcard stands for, may be looked up: its labels reach name servers.
+    pub(super) fn admit(&self, wildcard: &str, name: &str) -> Result<(), Refusal> {
+        let label = name.split('.').map(str::len).max().unwrap_or_default();
+        if bounds::is_long(label, name.len()) {
+            return Err(Refusal::Length);
+        }
+        if self.lookups.admit(wildcard, name) {
+            Ok(())
+        } else {
+            Err(Refusal::Rate(wildcard.into()))
+        }
     }
 
     /// Tells all connections to end.
