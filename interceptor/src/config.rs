@@ -37,6 +37,7 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     let dns = fields.take("dns");
     let ca = fields.take("ca");
     let upstream = fields.take("upstream");
+    let events = fields.take("events");
     fields.finish(findings);
 
     let paths = Paths::beside(path);
@@ -53,6 +54,9 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
         (snapshot.roots, snapshot.client_certificates) =
             network::read_upstream(upstream, &paths, findings);
     }
+    if let Some(events) = events {
+        snapshot.events_file = read_events(events, &paths, findings);
+    }
     let mut known_secrets = secret::Names::default();
     if let Some(secrets) = secrets {
         (snapshot.secrets, known_secrets) = secret::read(secrets, &paths, findings);
@@ -66,6 +70,14 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
         snapshot.sandboxes = reader.read(sandboxes, findings);
     }
     snapshot
+}
+
+/// `events:`.
+fn read_events(node: &Node, paths: &Paths, findings: &mut Findings) -> Option<PathBuf> {
+    let mut fields = node.fields(findings)?;
+    let file = fields.require("file", findings);
+    fields.finish(findings);
+    paths.resolve(file?, findings)
 }
 
 /// Relative paths are relative to the file that names them.

@@ -108,7 +108,7 @@ fn asked(names: &[(&str, u16)]) -> Vec<(String, u16)> {
 
 fn denied(scenario: &Scenario, reason: &str) -> Result<u64> {
     let stats = scenario.daemon.json(&["stats"])?;
-    let count = stats.pointer(&format!("/totals/denied/{reason}"));
+    let count = stats.pointer(&format!("/overall/denied/{reason}"));
     Ok(count.and_then(Value::as_u64).unwrap_or_default())
 }
 
