@@ -207,7 +207,10 @@ impl Policy {
 
     /// The wildcard that stands for the host, unless an endpoint spells it out.
     pub(crate) fn wildcard(&self, host: &Host) -> Option<&HostPattern> {
-        let naming = self.endpoints.iter().filter(|endpoint| endpoint.names(host));
+        let naming = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.names(host));
         let mut wildcards = naming.map(|endpoint| endpoint.wildcard());
         let first = wildcards.next()??;
         wildcards.all(|other| other.is_some()).then_some(first)

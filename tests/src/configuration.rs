@@ -172,7 +172,11 @@ impl Configuration {
             }
         }
         if !self.name_servers.is_empty() {
-            writeln!(yaml, "dns: {{ servers: [{}] }}", self.name_servers.join(", "))?;
+            writeln!(
+                yaml,
+                "dns: {{ servers: [{}] }}",
+                self.name_servers.join(", ")
+            )?;
         }
         if !self.roots.is_empty() {
             yaml.push_str("upstream:\n  roots:\n");

@@ -131,7 +131,10 @@ impl Question {
     }
 
     fn answer(&self, names: &BTreeMap<String, IpAddr>) -> Vec<u8> {
-        let parent = self.name.split_once('.').map(|(_, parent)| format!("*.{parent}"));
+        let parent = self
+            .name
+            .split_once('.')
+            .map(|(_, parent)| format!("*.{parent}"));
         let address = names
             .get(&self.name)
             .or_else(|| names.get(&parent.unwrap_or_default()));

@@ -211,11 +211,23 @@ mod tests {
     fn names_in_use_are_not_long() {
         for (name, expected) in [
             ("gateway.discord.gg", false),
-            ("internal-a1b2c3d4e5f6a7b8c9d0-1234567890.eu-central-1.elb.amazonaws.com", false),
+            (
+                "internal-a1b2c3d4e5f6a7b8c9d0-1234567890.eu-central-1.elb.amazonaws.com",
+                false,
+            ),
             ("my-service-abcdefghij-uc.a.run.app", false),
-            ("redis-master-0.redis-headless.production.svc.cluster.local", false),
-            ("4a6f686e20446f6520736563726574206b6579206d6174657269616c21.x.example", true),
-            ("orsxg5a.mfzwizltoqqhg33nmv2gq2lom4.ojsxi4tjmv3gkzbamzzg63jaon2g64tb.m5ssa5din52xiidj.x.example", false),
+            (
+                "redis-master-0.redis-headless.production.svc.cluster.local",
+                false,
+            ),
+            (
+                "4a6f686e20446f6520736563726574206b6579206d6174657269616c21.x.example",
+                true,
+            ),
+            (
+                "orsxg5a.mfzwizltoqqhg33nmv2gq2lom4.ojsxi4tjmv3gkzbamzzg63jaon2g64tb.m5ssa5din52xiidj.x.example",
+                false,
+            ),
         ] {
             let label = name.split('.').map(str::len).max().unwrap();
             assert_eq!(is_long(label, name.len() + 1), expected, "{name}");

@@ -98,10 +98,7 @@ pub(crate) struct Resolver<S = System> {
 
 impl Resolver {
     /// `servers` instead of those of /etc/resolv.conf, unless it is empty.
-    pub(crate) fn new(
-        overrides: HashMap<Host, Vec<Override>>,
-        servers: Vec<SocketAddr>,
-    ) -> Self {
+    pub(crate) fn new(overrides: HashMap<Host, Vec<Override>>, servers: Vec<SocketAddr>) -> Self {
         Self::with_source(overrides, System::new(servers))
     }
 

@@ -1,7 +1,7 @@
 use std::{collections::HashMap, sync::Mutex};
 
-use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use super::*;
+use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 
 mod exfiltration;
 mod messages;
@@ -279,7 +279,6 @@ async fn failures_are_told_apart() {
         assert_eq!(answer.metadata.response_code, code, "{name}");
     }
 }
-
 
 fn now<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread()

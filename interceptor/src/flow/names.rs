@@ -71,7 +71,9 @@ impl Zone for Names<'_> {
         let Some(refusal) = refusal else {
             return;
         };
+        let reason = refusal.reason();
         let Some(quiet) = self.sandbox.reports.admit() else {
+            stats.count_denial(self.sandbox.id, reason);
             return;
         };
         let before = match quiet {
@@ -79,7 +81,6 @@ impl Zone for Names<'_> {
             quiet => format!("; {quiet} refused questions before it are not listed"),
         };
         let detail = format!("{refusal}{before}");
-        let reason = refusal.reason();
         stats.deny(Denial {
             sandbox: Some(self.sandbox.id),
             sandbox_name: Some(self.sandbox.name.clone()),

@@ -174,9 +174,18 @@ fn wildcard_is_no_way_out_for_data() -> Result<()> {
     assert_eq!(ask("h0.wild.example")?["code"], NOERROR);
     assert_eq!(ask("api.names.example")?["code"], NOERROR);
     // Neither does a connection that names a host which was never asked for.
-    let request = ["request", "h61.wild.example", "/", "--address", "192.0.2.1:443"];
+    let request = [
+        "request",
+        "h61.wild.example",
+        "/",
+        "--address",
+        "192.0.2.1:443",
+    ];
     drop(sandbox.run(&netns, &scenario.clients.probe(&request))?);
-    assert_eq!(server.take(), asked(&[("api.names.example", A), ("api.names.example", AAAA)]));
+    assert_eq!(
+        server.take(),
+        asked(&[("api.names.example", A), ("api.names.example", AAAA)])
+    );
     assert_eq!(denied(&scenario, "dns_name_length")?, 1);
     assert_eq!(denied(&scenario, "dns_rate")?, 2);
     Ok(())

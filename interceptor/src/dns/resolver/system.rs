@@ -134,7 +134,9 @@ impl Knowledge {
     fn read(servers: &[SocketAddr]) -> Result<Self, ResolveError> {
         let mut hosts = Hosts::default();
         match File::open(HOSTS) {
-            Ok(file) => hosts.read_hosts_conf(file).map_err(|error| failed(HOSTS, &error))?,
+            Ok(file) => hosts
+                .read_hosts_conf(file)
+                .map_err(|error| failed(HOSTS, &error))?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(failed(HOSTS, &error)),
         }
@@ -243,9 +245,8 @@ impl Knowledge {
                 v6.extend(v4);
                 looked(addresses(v6), one.min(other))
             }
-            (Ok((found, ttl)), Err(Miss::Nothing(_))) | (Err(Miss::Nothing(_)), Ok((found, ttl))) => {
-                looked(addresses(found), ttl)
-            }
+            (Ok((found, ttl)), Err(Miss::Nothing(_)))
+            | (Err(Miss::Nothing(_)), Ok((found, ttl))) => looked(addresses(found), ttl),
             (Ok((found, ttl)), Err(Miss::Failed(_))) | (Err(Miss::Failed(_)), Ok((found, ttl))) => {
                 looked(addresses(found), ttl).in_part()
             }
@@ -282,7 +283,9 @@ impl Knowledge {
         for server in &self.servers {
             match server.lookup(name.clone(), kind).await {
                 Ok(lookup) => {
-                    let ttl = lookup.valid_until().saturating_duration_since(Instant::now());
+                    let ttl = lookup
+                        .valid_until()
+                        .saturating_duration_since(Instant::now());
                     let records = lookup.answers().iter().map(|record| &record.data);
                     let found: Vec<_> = records
                         .filter(|data| data.record_type() == kind)

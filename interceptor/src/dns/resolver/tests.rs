@@ -72,7 +72,10 @@ impl Resolver<Stub> {
 }
 
 fn found(ttl: u64) -> Looked<IpAddr> {
-    Looked::found(vec![Ipv4Addr::new(192, 0, 2, 1).into()], Duration::from_secs(ttl))
+    Looked::found(
+        vec![Ipv4Addr::new(192, 0, 2, 1).into()],
+        Duration::from_secs(ttl),
+    )
 }
 
 #[tokio::test]
@@ -137,7 +140,10 @@ async fn answers_are_kept_as_long_as_they_say_within_bounds() {
 async fn failures_are_kept_for_five_seconds_and_missing_names_as_long_as_is_said() {
     type Failure = fn() -> Looked<IpAddr>;
     let failures: [(Failure, u64); 4] = [
-        (|| Looked::failed(ResolveError::Failed("out of order".into())), 5),
+        (
+            || Looked::failed(ResolveError::Failed("out of order".into())),
+            5,
+        ),
         (|| Looked::nothing(None), 5),
         (|| Looked::nothing(Some(Duration::from_secs(20))), 20),
         (|| Looked::nothing(Some(Duration::from_secs(3600))), 60),

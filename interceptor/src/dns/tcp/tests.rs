@@ -106,12 +106,18 @@ async fn queries_at_a_time_are_bounded_and_all_are_answered() {
     client.write_all(&sent.collect::<Vec<_>>()).await.unwrap();
     let mut answered = Vec::new();
     for _ in 0..count {
-        answered.push((read_answer(&mut client).await.metadata.id, started.elapsed()));
+        answered.push((
+            read_answer(&mut client).await.metadata.id,
+            started.elapsed(),
+        ));
     }
     answered.sort_unstable();
     assert!(answered.iter().map(|(id, _)| *id).eq(0..count));
     let seconds: Vec<_> = answered.iter().map(|(_, after)| after.as_secs()).collect();
-    assert_eq!(seconds.iter().filter(|after| **after == 3).count(), PIPELINE);
+    assert_eq!(
+        seconds.iter().filter(|after| **after == 3).count(),
+        PIPELINE
+    );
     assert_eq!(seconds.last(), Some(&6));
 }
 

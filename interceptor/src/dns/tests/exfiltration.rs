@@ -10,7 +10,18 @@ fn wanted(zone: &Known, name: &str, kind: RecordType) -> (ResponseCode, usize) {
 #[test]
 fn kinds_that_carry_data_are_never_looked_up() {
     use RecordType::{ANY, AXFR, CNAME, DNSKEY, MX, NS, NULL, SOA, TXT, Unknown};
-    for kind in [TXT, NULL, ANY, AXFR, MX, NS, SOA, CNAME, DNSKEY, Unknown(65_280)] {
+    for kind in [
+        TXT,
+        NULL,
+        ANY,
+        AXFR,
+        MX,
+        NS,
+        SOA,
+        CNAME,
+        DNSKEY,
+        Unknown(65_280),
+    ] {
         let zone = zone();
         for (name, code) in [
             ("both.example.", ResponseCode::NoError),
@@ -87,13 +98,22 @@ fn address_has_the_name_that_it_was_an_answer_for() {
         assert_eq!(pointer(name), (ResponseCode::NXDomain, vec![]), "{name}");
     }
     let refused = zone.recorded();
-    assert_eq!(refused.iter().filter(|(_, reason)| reason.is_some()).count(), 3);
+    assert_eq!(
+        refused
+            .iter()
+            .filter(|(_, reason)| reason.is_some())
+            .count(),
+        3
+    );
 }
 
 #[test]
 fn service_has_the_servers_that_policy_knows() {
     let zone = zone()
-        .service("_xmpp._tcp.both.example", &["four.example", "evil.example", "six.example"])
+        .service(
+            "_xmpp._tcp.both.example",
+            &["four.example", "evil.example", "six.example"],
+        )
         .service("_sip._tls.both.example", &["evil.example"]);
     let servers = |name: &str| {
         let asked = query(name, RecordType::SRV);
@@ -104,13 +124,19 @@ fn service_has_the_servers_that_policy_knows() {
     let (code, found) = servers("_Xmpp._TCP.both.example.");
     assert_eq!(code, ResponseCode::NoError);
     assert_eq!(found, ["1 2 5222 four.example.", "1 2 5224 six.example."]);
-    assert_eq!(servers("_sip._tls.both.example."), (ResponseCode::NoError, vec![]));
+    assert_eq!(
+        servers("_sip._tls.both.example."),
+        (ResponseCode::NoError, vec![])
+    );
     zone.recorded();
     // What stands before the host is free text.
     for (name, code) in [
         ("_xmpp._tcp.evil.example.", ResponseCode::NXDomain),
         ("payload._tcp.both.example.", ResponseCode::NXDomain),
-        ("_payload-that-is-long._tcp.both.example.", ResponseCode::NXDomain),
+        (
+            "_payload-that-is-long._tcp.both.example.",
+            ResponseCode::NXDomain,
+        ),
         ("_xmpp._payload.both.example.", ResponseCode::NXDomain),
         ("payload._xmpp._tcp.both.example.", ResponseCode::NXDomain),
     ] {

@@ -256,7 +256,9 @@ async fn pointers_that_lead_nowhere_are_told_so() {
 #[tokio::test]
 async fn second_edns_record_is_a_fault_and_unknown_options_are_not() {
     let mut whole = query("both.example.", RecordType::A).to_vec().unwrap();
-    let cookie = [0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 12, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+    let cookie = [
+        0, 0, 41, 0x10, 0, 0, 0, 0, 0, 0, 12, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8,
+    ];
     for (times, code) in [(1, ResponseCode::NoError), (2, ResponseCode::FormErr)] {
         whole[11] = times;
         whole.extend(cookie);
@@ -270,5 +272,8 @@ async fn second_edns_record_is_a_fault_and_unknown_options_are_not() {
 async fn international_names_are_known_by_their_ascii_form() {
     let zone = Known::default().with("xn--bcher-kva.example", &["192.0.2.7"]);
     let asked = query("XN--bcher-KVA.example.", RecordType::A);
-    assert_eq!(addresses(&ask(&zone, &asked, Transport::Udp).await), ["192.0.2.7"]);
+    assert_eq!(
+        addresses(&ask(&zone, &asked, Transport::Udp).await),
+        ["192.0.2.7"]
+    );
 }

@@ -69,7 +69,11 @@ impl Script {
             answer.metadata.truncation = true;
         } else if let Some(found) = found {
             for (ttl, data) in found {
-                answer.add_answer(Record::from_rdata(question.name().clone(), *ttl, data.clone()));
+                answer.add_answer(Record::from_rdata(
+                    question.name().clone(),
+                    *ttl,
+                    data.clone(),
+                ));
             }
         } else {
             if !exists {
@@ -144,7 +148,10 @@ async fn looked(knowledge: &Knowledge, name: &str) -> (Result<Vec<IpAddr>, Resol
     let looked = knowledge.addresses(&host(name)).await;
     let (outcome, lifetime) = looked.parts();
     // What is measured from now on falls short of it by what the test has taken.
-    (outcome.clone(), (lifetime + Duration::from_millis(900)).as_secs())
+    (
+        outcome.clone(),
+        (lifetime + Duration::from_millis(900)).as_secs(),
+    )
 }
 
 #[tokio::test]
@@ -179,9 +186,10 @@ async fn missing_name_is_missing_for_as_long_as_its_zone_says() {
 #[tokio::test]
 async fn alias_is_followed_and_its_ttl_counts() {
     let alias = RData::CNAME(CNAME(Name::from_ascii("b.example.").unwrap()));
-    let script = Script::default()
-        .with("a.example", 10, alias)
-        .address("b.example", 40, "127.0.0.2");
+    let script =
+        Script::default()
+            .with("a.example", 10, alias)
+            .address("b.example", 40, "127.0.0.2");
     let (found, ttl) = looked(&script.knowledge().await, "a.example").await;
     assert_eq!(found.unwrap(), ips(&["127.0.0.2"]));
     assert_eq!(ttl, 10);
@@ -211,7 +219,11 @@ async fn next_server_is_asked_where_one_fails_or_is_not_there() {
         assert_eq!(found.unwrap(), ips(&["127.0.0.2"]), "{first}");
     }
     // One that knows that there is no such name is believed.
-    let knowledge = knowledge("", "", &[Script::default().serve().await, good.serve().await]);
+    let knowledge = knowledge(
+        "",
+        "",
+        &[Script::default().serve().await, good.serve().await],
+    );
     let (found, _) = looked(&knowledge, "a.example").await;
     assert_eq!(found, Err(ResolveError::NoSuchName));
     let knowledge = super::tests::knowledge("", "", &[broken.serve().await]);
@@ -261,7 +273,11 @@ async fn relative_names_are_tried_in_the_domains_of_the_search_list() {
         (few, "broken", None),
     ] {
         let (found, _) = looked(&knowledge("", resolv, &server), name).await;
-        assert_eq!(found.ok(), expected.map(|ip| ips(&[ip])), "{resolv:?} {name}");
+        assert_eq!(
+            found.ok(),
+            expected.map(|ip| ips(&[ip])),
+            "{resolv:?} {name}"
+        );
     }
 }
 
