@@ -180,10 +180,11 @@ impl<S: Source> Resolver<S> {
         deadline: Instant,
         lookup: impl Future<Output = Looked<T>>,
     ) -> Looked<T> {
-        let turn = async {
+        // In memory of its own, and not in that of every connection that may come to this.
+        let turn = Box::pin(async {
             let _permit = self.lookups.acquire().await;
             lookup.await
-        };
+        });
         timeout_at(deadline, turn)
             .await
             .unwrap_or(Looked::failed(ResolveError::Timeout))
