@@ -36,6 +36,7 @@ pub struct Configuration {
     resolve: Vec<(String, String)>,
     name_servers: Vec<String>,
     roots: Vec<String>,
+    more: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -128,6 +129,13 @@ impl Configuration {
         self
     }
 
+    /// A further line of YAML beside `sandboxes`, such as `metrics: { listen: "127.0.0.1:9464" }`.
+    #[must_use]
+    pub fn top_level(mut self, line: &str) -> Self {
+        self.more.push(line.into());
+        self
+    }
+
     /// Writes the file and all that it names into `directory`, over what is there.
     ///
     /// # Errors
@@ -185,6 +193,9 @@ impl Configuration {
                 fs::write(directory.join(&name), pem)?;
                 writeln!(yaml, "    - {name}")?;
             }
+        }
+        for line in &self.more {
+            writeln!(yaml, "{line}")?;
         }
         let path = directory.join("interceptor.yaml");
         fs::write(&path, yaml)?;
