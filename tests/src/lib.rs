@@ -23,6 +23,7 @@ pub mod load;
 pub mod logs;
 pub mod memory;
 pub mod mirror;
+pub mod nameserver;
 pub mod netns;
 pub mod pki;
 pub mod process;
