@@ -11,7 +11,8 @@ mod qemu;
 mod runs;
 
 use std::{
-    path::PathBuf,
+    fs,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -112,4 +113,16 @@ fn directory() -> PathBuf {
 /// What is downloaded or made once; remove it to have newer packages.
 fn cache() -> PathBuf {
     directory().join("cache")
+}
+
+/// An empty directory beside `place`, which takes its name when it is complete.
+fn fresh(place: &Path) -> Result<PathBuf> {
+    let mut name = place.as_os_str().to_owned();
+    name.push(".new");
+    let fresh = PathBuf::from(name);
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh)?;
+    }
+    fs::create_dir_all(&fresh)?;
+    Ok(fresh)
 }

@@ -12,6 +12,21 @@ use serde::Deserialize;
 use super::{TARGET, compiler, directory};
 use crate::step;
 
+/// Macros, which run while something is built: optimised as other dependencies are, they would take longer than they save.
+const MACROS: &[&str] = &[
+    "asn1-rs-derive",
+    "asn1-rs-impl",
+    "clap_derive",
+    "pin-project-internal",
+    "serde_derive",
+    "synstructure",
+    "thiserror-impl",
+    "time-macros",
+    "tokio-macros",
+    "tracing-attributes",
+    "zerofrom-derive",
+];
+
 /// The programs that a build made.
 #[derive(Debug)]
 pub(super) struct Programs(Vec<Artifact>);
@@ -57,6 +72,12 @@ pub(super) fn run() -> Result<Programs> {
         .args(["--message-format", "json-render-diagnostics"])
         .arg("--target-dir")
         .arg(directory());
+    for name in MACROS {
+        cargo.args([
+            "--config",
+            &format!("profile.dev.package.{name}.opt-level=0"),
+        ]);
+    }
     // Named on an arm64 host too: the programs lie where they do everywhere.
     cargo.args(["--target", TARGET]);
     step::announce("building for arm64 (the first time takes a few minutes)");

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{TARGET, cache};
+use super::{TARGET, cache, fresh};
 use crate::{
     debian::{self, Archive},
     step, system,
@@ -51,10 +51,7 @@ fn install() -> Result<PathBuf> {
         ARCH == "x86_64",
         "there is a compiler for arm64 on x86_64 and on arm64 itself only"
     );
-    let fresh = place.with_extension("new");
-    if fresh.exists() {
-        fs::remove_dir_all(&fresh)?;
-    }
+    let fresh = fresh(&place)?;
     let release = format!("{DEBIAN}-security");
     let archive = Archive::open(&fresh.join("apt"), &[&release], &["amd64", "arm64"])?;
     for package in archive.download(&packages(&archive)?)? {

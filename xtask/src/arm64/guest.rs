@@ -10,14 +10,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{build, build::Programs, cache, compiler::DEBIAN, cpio, directory};
+use super::{build, build::Programs, cache, compiler::DEBIAN, cpio, directory, fresh};
 use crate::{
     debian::{self, Archive},
     step,
 };
-
-/// The first process.
-const INIT: &str = include_str!("guest/init.sh");
 
 /// What tests start.
 const PACKAGES: &[&str] = &[
@@ -61,10 +58,26 @@ const NEEDLESS: &[&str] = &[
     "usr/share/lintian",
     "usr/share/locale",
     "usr/share/man",
-    "usr/share/nodejs",
     "usr/share/perl5",
     "usr/share/zoneinfo",
     "var/cache",
+];
+
+/// What no package has.
+const FILES: &[(&str, &str)] = &[
+    ("init", include_str!("guest/init.sh")),
+    (
+        "etc/passwd",
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
+    ),
+    ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
+    ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    (
+        "etc/nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files dns\n",
+    ),
+    // An address for documentation (RFC 5737): nobody answers but interceptor.
+    ("etc/resolv.conf", "nameserver 192.0.2.53\n"),
 ];
 
 /// Directories of the workspace that tests read.
@@ -77,16 +90,14 @@ const READ_BY_TESTS: &[&str] = &["deploy", "tests/clients", "target/clients"];
 pub(super) fn install() -> Result<PathBuf> {
     let place = cache().join("guest");
     let archive = place.join("root.cpio");
-    let wanted = PACKAGES.join("\n");
+    let wanted = [PACKAGES, LEFT_OUT, NEEDLESS].concat().join("\n");
     if fs::read_to_string(place.join("packages")).is_ok_and(|packed| packed == wanted) {
         return Ok(archive);
     }
-    for directory in [&place, &place.with_extension("new")] {
-        if directory.exists() {
-            fs::remove_dir_all(directory)?;
-        }
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
     }
-    let fresh = place.with_extension("new");
+    let fresh = fresh(&place)?;
     let tree = fresh.join("tree");
     fs::create_dir_all(&tree)?;
     unpack(&fresh.join("apt"), &tree)?;
@@ -121,7 +132,7 @@ fn unpack(apt: &Path, tree: &Path) -> Result<()> {
 
 /// Does what installing packages would have done, as far as tests need it.
 fn furnish(tree: &Path) -> Result<()> {
-    for directory in ["busybox", "dev", "etc", "proc", "root", "run", "sys", "tmp"] {
+    for directory in ["busybox", "dev", "proc", "root", "run", "sys", "tmp"] {
         fs::create_dir_all(tree.join(directory))?;
     }
     let busybox = ["bin/busybox", "usr/bin/busybox"]
@@ -133,22 +144,6 @@ fn furnish(tree: &Path) -> Result<()> {
     let shell = tree.join("bin/sh");
     if !shell.exists() {
         symlink("dash", shell)?;
-    }
-    for (path, contents) in [
-        (
-            "etc/passwd",
-            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-        ),
-        ("etc/group", "root:x:0:\nnogroup:x:65534:\n"),
-        ("etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
-        (
-            "etc/nsswitch.conf",
-            "passwd: files\ngroup: files\nhosts: files dns\n",
-        ),
-        // An address for documentation (RFC 5737): nobody answers but interceptor.
-        ("etc/resolv.conf", "nameserver 192.0.2.53\n"),
-    ] {
-        fs::write(tree.join(path), contents).with_context(|| format!("writing {path}"))?;
     }
     authorities(tree)
 }
@@ -190,10 +185,12 @@ pub(super) fn payload(programs: &Programs, script: &str) -> Result<PathBuf> {
         }
         step::output(Command::new("cp").arg("-R").args([&from, &to]))?;
     }
-    for (name, contents) in [("init", INIT), ("script", script)] {
+    fs::create_dir_all(tree.join("etc"))?;
+    for (name, contents) in FILES.iter().copied().chain([("script", script)]) {
         let path = tree.join(name);
-        fs::write(&path, contents)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+        fs::write(&path, contents).with_context(|| format!("writing {name}"))?;
+        let mode = if name.contains('/') { 0o644 } else { 0o755 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
     }
     let archive = directory().join("payload.cpio");
     cpio::pack(&tree, &archive)?;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use super::{cache, cpio};
+use super::{cache, cpio, fresh};
 use crate::{
     debian::{self, Archive},
     step,
@@ -85,10 +85,7 @@ pub(super) fn install(kernel: Kernel) -> Result<Installed> {
         .context("every kernel has a name")?;
     let place = cache().join(format!("kernel-{}", name.get_name()));
     if !place.exists() {
-        let fresh = place.with_extension("new");
-        if fresh.exists() {
-            fs::remove_dir_all(&fresh)?;
-        }
+        let fresh = fresh(&place)?;
         unpack(kernel, &fresh)?;
         fs::rename(&fresh, &place).context("moving the kernel into place")?;
     }

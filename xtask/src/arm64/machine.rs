@@ -90,7 +90,8 @@ impl Machine<'_> {
             ))
             .args(["-chardev", &file("console"), "-serial", "chardev:console"])
             .args(["-device", "virtio-serial-pci"])
-            .args(["-chardev", "stdio,id=output,signal=off"])
+            // Not `stdio`: a guest may not write to that after standard input has ended.
+            .args(["-chardev", "file,id=output,path=/dev/stdout"])
             .args(["-chardev", &file("logs.tar"), "-chardev", &file("result")]);
         for (port, device) in [
             ("output", "output"),

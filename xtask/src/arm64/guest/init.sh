@@ -10,9 +10,7 @@ mount -t sysfs sysfs /sys
 mount -t devtmpfs devtmpfs /dev
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
-for directory in /dev/shm /run /tmp; do
-    mount -t tmpfs tmpfs $directory
-done
+mount -t tmpfs tmpfs /dev/shm
 chmod 1777 /tmp /dev/shm
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t bpf bpf /sys/fs/bpf
