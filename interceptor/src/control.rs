@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod listener;
+pub(crate) mod metrics;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -12,8 +13,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::kernel::Peer;
+
 use self::api::{AttachRequest, Info, ReloadView, SandboxView, StatsView};
-use crate::stats::view::ConnectionView;
+use crate::stats::{
+    Selection,
+    view::{ConnectionView, EventView},
+};
 
 /// Where the daemon listens, below its run directory.
 pub(crate) fn socket_path(run_dir: &Path) -> PathBuf {
@@ -22,6 +28,9 @@ pub(crate) fn socket_path(run_dir: &Path) -> PathBuf {
 
 /// What the daemon does when asked. Called on the control interface's own thread: what takes long is awaited.
 pub(crate) trait Backend: Send + Sync + 'static {
+    /// Whether a process may ask for anything at all. `Err` says why not, and has been recorded.
+    fn admit(&self, peer: Peer) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Makes a cgroup a sandbox.
     fn attach(
         &self,
@@ -35,6 +44,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Live connections, oldest first; with `ended` also the last that ended, before them.
     fn connections(&self, ended: bool) -> impl Future<Output = Vec<ConnectionView>> + Send;
+
+    /// What was refused, the oldest first.
+    fn events(&self, selection: Selection) -> impl Future<Output = Vec<EventView>> + Send;
 
     fn stats(&self) -> impl Future<Output = StatsView> + Send;
 

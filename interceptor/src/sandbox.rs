@@ -14,13 +14,13 @@ mod store;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod throttle;
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -34,12 +34,7 @@ pub(crate) use attach::{Attach, AttachError, DetachError, Target};
 pub(crate) use report::{NetnsReport, SandboxReport};
 pub(crate) use service::Service;
 
-use self::{
-    namespaces::Namespaces,
-    serve::Tally,
-    store::Store,
-    throttle::{Admission, Throttle},
-};
+use self::{namespaces::Namespaces, serve::Tally, store::Store};
 use crate::{
     address::SandboxId,
     kernel::{
@@ -180,7 +175,8 @@ impl<S: Service> Registry<S> {
     }
 
     pub(crate) async fn list(&self) -> Vec<SandboxReport> {
-        self.inner.state.lock().await.reports()
+        let state = self.inner.state.lock().await;
+        state.reports(&self.inner.programs)
     }
 
     /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox
@@ -190,6 +186,21 @@ impl<S: Service> Registry<S> {
         for (id, sandbox) in &state.sandboxes {
             self.inner.enroll_adopted(*id, sandbox);
         }
+    }
+
+    /// The sandbox that a process is in.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub(crate) fn of_process(&self, pid: u32) -> Result<Option<SandboxId>, CgroupError> {
+        let cgroup = self.inner.hierarchy.of_process(pid)?;
+        // What the programs go by.
+        let closed = self.inner.programs.sandboxes();
+        Ok(cgroup.path().ancestors().find_map(|path| {
+            let inode = std::fs::metadata(path).ok()?.ino();
+            let (_, id) = closed.iter().find(|(cgroup, _)| cgroup.0 == inode)?;
+            Some(*id)
+        }))
     }
 
     /// What programs and listeners have counted, by name.
@@ -210,24 +221,10 @@ impl<S: Service> Registry<S> {
 
 impl<S: Service> Inner<S> {
     async fn watch(self: Arc<Self>, mut events: Events) {
-        let mut throttle = Throttle::default();
         loop {
             match events.next().await {
                 Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
-                Ok(Event::Denied(denial)) => {
-                    if let Admission::Report { withheld } =
-                        throttle.admit(denial.sandbox, Instant::now())
-                    {
-                        if withheld > 0 {
-                            tracing::warn!(
-                                sandbox = denial.sandbox.map(tracing::field::display),
-                                withheld,
-                                "denials that came too fast were only counted"
-                            );
-                        }
-                        self.service.report(denial);
-                    }
-                }
+                Ok(Event::Denied(denial)) => self.service.report(denial),
                 Err(error) => {
                     tracing::error!(%error, "cannot read the kernel's events: new namespaces stay without listeners");
                     tokio::time::sleep(SWEEP).await;

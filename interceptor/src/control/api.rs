@@ -7,6 +7,7 @@
 //! | `POST /v1/sandboxes` | [`AttachRequest`] | [`SandboxView`] |
 //! | `POST /v1/sandboxes/detach` | [`DetachRequest`] | [`SandboxView`] as it was |
 //! | `GET /v1/connections`, `?ended=true` | | `[`[`ConnectionView`](crate::stats::view::ConnectionView)`]` |
+//! | `GET /v1/events`, `?sandbox=NAME`, `?after=ID` | | `[`[`EventView`]`]`, the oldest first; behind an event's number only such as change no more, to be asked for again |
 //! | `GET /v1/stats` | | [`StatsView`] |
 //! | `POST /v1/reload` | | [`ReloadView`] |
 //! | `GET /healthz`, `GET /readyz` | | [`HealthView`] |
@@ -17,13 +18,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::view::{DenialView, SandboxTotalsView, TotalsView};
+use crate::stats::view::{EventView, SandboxTotalsView, TotalsView};
 
 pub(super) const INFO: &str = "/v1/info";
 pub(super) const SANDBOXES: &str = "/v1/sandboxes";
 pub(super) const DETACH: &str = "/v1/sandboxes/detach";
 pub(super) const CONNECTIONS: &str = "/v1/connections";
 pub(super) const ENDED: &str = "ended=true";
+pub(super) const EVENTS: &str = "/v1/events";
+pub(super) const SANDBOX: &str = "sandbox";
+pub(super) const AFTER: &str = "after";
 pub(super) const STATS: &str = "/v1/stats";
 pub(super) const RELOAD: &str = "/v1/reload";
 pub(super) const HEALTH: &str = "/healthz";
@@ -63,11 +67,29 @@ pub(crate) struct SandboxView {
     pub(crate) secrets: Vec<String>,
     /// Secrets that attach added.
     pub(crate) secret_keys: Vec<String>,
+    /// What the programs cannot watch on this kernel, and is left to seccomp.
+    #[serde(default)]
+    pub(crate) doors: Vec<String>,
     /// What weakens the containment: capabilities in the sandbox, sockets from before.
     pub(crate) warnings: Vec<String>,
+    /// What goes past the daemon, as configured.
+    #[serde(default)]
+    pub(crate) exemptions: Vec<ExemptionView>,
+    /// Refusals by the kernel's programs since it was attached.
+    #[serde(default)]
+    pub(crate) kernel_denials: u64,
     /// RFC 3339, UTC.
     pub(crate) attached_at: String,
     pub(crate) live_connections: u64,
+}
+
+/// A destination of a sandbox, or processes in it, that the programs let go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExemptionView {
+    /// In words.
+    pub(crate) what: String,
+    /// Connects, datagrams, or sockets of the processes.
+    pub(crate) uses: u64,
 }
 
 /// A network namespace with listeners.
@@ -78,6 +100,9 @@ pub(crate) struct NetnsView {
     pub(crate) ipv6: bool,
     /// Only the sandbox lives there.
     pub(crate) private: bool,
+    /// Nothing but answers leaves by its devices, whatever socket it comes from.
+    #[serde(default)]
+    pub(crate) fenced: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,8 +113,8 @@ pub(crate) struct StatsView {
     pub(crate) sandboxes: Vec<SandboxTotalsView>,
     /// Counters of the cgroup programs, by name.
     pub(crate) kernel: BTreeMap<String, u64>,
-    /// The last denials, oldest first.
-    pub(crate) denials: Vec<DenialView>,
+    /// The last events, oldest first.
+    pub(crate) denials: Vec<EventView>,
 }
 
 /// What a reload did.

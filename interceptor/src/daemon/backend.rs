@@ -12,15 +12,16 @@ use crate::{
     config,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, NetnsView, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, ExemptionView, Info, NetnsView, ReloadView, SandboxView, StatsView},
     },
     error::chain,
     flow::{Configuration, Engine},
+    kernel::Peer,
     sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
     secrets::SecretName,
     stats::{
-        Stats,
-        view::{ConnectionView, rfc3339},
+        Denial, ProcessFacts, Selection, Stats,
+        view::{ConnectionView, EventView, rfc3339},
     },
     tls::{
         ca::{BUNDLE, CERTIFICATE},
@@ -91,6 +92,17 @@ impl Interceptor {
                 .map(ToString::to_string)
                 .collect(),
         };
+        let journal = configuration.snapshot.events_file().map(Path::to_owned);
+        let stats = Arc::clone(&self.stats);
+        tokio::task::spawn_blocking(move || stats.journal(journal.as_deref()))
+            .await
+            .map_err(|_stopped| Refusal::new(RefusalKind::Failed, "the daemon is stopping"))?
+            .map_err(|error| {
+                Refusal::new(
+                    RefusalKind::Invalid,
+                    format!("the file of events cannot be opened: {error}"),
+                )
+            })?;
         configuration.snapshot.log_reports();
         self.engine.reconfigure(configuration);
         self.registry.enroll_again().await;
@@ -136,6 +148,9 @@ impl Interceptor {
             netns,
             secrets,
             attached,
+            exemptions,
+            kernel_denials,
+            doors,
             warnings,
         } = report;
         let configuration = self.engine.configuration();
@@ -157,6 +172,15 @@ impl Interceptor {
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
             warnings,
+            doors,
+            exemptions: exemptions
+                .into_iter()
+                .map(|(permit, uses)| ExemptionView {
+                    what: permit.to_string(),
+                    uses,
+                })
+                .collect(),
+            kernel_denials,
             attached_at: rfc3339(attached),
             live_connections: self.stats.live(id),
         }
@@ -164,6 +188,35 @@ impl Interceptor {
 }
 
 impl Backend for Interceptor {
+    /// Root, and outside of all sandboxes: the socket may have been put into a container, whose root is one as well.
+    async fn admit(&self, peer: Peer) -> Result<(), String> {
+        let place = peer.pid().map(|pid| self.registry.of_process(pid));
+        let (sandbox, why) = match place {
+            Some(Ok(sandbox @ Some(_))) => (sandbox, "it is in the sandbox"),
+            _ if peer.uid != 0 => (None, "it is not root"),
+            // After its place was read: that is no other process's.
+            Some(Ok(None)) if peer.is_alive() => return Ok(()),
+            Some(Ok(None) | Err(_)) | None => (None, "it cannot be told in which cgroup it is"),
+        };
+        let pid = peer.pid().unwrap_or(0);
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        self.stats.deny(Denial {
+            sandbox,
+            sandbox_name: sandbox.and_then(|id| self.engine.name_of(id)),
+            process: ProcessFacts {
+                pid,
+                uid: peer.uid,
+                comm: comm.trim_end().into(),
+            },
+            destination: None,
+            name: Some("control.sock".to_owned()),
+            connection: None,
+            reason: "control_refused",
+            detail: format!("the process may not ask the daemon for anything: {why}"),
+        });
+        Err(why.to_owned())
+    }
+
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
         let AttachRequest {
             name,
@@ -217,6 +270,10 @@ impl Backend for Interceptor {
         self.stats.connections(ended)
     }
 
+    async fn events(&self, selection: Selection) -> Vec<EventView> {
+        self.stats.events(&selection)
+    }
+
     async fn stats(&self) -> StatsView {
         let (overall, sandboxes) = self.stats.totals();
         StatsView {
@@ -227,9 +284,10 @@ impl Backend for Interceptor {
                 .registry
                 .counters()
                 .into_iter()
+                .chain(self.stats.counters())
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
-            denials: self.stats.denials(),
+            denials: self.stats.events(&Selection::default()),
         }
     }
 
@@ -265,12 +323,14 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         port,
         has_v6,
         private,
+        fenced,
     } = report;
     NetnsView {
         cookie: cookie.0,
         port,
         ipv6: has_v6,
         private,
+        fenced,
     }
 }
 

@@ -39,6 +39,13 @@ impl Record {
         self.duration.get_or_init(|| self.accepted.elapsed());
     }
 
+    /// `None` while it lives.
+    pub(super) fn ended_at(&self) -> Option<Instant> {
+        self.duration
+            .get()
+            .map(|duration| self.accepted + *duration)
+    }
+
     pub(super) fn view(&self) -> ConnectionView {
         let facts = self.connection.facts();
         let direction = |direction| DirectionView {
@@ -99,11 +106,6 @@ pub(crate) struct Live {
 impl Live {
     pub(super) fn new(stats: Arc<Stats>, record: Arc<Record>) -> Self {
         Self { stats, record }
-    }
-
-    /// Number of the connection: counts up from 1 in a daemon's life.
-    pub(crate) fn id(&self) -> u64 {
-        self.record.id
     }
 
     /// What the rooms below `flow` fill.

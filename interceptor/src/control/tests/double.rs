@@ -17,7 +17,11 @@ use crate::{
         Backend, Refusal, RefusalKind,
         api::{AttachRequest, Info, ReloadView, SandboxView, StatsView},
     },
-    stats::{Opening, ProcessFacts, Stats, view::ConnectionView},
+    kernel::Peer,
+    stats::{
+        Denial, Opening, ProcessFacts, Selection, Stats,
+        view::{ConnectionView, EventView},
+    },
 };
 
 #[derive(Default)]
@@ -50,6 +54,14 @@ impl Double {
 }
 
 impl Backend for Double {
+    async fn admit(&self, peer: Peer) -> Result<(), String> {
+        if peer.uid == 0 {
+            Ok(())
+        } else {
+            Err("not root".into())
+        }
+    }
+
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
         match request.name.as_str() {
             "panic" => panic!("a fault of the backend"),
@@ -68,6 +80,9 @@ impl Backend for Double {
             policies: Vec::new(),
             secrets: Vec::new(),
             secret_keys: request.secrets,
+            exemptions: Vec::new(),
+            kernel_denials: 0,
+            doors: Vec::new(),
             warnings: Vec::new(),
             attached_at: String::new(),
             live_connections: 0,
@@ -109,6 +124,27 @@ impl Backend for Double {
         drop(open());
         let _live = open();
         stats.connections(ended)
+    }
+
+    async fn events(&self, selection: Selection) -> Vec<EventView> {
+        let stats = Stats::default();
+        for name in ["micky", "a b&c"] {
+            stats.deny(Denial {
+                sandbox: None,
+                sandbox_name: Some(name.into()),
+                process: ProcessFacts {
+                    pid: 1,
+                    uid: 0,
+                    comm: "node".into(),
+                },
+                destination: None,
+                name: None,
+                connection: None,
+                reason: "policy",
+                detail: format!("no rule for {name}"),
+            });
+        }
+        stats.events(&selection)
     }
 
     async fn stats(&self) -> StatsView {
