@@ -36,12 +36,7 @@ impl Sandbox {
     /// # Errors
     /// The daemon refuses.
     pub fn attach(daemon: &Daemon, name: &str, namespaces: &[&Netns]) -> Result<Self> {
-        let mut sandbox = Self {
-            name: name.into(),
-            residents: Vec::new(),
-            cgroup: Cgroup::new()?,
-            trust: daemon.trust(),
-        };
+        let mut sandbox = Self::beside(daemon, name)?;
         for netns in namespaces {
             sandbox.settle(netns)?;
         }
@@ -49,7 +44,20 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Attaches once more after [`Self::detach`], and makes sure that it is attached.
+    /// A cgroup and processes like a sandbox's, but not attached: what they do shows what a sandbox is kept from.
+    ///
+    /// # Errors
+    /// No cgroup to be had.
+    pub fn beside(daemon: &Daemon, name: &str) -> Result<Self> {
+        Ok(Self {
+            name: name.into(),
+            residents: Vec::new(),
+            cgroup: Cgroup::new()?,
+            trust: daemon.trust(),
+        })
+    }
+
+    /// Attaches, once more after [`Self::detach`], and makes sure that it is attached.
     ///
     /// # Errors
     /// The daemon refuses.

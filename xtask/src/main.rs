@@ -6,6 +6,7 @@
     reason = "these are command line tools for developers"
 )]
 
+mod adversary;
 mod autobahn;
 mod bench;
 mod build_ebpf;
@@ -37,6 +38,8 @@ enum Action {
     Demo,
     /// Install what is missing, then run every check and every test (root)
     Test(test::Arguments),
+    /// Try every known way round on this kernel, and print what came of each (root)
+    Adversary(adversary::Arguments),
     /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
     Autobahn(autobahn::Arguments),
     /// Let every library that we know of log in through interceptor, and print how they got on (root)
@@ -59,6 +62,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::BuildEbpf(arguments) => build_ebpf::run(&arguments)?,
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
+        Action::Adversary(arguments) => adversary::run(&arguments)?,
         Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients(arguments) => clients::run(&arguments)?,
         Action::Bench(arguments) => bench::run(&arguments)?,

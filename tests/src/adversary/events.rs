@@ -1,0 +1,85 @@
+//! What the daemon keeps of refusals, as a person can read it.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use crate::{daemon::Daemon, interrupt};
+
+const PATIENCE: Duration = Duration::from_secs(4);
+const POLL: Duration = Duration::from_millis(60);
+
+/// One refusal.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    sandbox: String,
+    pid: u32,
+    comm: String,
+    destination: Option<String>,
+    name: Option<String>,
+    pub(super) reason: String,
+    pub(super) detail: String,
+}
+
+impl Refusal {
+    fn read(value: &Value) -> Self {
+        let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
+        Self {
+            sandbox: text("sandbox").unwrap_or_default(),
+            pid: number(value).unwrap_or_default(),
+            comm: text("comm").unwrap_or_default(),
+            destination: text("destination"),
+            name: text("name"),
+            reason: text("reason").unwrap_or_default(),
+            detail: text("detail").unwrap_or_default(),
+        }
+    }
+
+    /// Whether it says who, what and why. Sockets that were never made, and their options, have no destination.
+    pub(super) fn is_readable(&self) -> bool {
+        let names_something = self.destination.is_some()
+            || self.name.is_some()
+            || self.reason.starts_with("kernel");
+        !self.sandbox.is_empty()
+            && !self.comm.is_empty()
+            && !self.detail.is_empty()
+            && names_something
+    }
+}
+
+fn number(value: &Value) -> Option<u32> {
+    value.get("pid")?.as_u64()?.try_into().ok()
+}
+
+/// Everything that is kept.
+pub(super) fn refusals(daemon: &Daemon) -> Result<Vec<Refusal>> {
+    let stats = daemon.json(&["stats"])?;
+    let denials = stats.get("denials").and_then(Value::as_array);
+    let denials = denials.context("no denials in the statistics")?;
+    Ok(denials.iter().map(Refusal::read).collect())
+}
+
+/// The refusals of a process and of those that it started, as soon as one is for any of `reasons`; whatever there is when
+/// none comes.
+pub(super) fn of_process(
+    daemon: &Daemon,
+    pids: &[u32],
+    reasons: &[&str],
+) -> Result<Vec<Refusal>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        interrupt::check()?;
+        let mut own = refusals(daemon)?;
+        own.retain(|refusal| pids.contains(&refusal.pid));
+        if own.iter().any(|refusal| reasons.contains(&refusal.reason.as_str()))
+            || Instant::now() > deadline
+        {
+            return Ok(own);
+        }
+        thread::sleep(POLL);
+    }
+}

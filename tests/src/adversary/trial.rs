@@ -1,0 +1,99 @@
+//! Tries one vector, beside the sandbox and in it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Result;
+
+use super::{
+    attacker::Tried,
+    events::{self, Refusal},
+    matrix::Row,
+    stage::{Side, Stage},
+    vector::{Control, Event, Vector},
+};
+use crate::scenario::TOKEN;
+
+/// From and to, in seconds since 1970: whose a packet is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Window {
+    from: f64,
+    to: f64,
+}
+
+impl Window {
+    fn open() -> f64 {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.unwrap_or(Duration::ZERO).as_secs_f64()
+    }
+
+    fn since(from: f64) -> Self {
+        // What a socket has sent is on its device well before that.
+        let to = Self::open() + 0.02;
+        Self { from, to }
+    }
+
+    pub(super) fn holds(self, at: f64) -> bool {
+        self.from <= at && at < self.to
+    }
+}
+
+/// What came of a vector, as far as is known before the captures have ended.
+#[derive(Debug)]
+pub(super) struct Seen {
+    pub(super) control: Option<(String, Window)>,
+    pub(super) said: String,
+    pub(super) window: Window,
+    pub(super) refusals: Vec<Refusal>,
+    /// Secrets that have arrived at a server.
+    pub(super) arrived: usize,
+    /// What servers outside got that they should not.
+    pub(super) strayed: Vec<String>,
+    /// A secret came back to the sandbox.
+    pub(super) leaked: bool,
+}
+
+/// # Errors
+/// A fixture has failed: what a vector comes to is in the row.
+pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
+    let control = match vector.control {
+        Control::None(_) => None,
+        Control::Leaves | Control::Says(_) => {
+            let with = (vector.with)(stage.facts(Side::Control));
+            let from = Window::open();
+            let order = stage.control.order(vector.order, &with)?;
+            stage.help(vector.accomplice, Side::Control)?;
+            let said = stage.control.outcome(order)?.said;
+            Some((said, Window::since(from)))
+        }
+    };
+    let secrets = stage.upstream.secrets();
+    let mark = stage.outside.mark();
+    let with = (vector.with)(stage.facts(Side::Sandbox));
+    let from = Window::open();
+    let order = stage.hostile.order(vector.order, &with)?;
+    stage.help(vector.accomplice, Side::Sandbox)?;
+    let tried = stage.hostile.outcome(order)?;
+    let refusals = match &vector.expected.event {
+        Event::Refusal(reasons) => events::of_process(&stage.daemon, &tried.pids, reasons)?,
+        Event::None(_) => Vec::new(),
+    };
+    let seen = Seen {
+        control,
+        window: Window::since(from),
+        refusals,
+        arrived: stage.upstream.secrets().saturating_sub(secrets),
+        strayed: stage.outside.strayed(mark),
+        leaked: leaks(&tried),
+        said: tried.said,
+    };
+    Ok(Row::new(vector, seen))
+}
+
+fn leaks(tried: &Tried) -> bool {
+    let holds = |bytes: &[u8]| {
+        bytes
+            .windows(TOKEN.len())
+            .any(|window| window == TOKEN.as_bytes())
+    };
+    holds(&tried.received) || holds(tried.said.as_bytes())
+}
