@@ -113,6 +113,8 @@ ALERTS = {
 
 def alert(error):
     reason = error.reason or str(error)
+    if "no application protocol" in reason:
+        reason = "TLSV1_ALERT_NO_APPLICATION_PROTOCOL"
     return "alert " + ALERTS.get(reason, reason)
 
 
@@ -132,8 +134,8 @@ def bytes_of(text):
     return text.encode("latin-1")
 
 
-def exchange(request, to=None, sni="mirror.example", pieces=0, pause=0.0, protocols=("http/1.1",), port=443):
-    """Sends bytes as they are, in pieces of a size, and tells the answer."""
+def exchange(request, to=None, sni="mirror.example", pieces=0, pause=0.0, look_for=None, protocols=("http/1.1",), port=443):
+    """Sends bytes as they are, in pieces of a size, and tells the answer, and whether it has a word."""
     try:
         one = open_tls(to or sni, sni, protocols, port)
     except Failed as failed:
@@ -150,7 +152,10 @@ def exchange(request, to=None, sni="mirror.example", pieces=0, pause=0.0, protoc
         received = one.receive()
     except Failed as failed:
         return str(failed)
-    return status(received), received + decoded(received)
+    said = status(received)
+    if look_for:
+        said += (" with " if look_for.encode() in received else " without ") + look_for
+    return said, received + decoded(received)
 
 
 def decoded(received):

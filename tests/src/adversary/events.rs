@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{daemon::Daemon, interrupt};
 
-const PATIENCE: Duration = Duration::from_secs(4);
+const PATIENCE: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(60);
 
 /// One refusal.
@@ -41,9 +41,8 @@ impl Refusal {
 
     /// Whether it says who, what and why. Sockets that were never made, and their options, have no destination.
     pub(super) fn is_readable(&self) -> bool {
-        let names_something = self.destination.is_some()
-            || self.name.is_some()
-            || self.reason.starts_with("kernel");
+        let names_something =
+            self.destination.is_some() || self.name.is_some() || self.reason.starts_with("kernel");
         !self.sandbox.is_empty()
             && !self.comm.is_empty()
             && !self.detail.is_empty()
@@ -65,17 +64,15 @@ pub(super) fn refusals(daemon: &Daemon) -> Result<Vec<Refusal>> {
 
 /// The refusals of a process and of those that it started, as soon as one is for any of `reasons`; whatever there is when
 /// none comes.
-pub(super) fn of_process(
-    daemon: &Daemon,
-    pids: &[u32],
-    reasons: &[&str],
-) -> Result<Vec<Refusal>> {
+pub(super) fn of_process(daemon: &Daemon, pids: &[u32], reasons: &[&str]) -> Result<Vec<Refusal>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         interrupt::check()?;
         let mut own = refusals(daemon)?;
         own.retain(|refusal| pids.contains(&refusal.pid));
-        if own.iter().any(|refusal| reasons.contains(&refusal.reason.as_str()))
+        if own
+            .iter()
+            .any(|refusal| reasons.contains(&refusal.reason.as_str()))
             || Instant::now() > deadline
         {
             return Ok(own);

@@ -26,6 +26,7 @@ pub(super) const UPLINK: &str = "up0";
 
 /// The host towards the outside, from where the daemon dials.
 pub(super) const HOST: &str = "10.231.9.2";
+pub(super) const HOST_V6: &str = "fd00:231:9::2";
 /// The sandbox.
 pub(super) const SANDBOX: &str = "10.231.7.2";
 /// The one beside it.
@@ -39,8 +40,9 @@ pub(super) const EVIL_V6: &str = "fd00:231:9::1";
 /// The servers that policy knows.
 pub(super) const GOOD: &str = "10.231.9.10";
 /// Addresses that are somebody's outside, for the attempts that go there.
-const FURTHER: [&str; 4] = [
+const FURTHER: [&str; 5] = [
     "10.231.9.10/32",
+    "192.31.196.1/32",
     "169.254.169.254/32",
     "100.100.100.200/32",
     "168.63.129.16/32",
@@ -66,7 +68,9 @@ impl Ground {
             ground.outside.ip(&["addr", "add", address, "dev", "lo"])?;
         }
         for address in FURTHER_V6 {
-            ground.outside.ip(&["-6", "addr", "add", address, "dev", "lo"])?;
+            ground
+                .outside
+                .ip(&["-6", "addr", "add", address, "dev", "lo"])?;
         }
         for setting in [
             "net.ipv4.ip_forward=1",
@@ -91,7 +95,10 @@ impl Ground {
 
     /// The sandbox's address of its own link.
     pub(super) fn link_local(netns: &Netns, device: &str) -> Result<String> {
-        let shown = netns.run("ip", &["-o", "-6", "addr", "show", "dev", device, "scope", "link"])?;
+        let shown = netns.run(
+            "ip",
+            &["-o", "-6", "addr", "show", "dev", device, "scope", "link"],
+        )?;
         let mut words = shown.split_whitespace();
         words
             .find(|word| *word == "inet6")

@@ -6,11 +6,13 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    ground::{POD, UPLINK},
     packets::Kind,
-    stage::{Captured, Stage},
+    stage::{Captured, Side, Stage},
     trial::Seen,
     vector::{Control, Event, Group, Secret, Vector},
 };
+use crate::capture::Packet;
 
 /// What of a packet or event is printed.
 const SHORT: usize = 140;
@@ -24,7 +26,11 @@ impl Kernel {
     /// /proc is not mounted.
     pub fn running() -> Result<Self> {
         let release = fs::read_to_string("/proc/sys/kernel/osrelease")?;
-        Ok(Self(format!("Linux {} {}", release.trim(), std::env::consts::ARCH)))
+        Ok(Self(format!(
+            "Linux {} {}",
+            release.trim(),
+            std::env::consts::ARCH
+        )))
     }
 }
 
@@ -105,14 +111,15 @@ impl Row {
             return;
         }
         if !vector.expected.admits(said) {
-            self.differences.push("the program sees something else".into());
+            self.differences
+                .push("the program sees something else".into());
         }
         if let Event::Refusal(reasons) = &vector.expected.event {
             let of_reason = |reason: &&str| {
                 let mut own = refusals.iter();
                 own.find(|refusal| refusal.reason == **reason)
             };
-            match reasons.iter().find_map(|reason| of_reason(reason)) {
+            match reasons.iter().find_map(of_reason) {
                 Some(refusal) if refusal.is_readable() => {
                     let text = format!("; event {}: {}", refusal.reason, refusal.detail);
                     self.observed.push_str(&short(&text));
@@ -134,7 +141,8 @@ impl Row {
             (Secret::Arrives, _) => self.observed.push_str("; secret at its host"),
         }
         if let Some(strayed) = strayed.first() {
-            self.differences.push(format!("it arrives outside: {strayed}"));
+            self.differences
+                .push(format!("it arrives outside: {strayed}"));
         }
         if *leaked {
             self.differences.push("a secret came back".into());
@@ -210,16 +218,35 @@ impl Matrix {
         for row in &mut rows {
             row.attribute(&strayed, &of_control);
         }
+        let port = stage.facts(Side::Sandbox).listener;
+        let ends = [format!(".{port} >"), format!(".{port}:")];
+        let listeners = |packet: &Packet| ends.iter().any(|end| packet.text.contains(end));
         let explained = |at: f64| rows.iter().any(|row| row.seen.window.holds(at));
         let unexplained = strayed.iter().filter(|(at, _)| !explained(*at));
         Ok(Self {
             kernel,
             unexplained: unexplained.map(|(_, text)| short(text)).collect(),
             kernels_own: vec![
-                ("sandbox, lo", sandbox.kinds(|device| device == "lo")),
-                ("sandbox, every other device", sandbox.kinds(|device| device != "lo")),
-                ("host, towards the sandbox", host.kinds(|device| device == "pod0")),
-                ("host, towards the outside", host.kinds(|device| device == "up0")),
+                (
+                    "sandbox, lo, the daemon's listeners",
+                    sandbox.kinds(|packet| packet.device == "lo" && listeners(packet)),
+                ),
+                (
+                    "sandbox, lo, all else",
+                    sandbox.kinds(|packet| packet.device == "lo" && !listeners(packet)),
+                ),
+                (
+                    "sandbox, every other device",
+                    sandbox.kinds(|packet| packet.device != "lo"),
+                ),
+                (
+                    "host, towards the sandbox",
+                    host.kinds(|packet| packet.device == POD),
+                ),
+                (
+                    "host, towards the outside",
+                    host.kinds(|packet| packet.device == UPLINK),
+                ),
             ],
             captured: sandbox.len() + host.len(),
             rows,
@@ -304,7 +331,9 @@ impl Matrix {
     fn captures(&self) -> String {
         let mut text = String::new();
         for (device, kinds) in &self.kernels_own {
-            let kinds = kinds.iter().map(|(kind, count)| format!("{} {count}", kind.name()));
+            let kinds = kinds
+                .iter()
+                .map(|(kind, count)| format!("{} {count}", kind.name()));
             let kinds = kinds.collect::<Vec<_>>().join(", ");
             text.push_str(&format!("- {device}: {kinds}\n"));
         }

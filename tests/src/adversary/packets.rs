@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-use super::ground::{CONTROL, HOST, POD, UPLINK};
+use super::ground::{CONTROL, HOST, HOST_V6, POD, UPLINK};
 use crate::capture::Packet;
 
 /// What a packet is to the kernel that sent or received it.
@@ -65,7 +65,11 @@ pub(super) struct Sorted {
 impl Sorted {
     pub(super) fn new(packets: Vec<Packet>) -> Result<Self> {
         let sorted = packets.into_iter().map(|packet| {
-            let at = packet.text.split(' ').next().context("a packet without time")?;
+            let at = packet
+                .text
+                .split(' ')
+                .next()
+                .context("a packet without time")?;
             Ok((at.parse()?, Kind::of(&packet.text), packet))
         });
         Ok(Self {
@@ -87,7 +91,7 @@ impl Sorted {
     pub(super) fn strayed(&self) -> Vec<(f64, String)> {
         let own = [
             format!(" {HOST}"),
-            " fd00:231:9::2".to_owned(),
+            format!(" {HOST_V6}"),
             " 10.231.8.".to_owned(),
             " fd00:231:8:".to_owned(),
         ];
@@ -96,7 +100,8 @@ impl Sorted {
                 return false;
             }
             let up = packet.device == UPLINK && packet.text.contains(" Out ");
-            packet.device == POD || (up && !own.iter().any(|own| packet.text.contains(own.as_str())))
+            packet.device == POD
+                || (up && !own.iter().any(|own| packet.text.contains(own.as_str())))
         })
     }
 
@@ -105,11 +110,11 @@ impl Sorted {
         self.keep(|kind, packet| packet.device == CONTROL && !kind.is_the_kernels())
     }
 
-    /// How many of each kind a device other than lo had.
-    pub(super) fn kinds(&self, device: impl Fn(&str) -> bool) -> BTreeMap<Kind, usize> {
+    /// How many of each kind some packets are.
+    pub(super) fn kinds(&self, which: impl Fn(&Packet) -> bool) -> BTreeMap<Kind, usize> {
         let mut kinds = BTreeMap::new();
         for (_, kind, packet) in &self.packets {
-            if device(&packet.device) {
+            if which(packet) {
                 *kinds.entry(*kind).or_default() += 1;
             }
         }
@@ -132,11 +137,26 @@ mod tests {
     fn what_a_kernel_sends_by_itself_is_told_from_what_sockets_send() {
         for (text, kind) in [
             ("1.5 out0 B   ARP, Request who-has 10.0.0.1", Kind::Arp),
-            ("1.5 out0 M   IP6 fe80::1 > ff02::2: ICMP6, router solicitation", Kind::Discovery),
-            ("1.5 out0 M   IP6 fe80::1 > ff02::16: HBH ICMP6, multicast listener report v2", Kind::Listener),
-            ("1.5 out0 Out IP 10.0.0.2 > 224.0.0.22: igmp v3 report, 1 group record(s)", Kind::Group),
-            ("1.5 out0 Out IP 10.0.0.2.1 > 10.0.0.1.2: Flags [R.], seq 0", Kind::Refusal),
-            ("1.5 out0 Out IP 10.0.0.2.1 > 10.0.0.1.2: Flags [S], seq 0", Kind::Traffic),
+            (
+                "1.5 out0 M   IP6 fe80::1 > ff02::2: ICMP6, router solicitation",
+                Kind::Discovery,
+            ),
+            (
+                "1.5 out0 M   IP6 fe80::1 > ff02::16: HBH ICMP6, multicast listener report v2",
+                Kind::Listener,
+            ),
+            (
+                "1.5 out0 Out IP 10.0.0.2 > 224.0.0.22: igmp v3 report, 1 group record(s)",
+                Kind::Group,
+            ),
+            (
+                "1.5 out0 Out IP 10.0.0.2.1 > 10.0.0.1.2: Flags [R.], seq 0",
+                Kind::Refusal,
+            ),
+            (
+                "1.5 out0 Out IP 10.0.0.2.1 > 10.0.0.1.2: Flags [S], seq 0",
+                Kind::Traffic,
+            ),
         ] {
             assert_eq!(Kind::of(text), kind, "{text}");
         }

@@ -174,7 +174,10 @@ impl Stage {
         let (order, with) = match accomplice {
             Accomplice::Connects => {
                 let path = &self.facts.accomplice;
-                ("take-and-connect", json!({"path": path, "address": EVIL, "port": PORT}))
+                (
+                    "take-and-connect",
+                    json!({"path": path, "address": EVIL, "port": PORT}),
+                )
             }
             Accomplice::HandsIn => ("hand-in", json!({"path": self.facts.accomplice})),
             Accomplice::DialsIn => {
@@ -188,7 +191,10 @@ impl Stage {
 
     /// Ends the captures.
     pub(super) fn captured(&mut self) -> Result<Captured> {
-        let captures = self.captures.take().context("the captures have ended already")?;
+        let captures = self
+            .captures
+            .take()
+            .context("the captures have ended already")?;
         Ok(Captured {
             sandbox: Sorted::new(captures.sandbox.finish()?)?,
             host: Sorted::new(captures.host.finish()?)?,
@@ -201,7 +207,10 @@ fn start_daemon(ground: &Ground, configuration: &Path, place: &Path) -> Result<D
     let hosts = place.join("hosts");
     fs::write(&hosts, HOSTS)?;
     let resolver = place.join("resolv.conf");
-    fs::write(&resolver, format!("nameserver {EVIL}\noptions timeout:1 attempts:1\n"))?;
+    fs::write(
+        &resolver,
+        format!("nameserver {EVIL}\noptions timeout:1 attempts:1\n"),
+    )?;
     for file in [&hosts, &resolver] {
         fs::set_permissions(file, fs::Permissions::from_mode(0o644))?;
     }

@@ -70,7 +70,8 @@ const KERNEL: &[&str] = &["kernel"];
 /// What the daemon says of a connection that policy does not know.
 const POLICY: &[&str] = &["policy"];
 
-const ITSELF: &str = "the kernel itself refuses it to everybody without privileges, before any hook";
+const ITSELF: &str =
+    "the kernel itself refuses it to everybody without privileges, before any hook";
 
 impl Vector {
     fn control(mut self, control: Control) -> Self {

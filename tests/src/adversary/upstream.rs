@@ -1,6 +1,7 @@
 //! The servers that policy knows: where secrets are bound to, and where none may go.
 
 use anyhow::Result;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use super::ground::{GOOD, Ground};
 use crate::{
@@ -64,7 +65,9 @@ pub(super) const HOSTS: &str = "\
 
 impl Upstream {
     pub(super) fn start(ground: &Ground) -> Result<Self> {
-        ground.outside.ip(&["addr", "add", &format!("{SITE}/32"), "dev", "lo"])?;
+        ground
+            .outside
+            .ip(&["addr", "add", &format!("{SITE}/32"), "dev", "lo"])?;
         let listen = |text: String| ground.outside.listen(text.parse()?);
         let site = Site::start(Versions::Both)?;
         site.listen(listen(format!("{SITE}:443"))?)?;
@@ -81,7 +84,12 @@ impl Upstream {
                      header: authorization}]";
         let mut configuration = Configuration::default()
             .bound_secret("KEY", TOKEN, bound)
-            .sandbox("hostile", POLICY, &["KEY"])
+            .bound_secret(
+                "OTHER",
+                "a-secret-for-another-host-alone",
+                "bindings: [{hosts: [unbound.example], header: authorization}]",
+            )
+            .sandbox("hostile", POLICY, &["KEY", "OTHER"])
             .root(self.mirror.authority().pem())
             .root(self.site.authority().pem())
             .resolve("site.example", format!("{SITE}:443"))
@@ -93,11 +101,12 @@ impl Upstream {
         configuration
     }
 
-    /// How often the secret has arrived so far, and how many requests altogether.
+    /// How often the secret has arrived so far, as it is or as the password of `u` in Basic.
     pub(super) fn secrets(&self) -> usize {
+        let basic = STANDARD.encode(format!("u:{TOKEN}"));
         let count = |bytes: &[u8]| {
-            let windows = bytes.windows(TOKEN.len());
-            windows.filter(|window| *window == TOKEN.as_bytes()).count()
+            let count = |word: &[u8]| bytes.windows(word.len()).filter(|w| *w == word).count();
+            count(TOKEN.as_bytes()) + count(basic.as_bytes())
         };
         let heard = self.mirror.heard();
         let mirrored: usize = heard.iter().map(|heard| count(&heard.bytes())).sum();

@@ -134,6 +134,7 @@ impl fmt::Display for Expected {
         if self.secret == Secret::Arrives {
             f.write_str("; secret at its host")?;
         }
-        self.stated.map_or(Ok(()), |why| write!(f, "; stated: {why}"))
+        self.stated
+            .map_or(Ok(()), |why| write!(f, "; stated: {why}"))
     }
 }

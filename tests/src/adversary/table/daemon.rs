@@ -14,8 +14,14 @@ use crate::adversary::{
 const DENIED: &[&str] = &["refused EPERM", "refused EACCES"];
 
 fn process(name: &str, tries: &'static str, order: &'static str) -> Vector {
-    vector(Group::Daemon, name, tries, order, |facts| json!({"process": facts.daemon}))
-        .refused_to_everybody(DENIED)
+    vector(
+        Group::Daemon,
+        name,
+        tries,
+        order,
+        |facts| json!({"process": facts.daemon}),
+    )
+    .refused_to_everybody(DENIED)
 }
 
 fn file(
@@ -24,8 +30,14 @@ fn file(
     order: &'static str,
     path: impl Fn(&Facts) -> std::path::PathBuf + 'static,
 ) -> Vector {
-    vector(Group::Daemon, name, tries, order, move |facts| json!({"path": path(facts)}))
-        .refused_to_everybody(DENIED)
+    vector(
+        Group::Daemon,
+        name,
+        tries,
+        order,
+        move |facts| json!({"path": path(facts)}),
+    )
+    .refused_to_everybody(DENIED)
 }
 
 fn of_process(facts: &Facts, name: &str) -> std::path::PathBuf {
@@ -34,37 +46,116 @@ fn of_process(facts: &Facts, name: &str) -> std::path::PathBuf {
 
 pub(super) fn vectors() -> Vec<Vector> {
     let bpf = |name: &str, tries: &'static str, command: u32| {
-        vector(Group::Daemon, name, tries, "program", move |_| json!({"command": command}))
-            .refused_to_everybody(DENIED)
+        vector(
+            Group::Daemon,
+            name,
+            tries,
+            "program",
+            move |_| json!({"command": command}),
+        )
+        .refused_to_everybody(DENIED)
     };
     vec![
         process("ptrace", "PTRACE_SEIZE of the daemon", "trace"),
         process("vm-read", "process_vm_readv() of the daemon", "memory"),
-        process("pidfd-getfd", "pidfd_getfd() of the daemon's descriptors", "take-descriptor"),
+        process(
+            "pidfd-getfd",
+            "pidfd_getfd() of the daemon's descriptors",
+            "take-descriptor",
+        ),
         process("sigkill", "SIGKILL to the daemon", "end"),
         process("sigstop", "SIGSTOP to the daemon", "stop"),
         process("prlimit", "prlimit() on the daemon's descriptors", "limit"),
-        process("oom-score", "the daemon first when memory runs out", "favour"),
+        process(
+            "oom-score",
+            "the daemon first when memory runs out",
+            "favour",
+        ),
         process("perf", "perf_event_open() on the daemon", "watch"),
-        file("environ", "/proc/PID/environ of the daemon", "read", |facts| of_process(facts, "environ")),
-        file("mem", "/proc/PID/mem of the daemon", "read", |facts| of_process(facts, "mem")),
-        file("maps", "/proc/PID/maps of the daemon", "read", |facts| of_process(facts, "maps")),
-        file("root", "the daemon's files by /proc/PID/root", "list-directory", |facts| of_process(facts, "root/")),
-        file("cwd", "where the daemon's directory is", "link", |facts| of_process(facts, "cwd")),
-        file("descriptors", "/proc/PID/fd of the daemon", "list-directory", |facts| of_process(facts, "fd")),
-        file("ca-key", "the CA's key", "read", |facts| facts.data.join("ca.key")),
-        file("secret-file", "the file that a secret comes from", "read", |facts| facts.secret.clone()),
-        file("configuration", "writes the configuration", "write", |facts| facts.configuration.clone()),
-        file("ca-replaced", "writes the CA that sandboxes trust", "write", |facts| facts.run.join("ca.pem")),
-        file("control-removed", "removes the control socket", "remove", |facts| facts.run.join("control.sock")),
-        file("control-socket", "asks the control socket", "unix-socket", |facts| facts.run.join("control.sock")),
-        file("state-files", "the daemon's files of sandboxes", "list-directory", |facts| facts.run.join("sandboxes")),
-        file("pins", "the pins in bpffs", "list-directory", |facts| facts.pins.clone()),
-        file("cgroup-procs", "writes its own cgroup's list of processes", "write", |facts| facts.own_cgroup.join("cgroup.procs")),
+        file(
+            "environ",
+            "/proc/PID/environ of the daemon",
+            "read",
+            |facts| of_process(facts, "environ"),
+        ),
+        file("mem", "/proc/PID/mem of the daemon", "read", |facts| {
+            of_process(facts, "mem")
+        }),
+        file("maps", "/proc/PID/maps of the daemon", "read", |facts| {
+            of_process(facts, "maps")
+        }),
+        file(
+            "root",
+            "the daemon's files by /proc/PID/root",
+            "list-directory",
+            |facts| of_process(facts, "root/"),
+        ),
+        file("cwd", "where the daemon's directory is", "link", |facts| {
+            of_process(facts, "cwd")
+        }),
+        file(
+            "descriptors",
+            "/proc/PID/fd of the daemon",
+            "list-directory",
+            |facts| of_process(facts, "fd"),
+        ),
+        file("ca-key", "the CA's key", "read", |facts| {
+            facts.data.join("ca.key")
+        }),
+        file(
+            "secret-file",
+            "the file that a secret comes from",
+            "read",
+            |facts| facts.secret.clone(),
+        ),
+        file(
+            "configuration",
+            "writes the configuration",
+            "write",
+            |facts| facts.configuration.clone(),
+        ),
+        file(
+            "ca-replaced",
+            "writes the CA that sandboxes trust",
+            "write",
+            |facts| facts.run.join("ca.pem"),
+        ),
+        file(
+            "control-removed",
+            "removes the control socket",
+            "remove",
+            |facts| facts.run.join("control.sock"),
+        ),
+        file(
+            "control-socket",
+            "asks the control socket",
+            "unix-socket",
+            |facts| facts.run.join("control.sock"),
+        ),
+        file(
+            "state-files",
+            "the daemon's files of sandboxes",
+            "list-directory",
+            |facts| facts.run.join("sandboxes"),
+        ),
+        file("pins", "the pins in bpffs", "list-directory", |facts| {
+            facts.pins.clone()
+        }),
+        file(
+            "cgroup-procs",
+            "writes its own cgroup's list of processes",
+            "write",
+            |facts| facts.own_cgroup.join("cgroup.procs"),
+        ),
         bpf("bpf-map", "bpf() makes a map", 0),
         bpf("bpf-program", "bpf() loads a program", 5),
         bpf("bpf-pin", "bpf() opens a pin", 7),
-        bpf("bpf-attach", "bpf() attaches a program", 8),
+        bpf(
+            "bpf-program-by-number",
+            "bpf() finds a program by its number",
+            13,
+        ),
+        bpf("bpf-map-by-number", "bpf() finds a map by its number", 14),
         bpf("bpf-link", "bpf() finds a link by its number", 30),
     ]
 }

@@ -35,8 +35,22 @@ fn privileged(name: &str, tries: &'static str, family: i32, socket: i32, protoco
 pub(super) fn vectors() -> Vec<Vector> {
     let ping = |address: &'static str| move |_: &_| json!({"address": address});
     let mut all = vec![
-        vector(Group::Families, "ping", "ICMP echo by a datagram socket", "ping", ping(EVIL)).refused(REFUSED, KERNEL),
-        vector(Group::Families, "ping-v6", "ICMPv6 echo by a datagram socket", "ping", ping(EVIL_V6)).refused(REFUSED, KERNEL),
+        vector(
+            Group::Families,
+            "ping",
+            "ICMP echo by a datagram socket",
+            "ping",
+            ping(EVIL),
+        )
+        .refused(REFUSED, KERNEL),
+        vector(
+            Group::Families,
+            "ping-v6",
+            "ICMPv6 echo by a datagram socket",
+            "ping",
+            ping(EVIL_V6),
+        )
+        .refused(REFUSED, KERNEL),
         kind("udp-lite", "UDP-Lite", INET, DATAGRAM, 136),
         kind("udp-lite-v6", "UDP-Lite over IPv6", INET6, DATAGRAM, 136),
         kind("sctp", "SCTP, one to one", INET, STREAM, 132),
@@ -48,20 +62,44 @@ pub(super) fn vectors() -> Vec<Vector> {
         kind("smc", "SMC in AF_INET (protocol 256)", INET, STREAM, 256),
         kind("smc-v6", "SMC in AF_INET6", INET6, STREAM, 256),
         privileged("raw-tcp", "a raw socket of IPv4 for TCP", INET, RAW, 6),
-        privileged("raw-ip", "a raw socket of IPv4 with headers of its own", INET, RAW, 255),
+        privileged(
+            "raw-ip",
+            "a raw socket of IPv4 with headers of its own",
+            INET,
+            RAW,
+            255,
+        ),
         privileged("raw-icmp", "a raw socket for ICMP", INET, RAW, 1),
         privileged("raw-v6", "a raw socket of IPv6", INET6, RAW, 255),
         privileged("raw-icmpv6", "a raw socket for ICMPv6", INET6, RAW, 58),
         privileged("l2tp", "L2TP over IP", INET, DATAGRAM, 115),
-        privileged("packet-raw", "AF_PACKET with frames of its own", 17, RAW, 0x0300),
+        privileged(
+            "packet-raw",
+            "AF_PACKET with frames of its own",
+            17,
+            RAW,
+            0x0300,
+        ),
         privileged("packet", "AF_PACKET for datagrams", 17, DATAGRAM, 0x0300),
         privileged("xdp", "AF_XDP", 44, RAW, 0),
-        vector(Group::Families, "frame", "a frame by AF_PACKET on the way out", "frame", |_| json!({"device": DEVICE}))
-            .refused_to_everybody(&["refused EPERM"]),
+        vector(
+            Group::Families,
+            "frame",
+            "a frame by AF_PACKET on the way out",
+            "frame",
+            |_| json!({"device": DEVICE}),
+        )
+        .refused_to_everybody(&["refused EPERM"]),
     ];
     let left = "no hook of a cgroup sees this family: seccomp has to close it, as attach says";
     for (name, tries, family, socket, protocol) in [
-        ("vsock", "AF_VSOCK, which leads to the machine's host", 40, STREAM, 0),
+        (
+            "vsock",
+            "AF_VSOCK, which leads to the machine's host",
+            40,
+            STREAM,
+            0,
+        ),
         ("vsock-datagram", "AF_VSOCK for datagrams", 40, DATAGRAM, 0),
         ("alg", "AF_ALG: the kernel's cryptography", 38, SEQPACKET, 0),
         ("tipc", "AF_TIPC", 30, SEQPACKET, 0),
@@ -85,10 +123,10 @@ pub(super) fn vectors() -> Vec<Vector> {
         ("ipx", "AF_IPX", 4, DATAGRAM, 0),
         ("key", "AF_KEY: IPsec's own", 15, RAW, 2),
     ] {
-        all.push(kind(name, tries, family, socket, protocol).silent(
-            &["opened", "refused EPERM", "refused EACCES"],
-            left,
-        ));
+        all.push(
+            kind(name, tries, family, socket, protocol)
+                .silent(&["opened", "refused EPERM", "refused EACCES"], left),
+        );
     }
     all
 }

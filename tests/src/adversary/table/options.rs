@@ -19,37 +19,102 @@ fn join(name: &str, tries: &'static str, order: &'static str, address: &'static 
 
 pub(super) fn vectors() -> Vec<Vector> {
     vec![
-        vector(Group::Options, "source-route", "a loose source route by IP_OPTIONS", "source-route", |_| {
-            json!({"address": EVIL, "port": PORT, "via": EVIL})
-        })
+        vector(
+            Group::Options,
+            "source-route",
+            "a loose source route by IP_OPTIONS",
+            "source-route",
+            |_| json!({"address": EVIL, "port": PORT, "via": EVIL}),
+        )
         .refused(REFUSED, KERNEL),
-        vector(Group::Options, "routing-header", "an IPv6 routing header by IPV6_RTHDR", "routing-header", |_| {
-            json!({"address": EVIL_V6, "port": PORT, "via": EVIL_V6})
-        })
+        vector(
+            Group::Options,
+            "routing-header",
+            "an IPv6 routing header by IPV6_RTHDR",
+            "routing-header",
+            |_| json!({"address": EVIL_V6, "port": PORT, "via": EVIL_V6}),
+        )
         .refused(REFUSED, KERNEL),
-        vector(Group::Options, "sticky-options", "IPV6_2292PKTOPTIONS", "sticky-packet-options", |_| {
-            json!({"address": EVIL_V6, "port": PORT})
-        })
+        vector(
+            Group::Options,
+            "sticky-options",
+            "IPV6_2292PKTOPTIONS",
+            "sticky-packet-options",
+            |_| json!({"address": EVIL_V6, "port": PORT}),
+        )
         .without_control("whether the kernel takes its value is no matter")
         .refused(REFUSED, KERNEL),
-        join("join", "IP_ADD_MEMBERSHIP: the kernel would send IGMP", "join", "239.1.2.3"),
-        join("join-v6", "IPV6_JOIN_GROUP: the kernel would send MLD", "join", "ff02::1234"),
-        join("join-by-protocol", "MCAST_JOIN_GROUP", "join-by-protocol", "239.1.2.4"),
-        join("join-by-protocol-v6", "MCAST_JOIN_GROUP over IPv6", "join-by-protocol", "ff02::1235"),
-        join("join-anycast", "IPV6_JOIN_ANYCAST", "join-anycast", "fd00:231:7::77")
-            .refused_or_privileged(),
-        join("join-stream", "a group joined by a TCP socket", "join-on-stream", "239.1.2.5"),
-        vector(Group::Options, "join-source", "IP_ADD_SOURCE_MEMBERSHIP", "join-source", |_| {
-            json!({"address": "239.1.2.6", "source": EVIL, "device": DEVICE})
-        })
+        join(
+            "join",
+            "IP_ADD_MEMBERSHIP: the kernel would send IGMP",
+            "join",
+            "239.1.2.3",
+        ),
+        join(
+            "join-v6",
+            "IPV6_JOIN_GROUP: the kernel would send MLD",
+            "join",
+            "ff02::1234",
+        ),
+        join(
+            "join-by-protocol",
+            "MCAST_JOIN_GROUP",
+            "join-by-protocol",
+            "239.1.2.4",
+        ),
+        join(
+            "join-by-protocol-v6",
+            "MCAST_JOIN_GROUP over IPv6",
+            "join-by-protocol",
+            "ff02::1235",
+        ),
+        join(
+            "join-anycast",
+            "IPV6_JOIN_ANYCAST",
+            "join-anycast",
+            "fd00:231:7::77",
+        )
+        .refused_or_privileged(),
+        join(
+            "join-stream",
+            "a group joined by a TCP socket",
+            "join-on-stream",
+            "239.1.2.5",
+        )
+        .else_says(&["refused EPROTO"]),
+        vector(
+            Group::Options,
+            "join-source",
+            "IP_ADD_SOURCE_MEMBERSHIP",
+            "join-source",
+            |_| json!({"address": "239.1.2.6", "source": EVIL, "device": DEVICE}),
+        )
         .else_says(&["joined"])
         .refused(REFUSED, KERNEL),
-        vector(Group::Options, "netlink-route", "a route of its own by netlink", "route", |_| json!({"via": EVIL}))
-            .refused_to_everybody(&["refused EPERM"]),
-        vector(Group::Options, "netlink-device", "a device of its own by netlink", "device", |_| json!({}))
-            .refused_to_everybody(&["refused EPERM"]),
-        vector(Group::Options, "tun", "a TUN device", "tunnel-device", |_| json!({}))
-            .refused_to_everybody(&["refused EPERM", "refused EACCES"]),
+        vector(
+            Group::Options,
+            "netlink-route",
+            "a route of its own by netlink",
+            "route",
+            |_| json!({"via": EVIL}),
+        )
+        .refused_to_everybody(&["refused EPERM"]),
+        vector(
+            Group::Options,
+            "netlink-device",
+            "a device of its own by netlink",
+            "device",
+            |_| json!({}),
+        )
+        .refused_to_everybody(&["refused EPERM"]),
+        vector(
+            Group::Options,
+            "tun",
+            "a TUN device",
+            "tunnel-device",
+            |_| json!({}),
+        )
+        .refused_to_everybody(&["refused EPERM", "refused EACCES"]),
     ]
 }
 

@@ -30,9 +30,7 @@ fn get(name: &str, tries: &'static str, target: &str, lines: &str) -> Vector {
 
 fn post(name: &str, tries: &'static str, lines: &str, body: &str) -> Vector {
     let length = body.len();
-    let request = format!(
-        "POST / HTTP/1.1\r\n{HEAD}{lines}Content-Length: {length}\r\n\r\n{body}"
-    );
+    let request = format!("POST / HTTP/1.1\r\n{HEAD}{lines}Content-Length: {length}\r\n\r\n{body}");
     release(name, tries, json!({ "request": request }))
 }
 
@@ -80,7 +78,8 @@ fn places() -> Vec<Vector> {
         get("two-words", "beside another word", "/", &format!("Authorization: Bearer {P} {P}\r\n"))
             .refused(&["status 500 credential_unavailable", "status 400 *"], &["credential_unavailable", "malformed_request"]),
         get("twice", "the header twice", "/", &format!("{BEARER}{BEARER}"))
-            .silent(&["status 200", "status 400 malformed_request", "status 500 credential_unavailable"], "each is at its place"),
+            .silent(&["status 200"], "each is at its place")
+            .released(),
         vector(Group::Release, "plain", "at its place over plain HTTP, towards a host that it is bound to", "plain", |_| {
             json!({"to": EVIL, "request": format!("GET / HTTP/1.1\r\nHost: plain.example\r\n{BEARER}\r\n")})
         })
@@ -93,18 +92,36 @@ fn splits() -> Vec<Vector> {
     let request = format!("GET / HTTP/1.1\r\n{HEAD}{BEARER}\r\n");
     let mut all = Vec::new();
     for (name, tries, pieces) in [
-        ("split-1", "at its place, one byte in each TLS record: the secret arrives", 1),
-        ("split-7", "at its place, 7 bytes in each record: the secret arrives", 7),
-        ("split-40", "at its place, cut inside the placeholder: the secret arrives", 60),
+        (
+            "split-1",
+            "at its place, one byte in each TLS record: the secret arrives",
+            1,
+        ),
+        (
+            "split-7",
+            "at its place, 7 bytes in each record: the secret arrives",
+            7,
+        ),
+        (
+            "split-40",
+            "at its place, cut inside the placeholder: the secret arrives",
+            60,
+        ),
     ] {
         all.push(
-            release(name, tries, json!({"request": request, "pieces": pieces, "pause": 0.001}))
-                .silent(&["status 200"], "nothing is refused")
-                .released(),
+            release(
+                name,
+                tries,
+                json!({"request": request, "pieces": pieces, "pause": 0.001}),
+            )
+            .silent(&["status 200"], "nothing is refused")
+            .released(),
         );
     }
     let body = "openshell:resolve:env:KEY".as_bytes().iter();
-    let chunks: String = body.map(|byte| format!("1\r\n{}\r\n", char::from(*byte))).collect();
+    let chunks: String = body
+        .map(|byte| format!("1\r\n{}\r\n", char::from(*byte)))
+        .collect();
     all.push(
         release("split-chunks", "in a body, one byte in each chunk", json!({
             "request": format!("POST / HTTP/1.1\r\n{HEAD}Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
@@ -138,11 +155,13 @@ fn framing() -> Vec<Vector> {
             "sni": "site.example",
             "request": format!("POST /echo HTTP/1.1\r\nHost: site.example\r\nContent-Length: 0\r\n\r\n{smuggled}"),
         }))
-        .refused(&["status 200"], &["authority_mismatch"]),
-        release("h2c", "an upgrade to h2c", json!({
+        .refused(&["status 200 authority_mismatch"], &["authority_mismatch"]),
+        release("h2c", "an upgrade to h2c: the server, which repeats what it gets, is not asked for it", json!({
             "request": format!("GET / HTTP/1.1\r\n{HEAD}{BEARER}Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"),
+            "look_for": "h2c",
         }))
-        .refused(&["status 403 upgrade_refused", "status 501 upgrade_refused"], &["upgrade_refused"]),
+        .silent(&["status 200 without h2c"], "a server need not know a protocol")
+        .released(),
     ]
 }
 
@@ -162,6 +181,7 @@ fn reflection() -> Vec<Vector> {
             ]}]})
         })
         .without_control(SERVED)
-        .silent(&["status 200", "alert no_application_protocol"], back),
+        .silent(&["status 200"], back)
+        .released(),
     ]
 }

@@ -21,55 +21,132 @@ pub(super) fn vectors() -> Vec<Vector> {
     };
     let denied = &["refused EPERM", "refused EACCES"];
     vec![
-        nested("nested", "connect() in a network namespace of a user namespace of its own", "nested"),
-        nested("nested-at-once", "the same before there can be a listener", "nested-at-once"),
+        nested(
+            "nested",
+            "connect() in a network namespace of a user namespace of its own",
+            "nested",
+        ),
+        nested(
+            "nested-at-once",
+            "the same before there can be a listener",
+            "nested-at-once",
+        ),
         nested("nested-twice", "one inside the other", "nested-twice"),
-        nested("nested-and-back", "from there back, with a socket of there", "nested-and-back"),
-        vector(Group::Spaces, "nested-port-first", "takes the listener's port there before the daemon can", "nested-port-first", |facts| {
-            json!({"address": EVIL, "port": PORT, "listener": facts.listener})
-        })
+        nested(
+            "nested-and-back",
+            "from there back, with a socket of there",
+            "nested-and-back",
+        ),
+        vector(
+            Group::Spaces,
+            "nested-port-first",
+            "takes the listener's port there before the daemon can",
+            "nested-port-first",
+            |facts| json!({"address": EVIL, "port": PORT, "listener": facts.listener}),
+        )
         .without_control(LONE)
-        .captured(POLICY),
-        vector(Group::Spaces, "nested-datagram", "a datagram from a namespace of its own", "nested-datagram", to)
-            .without_control(LONE)
-            .refused(&["refused EPERM", "refused ECONNREFUSED"], KERNEL),
-        vector(Group::Spaces, "nested-raw", "a raw socket, as root of a namespace of its own", "nested-raw", |_| json!({"address": EVIL}))
-            .without_control(LONE)
-            .refused(denied, KERNEL),
-        bare("nested-frame", "AF_PACKET, as root of a namespace of its own", "nested-frame")
-            .else_says(&["sent"])
-            .silent(&["sent", "refused EPERM"], "only lo is there to send by"),
-        vector(Group::Spaces, "many-namespaces", "more namespaces than a sandbox may have", "many", |_| {
-            json!({"address": EVIL, "port": PORT, "count": 20})
-        })
+        // It is held until there is a listener, which then has another port: it reaches nobody, but itself at most.
+        .refused(
+            &["refused ETIMEDOUT", "connected, then closed"],
+            &["kernel", "policy"],
+        ),
+        vector(
+            Group::Spaces,
+            "nested-datagram",
+            "a datagram from a namespace of its own",
+            "nested-datagram",
+            to,
+        )
+        .without_control(LONE)
+        .refused(&["refused EPERM", "refused ECONNREFUSED"], KERNEL),
+        vector(
+            Group::Spaces,
+            "nested-raw",
+            "a raw socket, as root of a namespace of its own",
+            "nested-raw",
+            |_| json!({"address": EVIL}),
+        )
+        .without_control(LONE)
+        .refused(denied, KERNEL),
+        bare(
+            "nested-frame",
+            "AF_PACKET, as root of a namespace of its own",
+            "nested-frame",
+        )
+        .else_says(&["sent"])
+        .silent(&["sent", "refused EPERM"], "only lo is there to send by"),
+        vector(
+            Group::Spaces,
+            "many-namespaces",
+            "more namespaces than a sandbox may have",
+            "many",
+            |_| json!({"address": EVIL, "port": PORT, "count": 20}),
+        )
         .without_control(LONE)
         .refused(&["refused 1", "refused 111", "refused 110"], KERNEL),
-        bare("back-to-parent", "setns() from a user namespace back to the network namespace it came from", "back-to-parent")
-            .refused_to_everybody(denied),
-        vector(Group::Spaces, "join-init", "setns() to the network namespace of process 1", "join-of-process", |_| json!({"process": 1}))
-            .refused_to_everybody(denied),
-        vector(Group::Spaces, "join-daemon", "setns() to the daemon's network namespace", "join-of-process", |facts| {
-            json!({"process": facts.daemon})
-        })
+        bare(
+            "back-to-parent",
+            "setns() from a user namespace back to the network namespace it came from",
+            "back-to-parent",
+        )
         .refused_to_everybody(denied),
-        vector(Group::Spaces, "join-by-path", "setns() by the path of a namespace", "join-by-path", |facts| {
-            json!({"path": facts.host_netns})
-        })
+        vector(
+            Group::Spaces,
+            "join-init",
+            "setns() to the network namespace of process 1",
+            "join-of-process",
+            |_| json!({"process": 1}),
+        )
         .refused_to_everybody(denied),
-        vector(Group::Spaces, "move-out", "moves itself to another cgroup", "move-out", |facts| {
-            json!({"cgroup": facts.elsewhere})
-        })
+        vector(
+            Group::Spaces,
+            "join-daemon",
+            "setns() to the daemon's network namespace",
+            "join-of-process",
+            |facts| json!({"process": facts.daemon}),
+        )
         .refused_to_everybody(denied),
-        vector(Group::Spaces, "move-to-root", "moves itself to the root of all cgroups", "move-out", |facts| {
-            json!({"cgroup": facts.elsewhere.parent()})
-        })
+        vector(
+            Group::Spaces,
+            "join-by-path",
+            "setns() by the path of a namespace",
+            "join-by-path",
+            |facts| json!({"path": facts.host_netns}),
+        )
         .refused_to_everybody(denied),
-        bare("mount-cgroups", "a cgroup2 mount of its own, by which it moves out", "mount-cgroups-and-move-out")
-            .refused_to_everybody(denied),
-        vector(Group::Spaces, "abstract-socket", "an abstract Unix socket of the host", "hosts-abstract-socket", |_| {
-            json!({"name": "interceptor-adversary"})
-        })
+        vector(
+            Group::Spaces,
+            "move-out",
+            "moves itself to another cgroup",
+            "move-out",
+            |facts| json!({"cgroup": facts.elsewhere}),
+        )
+        .refused_to_everybody(denied),
+        vector(
+            Group::Spaces,
+            "move-to-root",
+            "moves itself to the root of all cgroups",
+            "move-out",
+            |facts| json!({"cgroup": facts.elsewhere.parent()}),
+        )
+        .refused_to_everybody(denied),
+        bare(
+            "mount-cgroups",
+            "a cgroup2 mount of its own, by which it moves out",
+            "mount-cgroups-and-move-out",
+        )
+        .refused_to_everybody(denied),
+        vector(
+            Group::Spaces,
+            "abstract-socket",
+            "an abstract Unix socket of the host",
+            "hosts-abstract-socket",
+            |_| json!({"name": "interceptor-adversary"}),
+        )
         .without_control("it is the host's namespace that has it, not the control's")
-        .silent(&["refused ECONNREFUSED"], "abstract names belong to a network namespace"),
+        .silent(
+            &["refused ECONNREFUSED"],
+            "abstract names belong to a network namespace",
+        ),
     ]
 }
