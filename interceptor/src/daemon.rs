@@ -59,6 +59,8 @@ pub(crate) enum RunError {
     Leaves(#[source] MintError),
     #[error("upstreams cannot be verified")]
     Roots(#[source] RootsError),
+    #[error("the file of events cannot be opened")]
+    Events(#[source] io::Error),
     #[error("the control socket cannot be opened")]
     Control(#[source] BindError),
     #[error("sandboxes cannot be protected")]
@@ -101,6 +103,9 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
         .map_err(RunError::Roots)?;
     let stats = Arc::new(Stats::default());
+    stats
+        .journal(snapshot.events_file())
+        .map_err(RunError::Events)?;
     let configuration = Configuration {
         snapshot,
         connector,
@@ -118,7 +123,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         settings,
         Arc::clone(&engine),
         registry,
-        stats,
+        Arc::clone(&stats),
     ));
     let control = Server::start(socket, Arc::clone(&interceptor)).map_err(RunError::System)?;
     let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&interceptor)));
@@ -137,7 +142,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     drop(control);
     interceptor.registry().shutdown().await;
     engine.drain(PATIENCE).await;
-    Ok(())
+    stats.journal(None).map_err(RunError::Events)
 }
 
 async fn reload(interceptor: &Interceptor) {

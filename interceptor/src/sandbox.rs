@@ -14,13 +14,12 @@ mod store;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod throttle;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -34,12 +33,7 @@ pub(crate) use attach::{Attach, AttachError, DetachError, Target};
 pub(crate) use report::{NetnsReport, SandboxReport};
 pub(crate) use service::Service;
 
-use self::{
-    namespaces::Namespaces,
-    serve::Tally,
-    store::Store,
-    throttle::{Admission, Throttle},
-};
+use self::{namespaces::Namespaces, serve::Tally, store::Store};
 use crate::{
     address::SandboxId,
     kernel::{
@@ -210,24 +204,10 @@ impl<S: Service> Registry<S> {
 
 impl<S: Service> Inner<S> {
     async fn watch(self: Arc<Self>, mut events: Events) {
-        let mut throttle = Throttle::default();
         loop {
             match events.next().await {
                 Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
-                Ok(Event::Denied(denial)) => {
-                    if let Admission::Report { withheld } =
-                        throttle.admit(denial.sandbox, Instant::now())
-                    {
-                        if withheld > 0 {
-                            tracing::warn!(
-                                sandbox = denial.sandbox.map(tracing::field::display),
-                                withheld,
-                                "denials that came too fast were only counted"
-                            );
-                        }
-                        self.service.report(denial);
-                    }
-                }
+                Ok(Event::Denied(denial)) => self.service.report(denial),
                 Err(error) => {
                     tracing::error!(%error, "cannot read the kernel's events: new namespaces stay without listeners");
                     tokio::time::sleep(SWEEP).await;
