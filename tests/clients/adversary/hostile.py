@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 
+import around
 import daemon_side
 import names
 import packets
@@ -26,7 +27,7 @@ PATIENCE = 8
 
 def attempt(order, answer):
     tried = order["try"].replace("-", "_")
-    rooms = [streams, packets, spaces, daemon_side, names, web]
+    rooms = [streams, packets, spaces, around, daemon_side, names, web]
     function = next(getattr(room, tried) for room in rooms if hasattr(room, tried))
     said = function(**order.get("with", {}))
     if isinstance(said, tuple):

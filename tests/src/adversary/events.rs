@@ -1,6 +1,8 @@
 //! What the daemon keeps of refusals, as a person can read it.
 
 use std::{
+    fs,
+    path::Path,
     thread,
     time::{Duration, Instant},
 };
@@ -14,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(60);
 
 /// One refusal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
     sandbox: String,
     pid: u32,
@@ -54,21 +56,38 @@ fn number(value: &Value) -> Option<u32> {
     value.get("pid")?.as_u64()?.try_into().ok()
 }
 
-/// Everything that is kept.
-pub(super) fn refusals(daemon: &Daemon) -> Result<Vec<Refusal>> {
-    let stats = daemon.json(&["stats"])?;
-    let denials = stats.get("denials").and_then(Value::as_array);
-    let denials = denials.context("no denials in the statistics")?;
-    Ok(denials.iter().map(Refusal::read).collect())
+/// Everything that is remembered of a sandbox, or of all.
+fn refusals(daemon: &Daemon, sandbox: Option<&str>) -> Result<Vec<Refusal>> {
+    let chosen = sandbox.map(|name| ["--sandbox", name]);
+    let mut arguments = vec!["events"];
+    arguments.extend(chosen.into_iter().flatten());
+    let events = daemon.json(&arguments)?;
+    let events = events.as_array().context("no list of events")?;
+    Ok(events.iter().map(Refusal::read).collect())
+}
+
+/// Everything in the file of events.
+pub(super) fn in_file(path: &Path) -> Result<Vec<Refusal>> {
+    let lines = fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let refusals = lines.lines().map(|line| {
+        let event = serde_json::from_str(line).context("a line of the file is no JSON")?;
+        Ok(Refusal::read(&event))
+    });
+    refusals.collect()
 }
 
 /// The refusals of a process and of those that it started, as soon as one is for any of `reasons`; whatever there is when
 /// none comes.
-pub(super) fn of_process(daemon: &Daemon, pids: &[u32], reasons: &[&str]) -> Result<Vec<Refusal>> {
+pub(super) fn of_process(
+    daemon: &Daemon,
+    sandbox: Option<&str>,
+    pids: &[u32],
+    reasons: &[&str],
+) -> Result<Vec<Refusal>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         interrupt::check()?;
-        let mut own = refusals(daemon)?;
+        let mut own = refusals(daemon, sandbox)?;
         own.retain(|refusal| pids.contains(&refusal.pid));
         if own
             .iter()

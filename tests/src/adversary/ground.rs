@@ -2,7 +2,8 @@
 //!
 //!     sandbox ─ pod0 ┐
 //!                    ├ host ─ up0 ── in0 ─ outside
-//!     control ─ ctl0 ┘   └ the daemon
+//!     control ─ ctl0 ┤   └ the daemon
+//!        late ─ late0 ┘
 
 use anyhow::{Context as _, Result};
 
@@ -13,6 +14,8 @@ use crate::netns::Netns;
 pub(super) struct Ground {
     pub(super) sandbox: Netns,
     pub(super) control: Netns,
+    /// Of a sandbox that is attached when its sockets are there already.
+    pub(super) late: Netns,
     /// The daemon's.
     pub(super) host: Netns,
     pub(super) outside: Netns,
@@ -22,6 +25,7 @@ pub(super) struct Ground {
 pub(super) const DEVICE: &str = "out0";
 pub(super) const POD: &str = "pod0";
 pub(super) const CONTROL: &str = "ctl0";
+pub(super) const LATE: &str = "late0";
 pub(super) const UPLINK: &str = "up0";
 
 /// The host towards the outside, from where the daemon dials.
@@ -54,10 +58,15 @@ impl Ground {
         let ground = Self {
             sandbox: Netns::new()?,
             control: Netns::new()?,
+            late: Netns::new()?,
             host: Netns::new()?,
             outside: Netns::new()?,
         };
-        for (inside, device, net) in [(&ground.sandbox, POD, 7), (&ground.control, CONTROL, 8)] {
+        for (inside, device, net) in [
+            (&ground.sandbox, POD, 7),
+            (&ground.control, CONTROL, 8),
+            (&ground.late, LATE, 6),
+        ] {
             join(inside, DEVICE, &ground.host, device, net)?;
             lead_out(inside, net, 1)?;
         }
@@ -81,7 +90,7 @@ impl Ground {
         ] {
             ground.host.run("sysctl", &["-qw", setting])?;
         }
-        for netns in [&ground.sandbox, &ground.control] {
+        for netns in [&ground.sandbox, &ground.control, &ground.late] {
             for setting in [
                 "net.ipv4.ping_group_range=0 2147483647",
                 "net.ipv4.tcp_fastopen=3",

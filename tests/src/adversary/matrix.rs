@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::{
+    events::{self, Refusal},
     ground::{POD, UPLINK},
     packets::Kind,
     stage::{Captured, Side, Stage},
@@ -49,6 +50,8 @@ pub struct Row {
     lacking: Option<String>,
     leaves: bool,
     stated: bool,
+    /// The one that was to be.
+    event: Option<Refusal>,
     seen: Seen,
 }
 
@@ -77,6 +80,7 @@ impl Row {
             lacking: None,
             leaves: matches!(vector.control, Control::Leaves),
             stated: vector.expected.stated.is_some(),
+            event: None,
             seen,
         };
         row.judge(vector);
@@ -121,6 +125,7 @@ impl Row {
             };
             match reasons.iter().find_map(of_reason) {
                 Some(refusal) if refusal.is_readable() => {
+                    self.event = Some(refusal.clone());
                     let text = format!("; event {}: {}", refusal.reason, refusal.detail);
                     self.observed.push_str(&short(&text));
                 }
@@ -211,12 +216,26 @@ impl Matrix {
     /// # Errors
     /// The captures have failed.
     pub fn conclude(stage: &mut Stage, kernel: Kernel, mut rows: Vec<Row>) -> Result<Self> {
+        // An event is written when a second has passed in which it could come again.
         let Captured { sandbox, host } = stage.captured()?;
+        let written = events::in_file(&stage.facts(Side::Sandbox).events)?;
         let mut strayed = sandbox.on_devices();
         strayed.extend(host.strayed());
         let of_control = host.of_control();
+        let of_late = host.of_late();
         for row in &mut rows {
-            row.attribute(&strayed, &of_control);
+            let strayed = match row.group {
+                Group::Around => &of_late,
+                _ => &strayed,
+            };
+            row.attribute(strayed, &of_control);
+            if row
+                .event
+                .as_ref()
+                .is_some_and(|event| !written.contains(event))
+            {
+                row.differences.push("its event is not in the file".into());
+            }
         }
         let port = stage.facts(Side::Sandbox).listener;
         let ends = [format!(".{port} >"), format!(".{port}:")];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-use super::ground::{CONTROL, HOST, HOST_V6, POD, UPLINK};
+use super::ground::{CONTROL, HOST, HOST_V6, LATE, POD, UPLINK};
 use crate::capture::Packet;
 
 /// What a packet is to the kernel that sent or received it.
@@ -92,6 +92,8 @@ impl Sorted {
         let own = [
             format!(" {HOST}"),
             format!(" {HOST_V6}"),
+            " 10.231.6.".to_owned(),
+            " fd00:231:6:".to_owned(),
             " 10.231.8.".to_owned(),
             " fd00:231:8:".to_owned(),
         ];
@@ -102,6 +104,15 @@ impl Sorted {
             let up = packet.device == UPLINK && packet.text.contains(" Out ");
             packet.device == POD
                 || (up && !own.iter().any(|own| packet.text.contains(own.as_str())))
+        })
+    }
+
+    /// In the host's namespace: what came from the one that is attached late, whenever. A socket that is destroyed ends
+    /// with a reset.
+    pub(super) fn of_late(&self) -> Vec<(f64, String)> {
+        self.keep(|kind, packet| {
+            let comes = packet.device == LATE && packet.text.contains(" In ");
+            comes && !kind.is_the_kernels() && kind != Kind::Refusal
         })
     }
 

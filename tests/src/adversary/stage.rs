@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -24,10 +24,15 @@ use crate::{
     capture::Capture,
     cgroup::Cgroup,
     daemon::Daemon,
+    interrupt,
+    process::PATIENCE,
     programs::{client_sources, copy},
     sandbox::Sandbox,
     scenario::directory,
 };
+
+/// The hostile sandbox's.
+pub(super) const NAME: &str = "hostile";
 
 /// Fields are dropped in order.
 #[derive(Debug)]
@@ -36,6 +41,7 @@ pub struct Stage {
     pub(super) hostile: Attacker,
     pub(super) control: Attacker,
     accomplice: Attacker,
+    pub(super) late: Late,
     _sandbox: Sandbox,
     /// Holds the processes that are in none.
     _beside: Sandbox,
@@ -47,6 +53,46 @@ pub struct Stage {
     beside_facts: Facts,
     _elsewhere: Cgroup,
     _directory: TempDir,
+}
+
+/// A sandbox that is attached when its sockets are there already, and detached again.
+#[derive(Debug)]
+pub(super) struct Late {
+    pub(super) attacker: Attacker,
+    sandbox: Sandbox,
+    meeting: PathBuf,
+}
+
+impl Late {
+    /// Lets the program go on that has prepared itself, attached or not.
+    pub(super) fn go(&self, daemon: &Daemon, attached: bool) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.meeting.join("ready").exists() {
+            interrupt::check()?;
+            ensure!(Instant::now() < deadline, "the program does not get ready");
+            thread::sleep(Duration::from_millis(5));
+        }
+        if attached {
+            self.sandbox.attach_again(daemon)?;
+        }
+        fs::write(self.meeting.join("go"), "")?;
+        Ok(())
+    }
+
+    /// Forgets the last meeting.
+    pub(super) fn clear(&self) -> Result<()> {
+        for file in ["ready", "go"] {
+            let path = self.meeting.join(file);
+            if path.exists() {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn detach(&self, daemon: &Daemon) -> Result<()> {
+        self.sandbox.detach(daemon)
+    }
 }
 
 /// What vectors have to know of the place.
@@ -61,6 +107,8 @@ pub(super) struct Facts {
     /// Readable by root alone.
     pub(super) secret: PathBuf,
     pub(super) configuration: PathBuf,
+    /// Where the daemon writes its events.
+    pub(super) events: PathBuf,
     /// A cgroup that is no sandbox.
     pub(super) elsewhere: PathBuf,
     pub(super) own_cgroup: PathBuf,
@@ -70,6 +118,8 @@ pub(super) struct Facts {
     pub(super) gateway: String,
     /// A Unix socket at which an accomplice waits.
     pub(super) accomplice: PathBuf,
+    /// Where files tell each other's turn.
+    pub(super) meeting: PathBuf,
 }
 
 /// Where an attempt is made.
@@ -102,7 +152,11 @@ impl Stage {
         copy(&client_sources().join("adversary"), &programs)?;
         let outside = Outside::start(&ground.outside, &programs)?;
         let upstream = Upstream::start(&ground)?;
-        let configuration = upstream.configuration().write(place.path())?;
+        let events = place.path().join("events.jsonl");
+        let configuration = upstream.configuration();
+        let configuration =
+            configuration.line(&format!("events: {{ file: {} }}", events.display()));
+        let configuration = configuration.write(place.path())?;
         let daemon = start_daemon(&ground, &configuration, place.path())?;
 
         let beside = Sandbox::beside(&daemon, "beside")?;
@@ -111,7 +165,7 @@ impl Stage {
             sandbox: Capture::start_with_kernel(&ground.sandbox)?,
             host: Capture::start_with_kernel(&ground.host)?,
         };
-        let mut sandbox = Sandbox::beside(&daemon, "hostile")?;
+        let mut sandbox = Sandbox::beside(&daemon, NAME)?;
         sandbox.settle(&ground.sandbox)?;
         sandbox.attach_again(&daemon)?;
         let hostile = Attacker::start(&sandbox, &ground.sandbox, &programs)?;
@@ -121,6 +175,12 @@ impl Stage {
         let meeting = place.path().join("meeting");
         fs::create_dir(&meeting)?;
         fs::set_permissions(&meeting, fs::Permissions::from_mode(0o777))?;
+        let sandbox_late = Sandbox::beside(&daemon, "late")?;
+        let late = Late {
+            attacker: Attacker::start(&sandbox_late, &ground.late, &programs)?,
+            sandbox: sandbox_late,
+            meeting: meeting.clone(),
+        };
         let facts = Facts {
             listener: listener(&daemon)?,
             daemon: daemon.pid()?,
@@ -129,12 +189,14 @@ impl Stage {
             pins: daemon.bpf_dir().to_owned(),
             secret: place.path().join("KEY.secret"),
             configuration,
+            events,
             elsewhere: elsewhere.path().to_owned(),
             own_cgroup: sandbox.cgroup().path().to_owned(),
             host_netns: ground.host.path(),
             address: SANDBOX,
             gateway: Ground::link_local(&ground.host, POD)?,
             accomplice: meeting.join("accomplice.sock"),
+            meeting: meeting.clone(),
         };
         let beside_facts = Facts {
             address: BESIDE,
@@ -146,6 +208,7 @@ impl Stage {
             hostile,
             control,
             accomplice,
+            late,
             _sandbox: sandbox,
             _beside: beside,
             daemon,

@@ -1,5 +1,6 @@
 //! Every way round that is known, with what has to come of it.
 
+mod around;
 mod daemon;
 mod datagrams;
 mod families;
@@ -25,6 +26,7 @@ pub fn vectors() -> Vec<Vector> {
     all.extend(families::vectors());
     all.extend(options::vectors());
     all.extend(spaces::vectors());
+    all.extend(around::vectors());
     all.extend(daemon::vectors());
     all.extend(names::vectors());
     all.extend(identity::vectors());

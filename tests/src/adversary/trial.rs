@@ -8,8 +8,8 @@ use super::{
     attacker::Tried,
     events::{self, Refusal},
     matrix::Row,
-    stage::{Side, Stage},
-    vector::{Control, Event, Vector},
+    stage::{NAME, Side, Stage},
+    vector::{Control, Event, Group, Vector},
 };
 use crate::scenario::TOKEN;
 
@@ -55,6 +55,9 @@ pub(super) struct Seen {
 /// # Errors
 /// A fixture has failed: what a vector comes to is in the row.
 pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
+    if vector.group == Group::Around {
+        return try_late(stage, vector);
+    }
     let control = match vector.control {
         Control::None(_) => None,
         Control::Leaves | Control::Says(_) => {
@@ -74,7 +77,9 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
     stage.help(vector.accomplice, Side::Sandbox)?;
     let tried = stage.hostile.outcome(order)?;
     let refusals = match &vector.expected.event {
-        Event::Refusal(reasons) => events::of_process(&stage.daemon, &tried.pids, reasons)?,
+        Event::Refusal(reasons) => {
+            events::of_process(&stage.daemon, Some(NAME), &tried.pids, reasons)?
+        }
         Event::None(_) => Vec::new(),
     };
     let seen = Seen {
@@ -83,6 +88,37 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
         refusals,
         arrived: stage.upstream.secrets().saturating_sub(secrets),
         strayed: stage.outside.strayed(mark),
+        leaked: leaks(&tried),
+        said: tried.said,
+    };
+    Ok(Row::new(vector, seen))
+}
+
+/// The program prepares itself, and goes on when its sandbox is attached; without one, when it is not.
+fn try_late(stage: &mut Stage, vector: &Vector) -> Result<Row> {
+    let with = (vector.with)(stage.facts(Side::Sandbox));
+    let mut meet = |attached: bool| -> Result<(Tried, f64)> {
+        stage.late.clear()?;
+        let order = stage.late.attacker.order(vector.order, &with)?;
+        stage.late.go(&stage.daemon, attached)?;
+        let from = Window::open();
+        Ok((stage.late.attacker.outcome(order)?, from))
+    };
+    let (control, from) = meet(false)?;
+    let control = Some((control.said, Window::since(from)));
+    let (tried, from) = meet(true)?;
+    let refusals = match &vector.expected.event {
+        Event::Refusal(reasons) => events::of_process(&stage.daemon, None, &tried.pids, reasons)?,
+        Event::None(_) => Vec::new(),
+    };
+    let window = Window::since(from);
+    stage.late.detach(&stage.daemon)?;
+    let seen = Seen {
+        control,
+        window,
+        refusals,
+        arrived: 0,
+        strayed: Vec::new(),
         leaked: leaks(&tried),
         said: tried.said,
     };

@@ -3,7 +3,10 @@
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
-use super::ground::{GOOD, Ground};
+use super::{
+    ground::{GOOD, Ground},
+    stage::NAME,
+};
 use crate::{
     configuration::Configuration,
     mirror::Mirror,
@@ -89,7 +92,8 @@ impl Upstream {
                 "a-secret-for-another-host-alone",
                 "bindings: [{hosts: [unbound.example], header: authorization}]",
             )
-            .sandbox("hostile", POLICY, &["KEY", "OTHER"])
+            .sandbox(NAME, POLICY, &["KEY", "OTHER"])
+            .sandbox("late", POLICY, &[])
             .root(self.mirror.authority().pem())
             .root(self.site.authority().pem())
             .resolve("site.example", format!("{SITE}:443"))

@@ -19,6 +19,8 @@ pub enum Group {
     Options,
     /// Namespaces, cgroups and processes
     Spaces,
+    /// Sockets and processes from before a sandbox was attached
+    Around,
     /// Descriptors that come from elsewhere or go there
     Descriptors,
     /// The daemon's process, files and sockets
