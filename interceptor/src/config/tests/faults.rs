@@ -207,6 +207,12 @@ fn every_kind_of_fault_is_told_at_its_place() {
             &["interceptor.yaml:6:20: a body of this type has fields: name one with `body.json`"],
         ),
         (
+            binding("body.text: application/grpc-web+json"),
+            &[
+                "interceptor.yaml:6:20: a body of this type is never read: bind the secret to a header, such as authorization",
+            ],
+        ),
+        (
             binding("body.text: multipart/form-data"),
             &[
                 "interceptor.yaml:6:20: a body of this type has fields: name one with `body.multipart`",
