@@ -35,7 +35,7 @@ pub struct Configuration {
     sandboxes: Vec<Sandbox>,
     resolve: Vec<(String, String)>,
     roots: Vec<String>,
-    lines: Vec<String>,
+    more: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -121,10 +121,10 @@ impl Configuration {
         self
     }
 
-    /// A further line of YAML, beside everything else.
+    /// A further line of YAML beside `sandboxes`, such as `metrics: { listen: "127.0.0.1:9464" }`.
     #[must_use]
-    pub fn line(mut self, line: &str) -> Self {
-        self.lines.push(line.into());
+    pub fn top_level(mut self, line: &str) -> Self {
+        self.more.push(line.into());
         self
     }
 
@@ -179,7 +179,7 @@ impl Configuration {
                 writeln!(yaml, "    - {name}")?;
             }
         }
-        for line in &self.lines {
+        for line in &self.more {
             writeln!(yaml, "{line}")?;
         }
         let path = directory.join("interceptor.yaml");

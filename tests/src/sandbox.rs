@@ -112,6 +112,14 @@ impl Sandbox {
     /// # Errors
     /// `arguments` is empty.
     pub fn command(&self, netns: &Netns, arguments: &[String]) -> Result<Command> {
+        self.command_as(65534, netns, arguments)
+    }
+
+    /// As [`Self::command`], as another user, who has no capabilities either.
+    ///
+    /// # Errors
+    /// `arguments` is empty.
+    pub fn command_as(&self, user: u32, netns: &Netns, arguments: &[String]) -> Result<Command> {
         let (program, rest) = arguments.split_first().context("nothing to run")?;
         let mut command = netns.command("sh");
         command
@@ -119,8 +127,8 @@ impl Sandbox {
             .arg(self.cgroup.procs())
             .args([
                 "setpriv",
-                "--reuid=65534",
-                "--regid=65534",
+                &format!("--reuid={user}"),
+                &format!("--regid={user}"),
                 "--clear-groups",
             ])
             .args(["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"])

@@ -11,6 +11,8 @@ use crate::{netns::Netns, process::Running, sandbox::Sandbox};
 /// Longer than the program gives itself.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+const NOBODY: u32 = 65534;
+
 #[derive(Debug)]
 pub(super) struct Attacker {
     running: Running,
@@ -30,8 +32,19 @@ pub(super) struct Tried {
 impl Attacker {
     /// Starts the program in a cgroup and a namespace; `directory` holds its sources.
     pub(super) fn start(sandbox: &Sandbox, netns: &Netns, directory: &Path) -> Result<Self> {
+        Self::start_as(NOBODY, sandbox, netns, directory)
+    }
+
+    /// As [`Self::start`], as another user.
+    pub(super) fn start_as(
+        user: u32,
+        sandbox: &Sandbox,
+        netns: &Netns,
+        directory: &Path,
+    ) -> Result<Self> {
         let script = directory.join("hostile.py").display().to_string();
-        let running = sandbox.spawn(netns, &["/usr/bin/python3".into(), "-B".into(), script])?;
+        let program = ["/usr/bin/python3".into(), "-B".into(), script];
+        let running = Running::spawn(sandbox.command_as(user, netns, &program)?)?;
         running.wait_for_event("ready")?;
         Ok(Self { running, orders: 0 })
     }

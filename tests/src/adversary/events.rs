@@ -15,6 +15,15 @@ use crate::{daemon::Daemon, interrupt};
 const PATIENCE: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(60);
 
+/// Reasons that are about a socket which is not on its way anywhere.
+const OF_SOCKETS: [&str; 5] = [
+    "kernel",
+    "socket_protocol",
+    "socket_family",
+    "socket_option",
+    "no_listener",
+];
+
 /// One refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
@@ -43,8 +52,9 @@ impl Refusal {
 
     /// Whether it says who, what and why. Sockets that were never made, and their options, have no destination.
     pub(super) fn is_readable(&self) -> bool {
-        let names_something =
-            self.destination.is_some() || self.name.is_some() || self.reason.starts_with("kernel");
+        let names_something = self.destination.is_some()
+            || self.name.is_some()
+            || OF_SOCKETS.contains(&self.reason.as_str());
         !self.sandbox.is_empty()
             && !self.comm.is_empty()
             && !self.detail.is_empty()

@@ -39,6 +39,8 @@ pub(super) const NAME: &str = "hostile";
 pub struct Stage {
     captures: Option<Captures>,
     pub(super) hostile: Attacker,
+    /// In the same sandbox, root without capabilities.
+    pub(super) rooted: Attacker,
     pub(super) control: Attacker,
     accomplice: Attacker,
     pub(super) late: Late,
@@ -155,7 +157,7 @@ impl Stage {
         let events = place.path().join("events.jsonl");
         let configuration = upstream.configuration();
         let configuration =
-            configuration.line(&format!("events: {{ file: {} }}", events.display()));
+            configuration.top_level(&format!("events: {{ file: {} }}", events.display()));
         let configuration = configuration.write(place.path())?;
         let daemon = start_daemon(&ground, &configuration, place.path())?;
 
@@ -169,6 +171,7 @@ impl Stage {
         sandbox.settle(&ground.sandbox)?;
         sandbox.attach_again(&daemon)?;
         let hostile = Attacker::start(&sandbox, &ground.sandbox, &programs)?;
+        let rooted = Attacker::start_as(0, &sandbox, &ground.sandbox, &programs)?;
         let control = Attacker::start(&beside, &ground.control, &programs)?;
         let accomplice = Attacker::start(&beside, &ground.control, &programs)?;
         let elsewhere = Cgroup::new()?;
@@ -206,6 +209,7 @@ impl Stage {
         Ok(Self {
             captures: Some(captures),
             hostile,
+            rooted,
             control,
             accomplice,
             late,

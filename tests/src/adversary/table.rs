@@ -47,6 +47,7 @@ fn vector(
         tries,
         order,
         with: Box::new(with),
+        as_root: false,
         accomplice: None,
         control: Control::Leaves,
         expected: Expected {
@@ -68,7 +69,10 @@ fn to_v6(_: &Facts) -> Value {
 }
 
 /// Reasons under which the programs in the kernel refuse.
-const KERNEL: &[&str] = &["kernel"];
+const DATAGRAM: &[&str] = &["kernel", "datagram"];
+const PROTOCOL: &[&str] = &["kernel", "socket_protocol"];
+const OPTION: &[&str] = &["kernel", "socket_option"];
+const BEFORE: &[&str] = &["kernel", "socket_from_before", "existing_socket", "egress"];
 /// What the daemon says of a connection that policy does not know.
 const POLICY: &[&str] = &["policy"];
 
@@ -84,6 +88,11 @@ impl Vector {
     /// Without a sandbox the program sees this.
     fn else_says(self, said: &[&'static str]) -> Self {
         self.control(Control::Says(said.to_vec()))
+    }
+
+    fn as_root(mut self) -> Self {
+        self.as_root = true;
+        self.without_control("the host's root could do it")
     }
 
     fn without_control(self, why: &'static str) -> Self {

@@ -73,9 +73,19 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
     let mark = stage.outside.mark();
     let with = (vector.with)(stage.facts(Side::Sandbox));
     let from = Window::open();
-    let order = stage.hostile.order(vector.order, &with)?;
+    let attacker = if vector.as_root {
+        &mut stage.rooted
+    } else {
+        &mut stage.hostile
+    };
+    let order = attacker.order(vector.order, &with)?;
     stage.help(vector.accomplice, Side::Sandbox)?;
-    let tried = stage.hostile.outcome(order)?;
+    let attacker = if vector.as_root {
+        &stage.rooted
+    } else {
+        &stage.hostile
+    };
+    let tried = attacker.outcome(order)?;
     let refusals = match &vector.expected.event {
         Event::Refusal(reasons) => {
             events::of_process(&stage.daemon, Some(NAME), &tried.pids, reasons)?

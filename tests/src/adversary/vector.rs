@@ -42,6 +42,8 @@ pub struct Vector {
     /// The hostile program's name for it, and what it is told.
     pub(super) order: &'static str,
     pub(super) with: Box<dyn Fn(&Facts) -> Value>,
+    /// As the host's root, if without capabilities.
+    pub(super) as_root: bool,
     /// Who helps from the other side, and what that is told.
     pub(super) accomplice: Option<Accomplice>,
     pub(super) control: Control,

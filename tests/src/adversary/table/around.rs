@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{KERNEL, POLICY, vector};
+use super::{BEFORE, POLICY, vector};
 use crate::adversary::{
     ground::{EVIL, PORT},
     vector::{Group, Vector},
@@ -27,31 +27,31 @@ pub(super) fn vectors() -> Vec<Vector> {
             "a connection from before attach says something",
             "old-stream",
         )
-        .refused(&["then closed", "then silence"], KERNEL),
+        .refused(&["then closed", "then silence"], BEFORE),
         old(
             "old-unconnected",
             "a TCP socket from before is connected",
             "old-unconnected",
         )
-        .refused(refused, KERNEL),
+        .refused(refused, BEFORE),
         old(
             "old-queue",
             "the same, from a queue of descriptors that nobody had received",
             "old-queue",
         )
-        .refused(refused, KERNEL),
+        .refused(refused, BEFORE),
         old(
             "old-datagrams",
             "a UDP socket from before sends",
             "old-datagrams",
         )
-        .refused(refused, KERNEL),
+        .refused(refused, BEFORE),
         old(
             "old-connected-datagrams",
             "a UDP socket that was connected before sends",
             "old-connected-datagrams",
         )
-        .refused(refused, KERNEL),
+        .refused(refused, BEFORE),
         vector(
             Group::Around,
             "old-ping",
@@ -60,7 +60,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             |facts| json!({"address": EVIL, "meeting": facts.meeting}),
         )
         .else_says(&["sent, answered"])
-        .refused(refused, KERNEL),
+        .refused(refused, BEFORE),
         old(
             "old-process",
             "a process from before makes its socket afterwards",

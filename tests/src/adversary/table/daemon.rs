@@ -55,7 +55,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         )
         .refused_to_everybody(DENIED)
     };
-    vec![
+    let mut all = vec![
         process("ptrace", "PTRACE_SEIZE of the daemon", "trace"),
         process("vm-read", "process_vm_readv() of the daemon", "memory"),
         process(
@@ -157,5 +157,125 @@ pub(super) fn vectors() -> Vec<Vector> {
         ),
         bpf("bpf-map-by-number", "bpf() finds a map by its number", 14),
         bpf("bpf-link", "bpf() finds a link by its number", 30),
+    ];
+    all.extend(by_root());
+    all
+}
+
+/// The sandbox's processes may be root, of a container that has the host's users.
+fn by_root() -> Vec<Vector> {
+    let process = |name: &str, tries: &'static str, order: &'static str| {
+        vector(
+            Group::Daemon,
+            name,
+            tries,
+            order,
+            |facts| json!({"process": facts.daemon}),
+        )
+        .as_root()
+        .silent(
+            DENIED,
+            "the kernel refuses what needs the daemon's capabilities",
+        )
+    };
+    let file = |name: &str, tries: &'static str, order: &'static str, of: &'static str| {
+        vector(
+            Group::Daemon,
+            name,
+            tries,
+            order,
+            move |facts| json!({"path": of_process(facts, of)}),
+        )
+        .as_root()
+        .silent(
+            DENIED,
+            "the kernel refuses what needs the daemon's capabilities",
+        )
+    };
+    vec![
+        vector(
+            Group::Daemon,
+            "root-control-socket",
+            "root in the sandbox asks the control socket",
+            "unix-socket",
+            |facts| json!({"path": facts.run.join("control.sock")}),
+        )
+        .as_root()
+        .refused(
+            &[
+                "connected, then closed",
+                "refused EPIPE",
+                "refused ECONNRESET",
+            ],
+            &["control_refused"],
+        ),
+        process(
+            "root-ptrace",
+            "PTRACE_SEIZE of the daemon, as root",
+            "trace",
+        ),
+        process(
+            "root-vm-read",
+            "process_vm_readv() of the daemon, as root",
+            "memory",
+        ),
+        process(
+            "root-pidfd-getfd",
+            "pidfd_getfd() of the daemon's descriptors, as root",
+            "take-descriptor",
+        ),
+        process(
+            "root-join-daemon",
+            "setns() to the daemon's network namespace, as root",
+            "join-of-process",
+        ),
+        file(
+            "root-environ",
+            "/proc/PID/environ of the daemon, as root",
+            "read",
+            "environ",
+        ),
+        file(
+            "root-mem",
+            "/proc/PID/mem of the daemon, as root",
+            "read",
+            "mem",
+        ),
+        file(
+            "root-descriptors",
+            "/proc/PID/fd of the daemon, as root",
+            "list-directory",
+            "fd",
+        ),
+        vector(
+            Group::Daemon,
+            "root-bpf",
+            "bpf() makes a map, as root",
+            "program",
+            |_| json!({"command": 0}),
+        )
+        .as_root()
+        .silent(DENIED, "the kernel refuses what needs a capability"),
+        vector(
+            Group::Daemon,
+            "root-raw",
+            "a raw socket, as root",
+            "kind",
+            |_| json!({"family": 2, "type": 3, "protocol": 255}),
+        )
+        .as_root()
+        .silent(DENIED, "the kernel refuses what needs a capability"),
+        vector(
+            Group::Daemon,
+            "root-ca-key",
+            "the CA's key, as root",
+            "read",
+            |facts| json!({"path": facts.data.join("ca.key")}),
+        )
+        .as_root()
+        .silent(
+            &["read"],
+            "stated: a file that root in a sandbox is shown is readable there, whatever its mode",
+        ),
     ]
 }

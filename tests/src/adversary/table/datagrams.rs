@@ -2,14 +2,14 @@
 
 use serde_json::json;
 
-use super::{KERNEL, to, to_v6, vector};
+use super::{DATAGRAM, to, to_v6, vector};
 use crate::adversary::{
     ground::{DEVICE, EVIL, EVIL_V6, PORT},
     vector::{Group, Vector},
 };
 
 fn datagram(name: &str, tries: &'static str, order: &'static str) -> Vector {
-    vector(Group::Datagrams, name, tries, order, to).refused(REFUSED, KERNEL)
+    vector(Group::Datagrams, name, tries, order, to).refused(REFUSED, DATAGRAM)
 }
 
 /// At once, so that clients fall back.
@@ -25,7 +25,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "send-to",
             to_v6,
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, DATAGRAM),
         datagram("connected", "connect(), then send()", "send-connected"),
         vector(
             Group::Datagrams,
@@ -34,7 +34,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "send-connected",
             to_v6,
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, DATAGRAM),
         datagram("mapped", "sendto() to ::ffff:a.b.c.d", "send-mapped"),
         datagram(
             "connected-mapped",
@@ -91,7 +91,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "send-by-device",
             |_| json!({"address": EVIL_V6, "port": PORT, "device": DEVICE}),
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, DATAGRAM),
         vector(
             Group::Datagrams,
             "connected-elsewhere",
@@ -99,7 +99,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "send-elsewhere",
             |_| json!({"address": EVIL, "port": PORT, "first": EVIL}),
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, DATAGRAM),
         vector(
             Group::Datagrams,
             "after-dissolving",
@@ -107,7 +107,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "send-after-dissolving",
             |_| json!({"address": EVIL, "port": PORT, "first": EVIL}),
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, DATAGRAM),
         at(
             "quic",
             "a QUIC Initial to port 443, connected as browsers do",
@@ -150,7 +150,7 @@ pub(super) fn vectors() -> Vec<Vector> {
                 json!({"address": format!("{net}.255"), "port": PORT})
             },
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, DATAGRAM),
         group(
             "multicast",
             "to 224.0.0.251 by IP_MULTICAST_IF",
@@ -171,7 +171,7 @@ pub(super) fn vectors() -> Vec<Vector> {
                 json!({"address": format!("{net}.1"), "port": PORT})
             },
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, DATAGRAM),
         datagram(
             "ipsec-encapsulation",
             "UDP_ENCAP, as IPsec has it",
@@ -189,10 +189,10 @@ fn at(
     port: u16,
 ) -> Vector {
     let with = move |_: &_| json!({"address": address, "port": port});
-    vector(Group::Datagrams, name, tries, order, with).refused(REFUSED, KERNEL)
+    vector(Group::Datagrams, name, tries, order, with).refused(REFUSED, DATAGRAM)
 }
 
 fn group(name: &str, tries: &'static str, address: &'static str) -> Vector {
     let with = move |_: &_| json!({"address": address, "port": 5353, "device": DEVICE});
-    vector(Group::Datagrams, name, tries, "multicast", with).refused(REFUSED, KERNEL)
+    vector(Group::Datagrams, name, tries, "multicast", with).refused(REFUSED, DATAGRAM)
 }

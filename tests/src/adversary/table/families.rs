@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{KERNEL, vector};
+use super::{PROTOCOL, vector};
 use crate::adversary::{
     ground::{DEVICE, EVIL, EVIL_V6},
     vector::{Group, Vector},
@@ -23,7 +23,7 @@ fn kind(name: &str, tries: &'static str, family: i32, socket: i32, protocol: i32
     let with = move |_: &_| json!({"family": family, "type": socket, "protocol": protocol});
     vector(Group::Families, name, tries, "kind", with)
         .else_says(&["opened"])
-        .refused(REFUSED, KERNEL)
+        .refused(REFUSED, PROTOCOL)
 }
 
 /// What needs a capability that neither the sandbox nor the control has.
@@ -42,7 +42,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "ping",
             ping(EVIL),
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, PROTOCOL),
         vector(
             Group::Families,
             "ping-v6",
@@ -50,7 +50,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "ping",
             ping(EVIL_V6),
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, PROTOCOL),
         kind("udp-lite", "UDP-Lite", INET, DATAGRAM, 136),
         kind("udp-lite-v6", "UDP-Lite over IPv6", INET6, DATAGRAM, 136),
         kind("sctp", "SCTP, one to one", INET, STREAM, 132),
@@ -58,7 +58,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         kind("sctp-v6", "SCTP over IPv6", INET6, STREAM, 132),
         kind("dccp", "DCCP", INET, DCCP, 33),
         kind("mptcp-v6", "MPTCP over IPv6", INET6, STREAM, 262)
-            .refused(&["refused EPROTONOSUPPORT"], KERNEL),
+            .refused(&["refused EPROTONOSUPPORT"], PROTOCOL),
         kind("smc", "SMC in AF_INET (protocol 256)", INET, STREAM, 256),
         kind("smc-v6", "SMC in AF_INET6", INET6, STREAM, 256),
         privileged("raw-tcp", "a raw socket of IPv4 for TCP", INET, RAW, 6),

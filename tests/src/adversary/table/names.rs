@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{KERNEL, vector};
+use super::{DATAGRAM, vector};
 use crate::adversary::{
     ground::{EVIL, EVIL_V6},
     vector::{Group, Vector},
 };
 
 /// Reasons under which a name is refused.
-const DNS: &[&str] = &["dns"];
+const DNS: &[&str] = &["dns", "dns_type", "dns_name_length", "dns_rate"];
 const WELL_FORMED: &str = "the question is answered for what it is";
 
 fn ask(name: &str, tries: &'static str, with: Value) -> Vector {
@@ -71,9 +71,9 @@ pub(super) fn vectors() -> Vec<Vector> {
         .refused(&["NXDOMAIN"], DNS),
         order(
             "drip",
-            "data in fifty short names",
+            "data in many short names",
             "drip",
-            json!({"server": EVIL, "domain": "drip.test", "count": 50}),
+            json!({"server": EVIL, "domain": "drip.test", "count": 25}),
         )
         .refused(&["NXDOMAIN"], DNS),
         order(
@@ -212,14 +212,14 @@ pub(super) fn vectors() -> Vec<Vector> {
             "multicast",
             json!({"address": "224.0.0.252", "port": 5355, "device": "out0"}),
         )
-        .refused(&["refused EPERM"], KERNEL),
+        .refused(&["refused EPERM"], DATAGRAM),
         order(
             "netbios",
             "NetBIOS names, port 137",
             "send-to",
             json!({"address": EVIL, "port": 137}),
         )
-        .refused(&["refused EPERM"], KERNEL),
+        .refused(&["refused EPERM"], DATAGRAM),
     ]);
     all
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{KERNEL, vector};
+use super::{OPTION, vector};
 use crate::adversary::{
     ground::{DEVICE, EVIL, EVIL_V6, PORT},
     vector::{Group, Vector},
@@ -14,7 +14,7 @@ fn join(name: &str, tries: &'static str, order: &'static str, address: &'static 
     let with = move |_: &_| json!({"address": address, "device": DEVICE});
     vector(Group::Options, name, tries, order, with)
         .else_says(&["joined"])
-        .refused(REFUSED, KERNEL)
+        .refused(REFUSED, OPTION)
 }
 
 pub(super) fn vectors() -> Vec<Vector> {
@@ -26,7 +26,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "source-route",
             |_| json!({"address": EVIL, "port": PORT, "via": EVIL}),
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, OPTION),
         vector(
             Group::Options,
             "routing-header",
@@ -34,7 +34,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "routing-header",
             |_| json!({"address": EVIL_V6, "port": PORT, "via": EVIL_V6}),
         )
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, OPTION),
         vector(
             Group::Options,
             "sticky-options",
@@ -43,7 +43,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             |_| json!({"address": EVIL_V6, "port": PORT}),
         )
         .without_control("whether the kernel takes its value is no matter")
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, OPTION),
         join(
             "join",
             "IP_ADD_MEMBERSHIP: the kernel would send IGMP",
@@ -90,7 +90,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             |_| json!({"address": "239.1.2.6", "source": EVIL, "device": DEVICE}),
         )
         .else_says(&["joined"])
-        .refused(REFUSED, KERNEL),
+        .refused(REFUSED, OPTION),
         vector(
             Group::Options,
             "netlink-route",

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{KERNEL, POLICY, to, vector};
+use super::{DATAGRAM, POLICY, PROTOCOL, to, vector};
 use crate::adversary::{
     ground::{EVIL, PORT},
     vector::{Group, Vector},
@@ -48,7 +48,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         // It is held until there is a listener, which then has another port: it reaches nobody, but itself at most.
         .refused(
             &["refused ETIMEDOUT", "connected, then closed"],
-            &["kernel", "policy"],
+            &["kernel", "hold_expired", "no_listener", "policy"],
         ),
         vector(
             Group::Spaces,
@@ -58,7 +58,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             to,
         )
         .without_control(LONE)
-        .refused(&["refused EPERM", "refused ECONNREFUSED"], KERNEL),
+        .refused(&["refused EPERM", "refused ECONNREFUSED"], DATAGRAM),
         vector(
             Group::Spaces,
             "nested-raw",
@@ -67,7 +67,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             |_| json!({"address": EVIL}),
         )
         .without_control(LONE)
-        .refused(denied, KERNEL),
+        .refused(denied, PROTOCOL),
         bare(
             "nested-frame",
             "AF_PACKET, as root of a namespace of its own",
@@ -83,7 +83,10 @@ pub(super) fn vectors() -> Vec<Vector> {
             |_| json!({"address": EVIL, "port": PORT, "count": 20}),
         )
         .without_control(LONE)
-        .refused(&["refused 1", "refused 111", "refused 110"], KERNEL),
+        .refused(
+            &["refused 1", "refused 111", "refused 110"],
+            &["kernel", "no_listener"],
+        ),
         bare(
             "back-to-parent",
             "setns() from a user namespace back to the network namespace it came from",

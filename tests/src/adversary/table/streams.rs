@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{KERNEL, POLICY, to, to_v6, vector};
+use super::{BEFORE, OPTION, POLICY, PROTOCOL, to, to_v6, vector};
 use crate::adversary::{
     ground::{DEVICE, EVIL, INBOUND, PORT},
     vector::{Accomplice, Group, Vector},
@@ -138,7 +138,7 @@ fn unusual() -> Vec<Vector> {
             "mptcp",
             to,
         )
-        .refused(&["refused EPROTONOSUPPORT"], KERNEL),
+        .refused(&["refused EPROTONOSUPPORT"], PROTOCOL),
         stream("io-uring-connect", "IORING_OP_CONNECT", "uring-connect"),
         stream(
             "io-uring-socket",
@@ -213,7 +213,7 @@ fn unusual() -> Vec<Vector> {
             "by-device",
             device,
         )
-        .refused(&["refused EPERM"], KERNEL),
+        .refused(&["refused EPERM"], OPTION),
         vector(
             Group::Streams,
             "bind-to-index",
@@ -221,7 +221,7 @@ fn unusual() -> Vec<Vector> {
             "by-index",
             device,
         )
-        .refused(&["refused EPERM"], KERNEL),
+        .refused(&["refused EPERM"], OPTION),
         vector(
             Group::Streams,
             "mark",
@@ -297,7 +297,7 @@ fn inbound() -> Vec<Vector> {
                 json!({"address": EVIL, "port": PORT, "local": facts.address, "inbound": INBOUND})
             }),
         )
-        .refused(&["refused EPERM"], KERNEL)
+        .refused(&["refused EPERM"], BEFORE)
         .stated("its first packets answer whoever dialled in"),
     ]
 }
