@@ -66,12 +66,9 @@ fn number(value: &Value) -> Option<u32> {
     value.get("pid")?.as_u64()?.try_into().ok()
 }
 
-/// Everything that is remembered of a sandbox, or of all.
-fn refusals(daemon: &Daemon, sandbox: Option<&str>) -> Result<Vec<Refusal>> {
-    let chosen = sandbox.map(|name| ["--sandbox", name]);
-    let mut arguments = vec!["events"];
-    arguments.extend(chosen.into_iter().flatten());
-    let events = daemon.json(&arguments)?;
+/// Everything that is remembered.
+fn refusals(daemon: &Daemon) -> Result<Vec<Refusal>> {
+    let events = daemon.json(&["events"])?;
     let events = events.as_array().context("no list of events")?;
     Ok(events.iter().map(Refusal::read).collect())
 }
@@ -88,16 +85,11 @@ pub(super) fn in_file(path: &Path) -> Result<Vec<Refusal>> {
 
 /// The refusals of a process and of those that it started, as soon as one is for any of `reasons`; whatever there is when
 /// none comes.
-pub(super) fn of_process(
-    daemon: &Daemon,
-    sandbox: Option<&str>,
-    pids: &[u32],
-    reasons: &[&str],
-) -> Result<Vec<Refusal>> {
+pub(super) fn of_process(daemon: &Daemon, pids: &[u32], reasons: &[&str]) -> Result<Vec<Refusal>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         interrupt::check()?;
-        let mut own = refusals(daemon, sandbox)?;
+        let mut own = refusals(daemon)?;
         own.retain(|refusal| pids.contains(&refusal.pid));
         if own
             .iter()

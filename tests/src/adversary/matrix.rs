@@ -283,6 +283,7 @@ impl Matrix {
                 "group": group(row.group),
                 "tries": row.tries,
                 "without": row.control,
+                "without_observed": row.seen.control.as_ref().map(|(said, _)| said),
                 "expected": row.expected,
                 "observed": row.observed(),
                 "verdict": row.verdict(),

@@ -8,7 +8,7 @@ use super::{
     attacker::Tried,
     events::{self, Refusal},
     matrix::Row,
-    stage::{NAME, Side, Stage},
+    stage::{Side, Stage},
     vector::{Control, Event, Group, Vector},
 };
 use crate::scenario::TOKEN;
@@ -87,9 +87,7 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
     };
     let tried = attacker.outcome(order)?;
     let refusals = match &vector.expected.event {
-        Event::Refusal(reasons) => {
-            events::of_process(&stage.daemon, Some(NAME), &tried.pids, reasons)?
-        }
+        Event::Refusal(reasons) => events::of_process(&stage.daemon, &tried.pids, reasons)?,
         Event::None(_) => Vec::new(),
     };
     let seen = Seen {
@@ -118,7 +116,7 @@ fn try_late(stage: &mut Stage, vector: &Vector) -> Result<Row> {
     let control = Some((control.said, Window::since(from)));
     let (tried, from) = meet(true)?;
     let refusals = match &vector.expected.event {
-        Event::Refusal(reasons) => events::of_process(&stage.daemon, None, &tried.pids, reasons)?,
+        Event::Refusal(reasons) => events::of_process(&stage.daemon, &tried.pids, reasons)?,
         Event::None(_) => Vec::new(),
     };
     let window = Window::since(from);

@@ -243,9 +243,9 @@ fn by_root() -> Vec<Vector> {
         ),
         file(
             "root-descriptors",
-            "/proc/PID/fd of the daemon, as root",
-            "list-directory",
-            "fd",
+            "what a descriptor of the daemon is, as root",
+            "link",
+            "fd/3",
         ),
         vector(
             Group::Daemon,

@@ -166,7 +166,7 @@ fn unusual() -> Vec<Vector> {
             "again-while-connected",
             |_| json!({"address": EVIL, "port": PORT, "first": EVIL}),
         )
-        .captured(POLICY),
+        .refused(&["connected, then closed", "refused ECONNABORTED"], POLICY),
         vector(
             Group::Streams,
             "bound-source",
