@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod listener;
+pub(crate) mod metrics;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,8 @@ use std::{
     future::Future,
     path::{Path, PathBuf},
 };
+
+use crate::kernel::Peer;
 
 use self::api::{AttachRequest, Info, ReloadView, SandboxView, StatsView};
 use crate::stats::{
@@ -25,6 +28,9 @@ pub(crate) fn socket_path(run_dir: &Path) -> PathBuf {
 
 /// What the daemon does when asked. Called on the control interface's own thread: what takes long is awaited.
 pub(crate) trait Backend: Send + Sync + 'static {
+    /// Whether a process may ask for anything at all. `Err` says why not, and has been recorded.
+    fn admit(&self, peer: Peer) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Makes a cgroup a sandbox.
     fn attach(
         &self,

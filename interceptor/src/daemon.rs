@@ -22,9 +22,11 @@ use crate::{
     config::{self, Faults, Snapshot},
     control::{
         listener::{BindError, ControlListener},
+        metrics::Metrics,
         server::Server,
     },
     flow::{Configuration, Engine},
+    kernel::refuse_the_needless,
     sandbox::{self, Registry, StartError},
     stats::Stats,
     tls::{
@@ -61,6 +63,8 @@ pub(crate) enum RunError {
     Roots(#[source] RootsError),
     #[error("the file of events cannot be opened")]
     Events(#[source] io::Error),
+    #[error("metrics cannot be served")]
+    Metrics(#[source] io::Error),
     #[error("the control socket cannot be opened")]
     Control(#[source] BindError),
     #[error("sandboxes cannot be protected")]
@@ -102,6 +106,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
     let leaves = Leaves::new(authority).map_err(RunError::Leaves)?;
     let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
         .map_err(RunError::Roots)?;
+    let metrics = snapshot.metrics();
     let stats = Arc::new(Stats::default());
     stats
         .journal(snapshot.events_file())
@@ -125,8 +130,16 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         registry,
         Arc::clone(&stats),
     ));
+    let metrics = metrics
+        .map(|address| {
+            engine.keep_to_itself(address);
+            Metrics::start(address, Arc::clone(&interceptor))
+        })
+        .transpose()
+        .map_err(RunError::Metrics)?;
     let control = Server::start(socket, Arc::clone(&interceptor)).map_err(RunError::System)?;
     let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&interceptor)));
+    refuse_the_needless().map_err(RunError::System)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
 
     loop {
@@ -139,7 +152,7 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
 
     tracing::info!("draining: sandboxes stay closed until a daemon runs again");
     matcher.abort();
-    drop(control);
+    drop((control, metrics));
     interceptor.registry().shutdown().await;
     engine.drain(PATIENCE).await;
     stats.journal(None).map_err(RunError::Events)

@@ -7,9 +7,11 @@ mod dial;
 mod engine;
 mod names;
 mod pool;
+mod rate;
 mod sandbox;
 mod socket;
 mod tunnel;
+mod turns;
 mod upstream;
 
 use std::{net::SocketAddr, time::SystemTime};
@@ -44,6 +46,8 @@ pub(crate) struct KernelDenial {
     pub(crate) netns: NetnsCookie,
     pub(crate) process: Process,
     pub(crate) destination: Option<SocketAddr>,
+    /// One of a fixed set.
+    pub(crate) code: &'static str,
     /// For an operator, lower case.
     pub(crate) reason: &'static str,
 }

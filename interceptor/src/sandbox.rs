@@ -17,6 +17,7 @@ mod tests;
 
 use std::{
     collections::BTreeMap,
+    os::unix::fs::MetadataExt,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -174,7 +175,8 @@ impl<S: Service> Registry<S> {
     }
 
     pub(crate) async fn list(&self) -> Vec<SandboxReport> {
-        self.inner.state.lock().await.reports()
+        let state = self.inner.state.lock().await;
+        state.reports(&self.inner.programs)
     }
 
     /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox
@@ -184,6 +186,21 @@ impl<S: Service> Registry<S> {
         for (id, sandbox) in &state.sandboxes {
             self.inner.enroll_adopted(*id, sandbox);
         }
+    }
+
+    /// The sandbox that a process is in.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub(crate) fn of_process(&self, pid: u32) -> Result<Option<SandboxId>, CgroupError> {
+        let cgroup = self.inner.hierarchy.of_process(pid)?;
+        // What the programs go by.
+        let closed = self.inner.programs.sandboxes();
+        Ok(cgroup.path().ancestors().find_map(|path| {
+            let inode = std::fs::metadata(path).ok()?.ino();
+            let (_, id) = closed.iter().find(|(cgroup, _)| cgroup.0 == inode)?;
+            Some(*id)
+        }))
     }
 
     /// What programs and listeners have counted, by name.

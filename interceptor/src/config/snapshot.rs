@@ -2,11 +2,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::binding::Binding;
+use super::{Exemptions, binding::Binding, limits::Limits};
 use crate::{
     address::Host,
     dns::resolver::Override,
@@ -27,6 +28,7 @@ pub(crate) struct Snapshot {
     pub(super) roots: Vec<PathBuf>,
     pub(super) client_certificates: Vec<ClientCertificate>,
     pub(super) events_file: Option<PathBuf>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) reports: Vec<Report>,
 }
 
@@ -38,8 +40,11 @@ pub(crate) struct SandboxRules {
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) secrets: Vec<SecretName>,
+    /// What goes past the daemon.
+    pub(crate) exemptions: Exemptions,
     /// What happens to a placeholder that stands where nothing is bound.
     pub(crate) unbound: Unbound,
+    pub(crate) limits: Limits,
     /// The cgroup to attach without being told to.
     pub(crate) match_cgroup: Option<PathBuf>,
 }
@@ -135,6 +140,11 @@ impl Snapshot {
     /// Where events are written, as lines of JSON.
     pub(crate) fn events_file(&self) -> Option<&Path> {
         self.events_file.as_deref()
+    }
+
+    /// Where metrics are served.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Logs every report, at the daemon's start and after a reload.

@@ -12,14 +12,15 @@ use crate::{
     config,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, NetnsView, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, ExemptionView, Info, NetnsView, ReloadView, SandboxView, StatsView},
     },
     error::chain,
     flow::{Configuration, Engine},
+    kernel::Peer,
     sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
     secrets::SecretName,
     stats::{
-        Selection, Stats,
+        Denial, ProcessFacts, Selection, Stats,
         view::{ConnectionView, EventView, rfc3339},
     },
     tls::{
@@ -147,6 +148,9 @@ impl Interceptor {
             netns,
             secrets,
             attached,
+            exemptions,
+            kernel_denials,
+            doors,
             warnings,
         } = report;
         let configuration = self.engine.configuration();
@@ -168,6 +172,15 @@ impl Interceptor {
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
             warnings,
+            doors,
+            exemptions: exemptions
+                .into_iter()
+                .map(|(permit, uses)| ExemptionView {
+                    what: permit.to_string(),
+                    uses,
+                })
+                .collect(),
+            kernel_denials,
             attached_at: rfc3339(attached),
             live_connections: self.stats.live(id),
         }
@@ -175,6 +188,35 @@ impl Interceptor {
 }
 
 impl Backend for Interceptor {
+    /// Root, and outside of all sandboxes: the socket may have been put into a container, whose root is one as well.
+    async fn admit(&self, peer: Peer) -> Result<(), String> {
+        let place = peer.pid().map(|pid| self.registry.of_process(pid));
+        let (sandbox, why) = match place {
+            Some(Ok(sandbox @ Some(_))) => (sandbox, "it is in the sandbox"),
+            _ if peer.uid != 0 => (None, "it is not root"),
+            // After its place was read: that is no other process's.
+            Some(Ok(None)) if peer.is_alive() => return Ok(()),
+            Some(Ok(None) | Err(_)) | None => (None, "it cannot be told in which cgroup it is"),
+        };
+        let pid = peer.pid().unwrap_or(0);
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        self.stats.deny(Denial {
+            sandbox,
+            sandbox_name: sandbox.and_then(|id| self.engine.name_of(id)),
+            process: ProcessFacts {
+                pid,
+                uid: peer.uid,
+                comm: comm.trim_end().into(),
+            },
+            destination: None,
+            name: Some("control.sock".to_owned()),
+            connection: None,
+            reason: "control_refused",
+            detail: format!("the process may not ask the daemon for anything: {why}"),
+        });
+        Err(why.to_owned())
+    }
+
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
         let AttachRequest {
             name,
@@ -281,12 +323,14 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         port,
         has_v6,
         private,
+        fenced,
     } = report;
     NetnsView {
         cookie: cookie.0,
         port,
         ipv6: has_v6,
         private,
+        fenced,
     }
 }
 

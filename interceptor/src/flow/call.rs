@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep, timeout},
 };
 
@@ -27,8 +27,9 @@ use super::{
     dial::{self, DialError},
     engine::{Configuration, Engine, GOODBYE},
     names::Names,
-    sandbox::{CONNECTIONS, Sandbox},
+    sandbox::{Sandbox, Seat},
     socket,
+    turns::InTurns,
 };
 use crate::{
     address::Host,
@@ -58,7 +59,7 @@ pub(super) struct Call {
     caller: OnceLock<Caller>,
     live: Live,
     stop: watch::Receiver<bool>,
-    seat: Option<OwnedSemaphorePermit>,
+    seat: Result<Seat, Denial>,
 }
 
 impl Call {
@@ -71,7 +72,7 @@ impl Call {
             connected_at: origin.connected_at,
         });
         let stop = sandbox.stopped();
-        let seat = sandbox.seat();
+        let seat = sandbox.seat(engine.share());
         // In this order: a reload in between is heard of, if for nothing.
         let reloads = engine.reloads();
         let configuration = ArcSwap::new(engine.configuration());
@@ -99,7 +100,8 @@ impl Call {
         };
         // Each stage has its memory to itself: what an idle connection keeps is the last one's.
         let stages = async {
-            if let Some(carriage) = Box::pin(self.prepare(client)).await {
+            let prepared = InTurns::new(&self.engine.turns, self.sandbox.id, self.prepare(client));
+            if let Some(carriage) = prepared.await {
                 Box::pin(carriage.carry(&self)).await;
             }
         };
@@ -115,8 +117,8 @@ impl Call {
         if let Err(error) = socket::tune(&client) {
             tracing::debug!(%error, "socket options could not be set");
         }
-        if self.seat.is_none() {
-            self.refuse(&Denial::Crowded(CONNECTIONS));
+        if let Err(denial) = &self.seat {
+            self.refuse(denial);
             return None;
         }
         let port = self.origin.original.port();
@@ -207,7 +209,7 @@ impl Call {
         .await;
         self.stats()
             .note(|facts| facts.dial = Some(begun.elapsed()));
-        dialled.map(|dialled| dialled.stream)
+        dialled.and_then(|dialled| self.engine.outward(dialled.stream))
     }
 
     fn decided(&self, verdict: &'static str, endpoint: &Endpoint) {

@@ -69,7 +69,7 @@ impl Netns {
         Self::open(Path::new("/proc/self/ns/net"))
     }
 
-    fn open(path: &Path) -> Result<Self, NetnsError> {
+    pub(super) fn open(path: &Path) -> Result<Self, NetnsError> {
         let failed = |source| NetnsError::Open {
             path: path.to_owned(),
             source,

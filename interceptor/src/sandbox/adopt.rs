@@ -55,6 +55,9 @@ impl<S: Service> Inner<S> {
                 ),
             }
         }
+        // Of sandboxes that ended while no daemon ran.
+        self.programs
+            .unfence_devices(|fenced| !state.namespaces.contains(fenced));
         Ok(())
     }
 
@@ -131,6 +134,9 @@ impl<S: Service> Inner<S> {
 
     /// Without the service's consent the sandbox is as closed as it was: its connections are denied.
     pub(super) fn enroll_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
+        if let Err(error) = self.exempt(id, &sandbox.name) {
+            tracing::error!(sandbox = %id, error = chain(&error), "not all that is exempt by the configuration goes past the daemon");
+        }
         let enrolled = self.service.enroll(id, &sandbox.name, &sandbox.secrets);
         if let Err(error) = enrolled {
             tracing::error!(sandbox = %id, name = %sandbox.name, error = chain(&error), "everything that the sandbox asks for is denied");

@@ -1,6 +1,6 @@
 //! Namespaces that come, and namespaces and cgroups that go.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use interceptor_ebpf::DEFAULT_PORT;
 
@@ -123,9 +123,9 @@ impl<S: Service> Inner<S> {
         let survey = self.survey(state);
         let opened = blocking(move || {
             let private = Survey::take(survey.0, survey.1).is_private(inode);
-            Listeners::open(&netns, wanted).map(|listeners| (private, listeners))
+            Listeners::open(&netns, wanted).map(|listeners| (private, listeners, netns))
         });
-        let (private, listeners) = opened
+        let (private, listeners, netns) = opened
             .await
             .map_err(|_stopped| WelcomeError::Stopping)?
             .map_err(WelcomeError::Listeners)?;
@@ -144,10 +144,25 @@ impl<S: Service> Inner<S> {
         let loops = open_desk(listeners, &self.programs, &self.service, &self.tally)
             .map_err(WelcomeError::Serve)?;
         self.programs.set_netns(cookie, entry)?;
-        let namespace = Namespace::new(inode, entry, id, loops);
+        let mut namespace = Namespace::new(inode, entry, id, loops);
+        if private {
+            self.fence_devices(id, &mut namespace, netns).await;
+        }
         state.namespaces.insert(cookie, namespace);
         tracing::info!(sandbox = %id, netns = %cookie, port = entry.port, ipv6 = entry.has_v6, private, "listening");
         Ok(())
+    }
+
+    /// Closes the devices of a namespace that a sandbox has to itself, to what no other program sees.
+    async fn fence_devices(&self, id: SandboxId, namespace: &mut Namespace, netns: Netns) {
+        let (programs, cookie) = (Arc::clone(&self.programs), netns.cookie());
+        match blocking(move || programs.fence_devices(netns)).await {
+            Ok(Ok(Some(fence))) => namespace.watch(fence),
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(sandbox = %id, netns = %cookie, error = chain(&error), "devices are not fenced");
+            }
+        }
     }
 
     /// Lets go of what ended.
@@ -161,6 +176,7 @@ impl<S: Service> Inner<S> {
             tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
             self.forget(&mut state, id).await;
         }
+        self.review_capabilities(&mut state).await;
         let mut empty = Vec::new();
         for (cookie, namespace) in state.namespaces.iter_mut() {
             if namespace.revise(survey.users(namespace.inode)) {
@@ -189,6 +205,7 @@ impl<S: Service> Inner<S> {
             tracing::error!(netns = %cookie, error = chain(&error), "cannot remove a namespace from the maps");
         }
         state.namespaces.close(cookie).await;
+        self.programs.unfence_devices(|fenced| fenced == cookie);
         tracing::info!(netns = %cookie, "stopped listening");
     }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{report::NetnsReport, survey::Survey};
 use crate::{
     address::{NetnsCookie, SandboxId},
-    kernel::{NetnsEntry, NetnsInode, NetnsState},
+    kernel::{DeviceFence, NetnsEntry, NetnsInode, NetnsState},
 };
 
 /// Most namespaces of one sandbox: each costs the daemon four sockets.
@@ -22,6 +22,8 @@ pub(super) struct Namespace {
     pub(super) port: u16,
     pub(super) has_v6: bool,
     pub(super) private: bool,
+    /// Whether its devices have a fence of their own.
+    pub(super) fenced: bool,
     pub(super) users: BTreeSet<SandboxId>,
     empty_sweeps: u32,
     loops: JoinSet<()>,
@@ -39,10 +41,17 @@ impl Namespace {
             port: entry.port,
             has_v6: entry.has_v6,
             private: entry.private,
+            fenced: false,
             users: BTreeSet::from([user]),
             empty_sweeps: 0,
             loops,
         }
+    }
+
+    /// Fences devices that come, as long as it has listeners.
+    pub(super) fn watch(&mut self, fence: DeviceFence) {
+        self.fenced = true;
+        self.loops.spawn(fence.watch());
     }
 
     pub(super) fn entry(&self) -> NetnsEntry {
@@ -147,6 +156,7 @@ impl Namespaces {
             port: found.port,
             has_v6: found.has_v6,
             private: found.private,
+            fenced: found.fenced,
         })
         .collect()
     }

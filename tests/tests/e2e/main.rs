@@ -1,5 +1,6 @@
 //! End-to-end tests on this kernel, with real clients. They need root, and run one at a time.
 
+mod abuse;
 mod addresses;
 mod alike;
 mod bench;
@@ -9,6 +10,7 @@ mod configuration;
 mod containment;
 mod dns;
 mod encodings;
+mod events;
 mod exec;
 mod gateway;
 mod hostile;
@@ -22,5 +24,6 @@ mod messages;
 mod reflection;
 mod requests;
 mod smuggling;
+mod surface;
 mod translation;
 mod upstream;

@@ -7,6 +7,7 @@
     reason = "standard output is this program's result"
 )]
 
+mod abuse;
 mod connect;
 mod datagram;
 mod frames;
@@ -50,6 +51,10 @@ enum Question {
     Script(script::Arguments),
     /// Sends one HTTP request.
     Request(request::Arguments),
+    /// Opens connections as fast as it can.
+    Flood(abuse::Flood),
+    /// Asks again and again, and tells how long it took.
+    Pace(abuse::Pace),
 }
 
 fn main() -> Result<()> {
@@ -64,6 +69,8 @@ fn main() -> Result<()> {
         Question::Talk(arguments) => message::talk(&arguments),
         Question::Script(arguments) => script::run(&arguments),
         Question::Request(arguments) => request::run(&arguments),
+        Question::Flood(arguments) => abuse::flood(&arguments),
+        Question::Pace(arguments) => abuse::pace(&arguments),
     }
 }
 
