@@ -94,6 +94,7 @@ impl Row {
             refusals,
             arrived,
             strayed,
+            doors,
             leaked,
             window: _,
         } = &self.seen;
@@ -118,7 +119,14 @@ impl Row {
             self.differences
                 .push("the program sees something else".into());
         }
-        if let Event::Refusal(reasons) = &vector.expected.event {
+        let watched = matches!(vector.expected.event, Event::Watched(_));
+        if watched && said == "opened" {
+            match doors {
+                0 => self.differences.push("no door is said to be open".into()),
+                _ => self.observed.push_str("; said to be left to seccomp"),
+            }
+        }
+        if let Some(reasons) = vector.expected.event.reasons(said) {
             let of_reason = |reason: &&str| {
                 let mut own = refusals.iter();
                 own.find(|refusal| refusal.reason == **reason)

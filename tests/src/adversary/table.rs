@@ -69,10 +69,15 @@ fn to_v6(_: &Facts) -> Value {
 }
 
 /// Reasons under which the programs in the kernel refuse.
-const DATAGRAM: &[&str] = &["kernel", "datagram"];
-const PROTOCOL: &[&str] = &["kernel", "socket_protocol"];
-const OPTION: &[&str] = &["kernel", "socket_option"];
-const BEFORE: &[&str] = &["kernel", "socket_from_before", "existing_socket", "egress"];
+const DATAGRAM: &[&str] = &["datagram"];
+const PROTOCOL: &[&str] = &["socket_protocol"];
+const OPTION: &[&str] = &["socket_option"];
+const BEFORE: &[&str] = &[
+    "socket_from_before",
+    "existing_socket",
+    "moved_socket",
+    "egress",
+];
 /// What the daemon says of a connection that policy does not know.
 const POLICY: &[&str] = &["policy"];
 
@@ -90,7 +95,7 @@ impl Vector {
         self.control(Control::Says(said.to_vec()))
     }
 
-    fn as_root(mut self) -> Self {
+    fn by_root(mut self) -> Self {
         self.as_root = true;
         self.without_control("the host's root could do it")
     }
@@ -118,6 +123,13 @@ impl Vector {
     fn silent(mut self, said: &[&'static str], why: &'static str) -> Self {
         self.expected.said = said.to_vec();
         self.expected.event = Event::None(why);
+        self
+    }
+
+    /// A family that is watched where the kernel lets somebody, and elsewhere said to be left to seccomp.
+    fn watched_or_said(mut self) -> Self {
+        self.expected.said = vec!["opened", "refused EPERM", "refused EAFNOSUPPORT"];
+        self.expected.event = Event::Watched("socket_family");
         self
     }
 

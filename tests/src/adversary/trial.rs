@@ -9,7 +9,7 @@ use super::{
     events::{self, Refusal},
     matrix::Row,
     stage::{Side, Stage},
-    vector::{Control, Event, Group, Vector},
+    vector::{Control, Group, Vector},
 };
 use crate::scenario::TOKEN;
 
@@ -48,6 +48,8 @@ pub(super) struct Seen {
     pub(super) arrived: usize,
     /// What servers outside got that they should not.
     pub(super) strayed: Vec<String>,
+    /// What the sandbox is said to leave to seccomp.
+    pub(super) doors: usize,
     /// A secret came back to the sandbox.
     pub(super) leaked: bool,
 }
@@ -86,9 +88,9 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
         &stage.hostile
     };
     let tried = attacker.outcome(order)?;
-    let refusals = match &vector.expected.event {
-        Event::Refusal(reasons) => events::of_process(&stage.daemon, &tried.pids, reasons)?,
-        Event::None(_) => Vec::new(),
+    let refusals = match vector.expected.event.reasons(&tried.said) {
+        Some(reasons) => events::of_process(&stage.daemon, &tried.pids, &reasons)?,
+        None => Vec::new(),
     };
     let seen = Seen {
         control,
@@ -96,6 +98,7 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
         refusals,
         arrived: stage.upstream.secrets().saturating_sub(secrets),
         strayed: stage.outside.strayed(mark),
+        doors: stage.doors()?,
         leaked: leaks(&tried),
         said: tried.said,
     };
@@ -115,9 +118,9 @@ fn try_late(stage: &mut Stage, vector: &Vector) -> Result<Row> {
     let (control, from) = meet(false)?;
     let control = Some((control.said, Window::since(from)));
     let (tried, from) = meet(true)?;
-    let refusals = match &vector.expected.event {
-        Event::Refusal(reasons) => events::of_process(&stage.daemon, &tried.pids, reasons)?,
-        Event::None(_) => Vec::new(),
+    let refusals = match vector.expected.event.reasons(&tried.said) {
+        Some(reasons) => events::of_process(&stage.daemon, &tried.pids, &reasons)?,
+        None => Vec::new(),
     };
     let window = Window::since(from);
     stage.late.detach(&stage.daemon)?;
@@ -127,6 +130,7 @@ fn try_late(stage: &mut Stage, vector: &Vector) -> Result<Row> {
         refusals,
         arrived: 0,
         strayed: Vec::new(),
+        doors: 0,
         leaked: leaks(&tried),
         said: tried.said,
     };

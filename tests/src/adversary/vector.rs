@@ -87,6 +87,8 @@ pub(super) struct Expected {
 pub(super) enum Event {
     /// A refusal for one of these reasons.
     Refusal(Vec<&'static str>),
+    /// A refusal for this reason; or, where it is not refused, the sandbox is said to be left to seccomp here.
+    Watched(&'static str),
     /// Nothing, because of this.
     None(&'static str),
 }
@@ -118,6 +120,17 @@ impl Expected {
     }
 }
 
+impl Event {
+    /// For what reasons there has to be a refusal, by what the program saw; `None`: for none.
+    pub(super) fn reasons(&self, said: &str) -> Option<Vec<&'static str>> {
+        match self {
+            Self::Refusal(reasons) => Some(reasons.clone()),
+            Self::Watched(reason) if said.starts_with("refused") => Some(vec![reason]),
+            Self::Watched(_) | Self::None(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -133,6 +146,12 @@ impl fmt::Display for Expected {
         f.write_str(&self.said.join(" or "))?;
         match &self.event {
             Event::Refusal(reasons) => write!(f, "; event {}", reasons.join(" or "))?,
+            Event::Watched(reason) => {
+                write!(
+                    f,
+                    "; event {reason}, or a door that is said to be left to seccomp"
+                )?;
+            }
             Event::None(why) => write!(f, "; no event: {why}")?,
         }
         if self.secret == Secret::Arrives {

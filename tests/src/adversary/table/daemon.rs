@@ -172,7 +172,7 @@ fn by_root() -> Vec<Vector> {
             order,
             |facts| json!({"process": facts.daemon}),
         )
-        .as_root()
+        .by_root()
         .silent(
             DENIED,
             "the kernel refuses what needs the daemon's capabilities",
@@ -186,7 +186,7 @@ fn by_root() -> Vec<Vector> {
             order,
             move |facts| json!({"path": of_process(facts, of)}),
         )
-        .as_root()
+        .by_root()
         .silent(
             DENIED,
             "the kernel refuses what needs the daemon's capabilities",
@@ -200,7 +200,7 @@ fn by_root() -> Vec<Vector> {
             "unix-socket",
             |facts| json!({"path": facts.run.join("control.sock")}),
         )
-        .as_root()
+        .by_root()
         .refused(
             &[
                 "connected, then closed",
@@ -254,7 +254,7 @@ fn by_root() -> Vec<Vector> {
             "program",
             |_| json!({"command": 0}),
         )
-        .as_root()
+        .by_root()
         .silent(DENIED, "the kernel refuses what needs a capability"),
         vector(
             Group::Daemon,
@@ -263,7 +263,7 @@ fn by_root() -> Vec<Vector> {
             "kind",
             |_| json!({"family": 2, "type": 3, "protocol": 255}),
         )
-        .as_root()
+        .by_root()
         .silent(DENIED, "the kernel refuses what needs a capability"),
         vector(
             Group::Daemon,
@@ -272,7 +272,7 @@ fn by_root() -> Vec<Vector> {
             "read",
             |facts| json!({"path": facts.data.join("ca.key")}),
         )
-        .as_root()
+        .by_root()
         .silent(
             &["read"],
             "stated: a file that root in a sandbox is shown is readable there, whatever its mode",

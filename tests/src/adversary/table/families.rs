@@ -91,7 +91,6 @@ pub(super) fn vectors() -> Vec<Vector> {
         )
         .refused_to_everybody(&["refused EPERM"]),
     ];
-    let left = "no hook of a cgroup sees this family: seccomp has to close it, as attach says";
     for (name, tries, family, socket, protocol) in [
         (
             "vsock",
@@ -123,10 +122,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         ("ipx", "AF_IPX", 4, DATAGRAM, 0),
         ("key", "AF_KEY: IPsec's own", 15, RAW, 2),
     ] {
-        all.push(
-            kind(name, tries, family, socket, protocol)
-                .silent(&["opened", "refused EPERM", "refused EACCES"], left),
-        );
+        all.push(kind(name, tries, family, socket, protocol).watched_or_said());
     }
     all
 }

@@ -48,7 +48,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         // It is held until there is a listener, which then has another port: it reaches nobody, but itself at most.
         .refused(
             &["refused ETIMEDOUT", "connected, then closed"],
-            &["kernel", "hold_expired", "no_listener", "policy"],
+            &["hold_expired", "no_listener", "policy"],
         ),
         vector(
             Group::Spaces,
@@ -85,7 +85,7 @@ pub(super) fn vectors() -> Vec<Vector> {
         .without_control(LONE)
         .refused(
             &["refused 1", "refused 111", "refused 110"],
-            &["kernel", "no_listener"],
+            &["no_listener"],
         ),
         bare(
             "back-to-parent",
