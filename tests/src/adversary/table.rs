@@ -154,7 +154,8 @@ mod tests {
     fn every_vector_has_a_name_of_its_own_and_an_expectation() {
         let mut names = BTreeSet::new();
         for vector in vectors() {
-            assert!(names.insert(vector.name.clone()), "{} twice", vector.name);
+            let name = format!("{:?}/{}", vector.group, vector.name);
+            assert!(names.insert(name), "{} twice", vector.name);
             assert!(!vector.expected.said.is_empty(), "{}", vector.name);
         }
         assert!(names.len() >= 110, "{}", names.len());
