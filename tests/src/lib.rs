@@ -4,6 +4,7 @@
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption; the next one
 //! cleans up after one that was killed.
 
+pub mod adversary;
 pub mod alike;
 pub mod autobahn;
 pub mod bench;
