@@ -5,6 +5,7 @@
 
 mod adopt;
 mod attach;
+mod inherit;
 mod lookout;
 mod namespaces;
 mod report;
@@ -18,19 +19,22 @@ mod throttle;
 
 use std::{
     collections::BTreeMap,
-    path::PathBuf,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
 
 use tokio::{
     runtime::Handle,
-    sync::Mutex,
+    select,
+    sync::{Mutex, Notify, watch},
     task::{JoinError, JoinSet},
     time::{MissedTickBehavior, interval},
 };
 
 pub(crate) use attach::{Attach, AttachError, DetachError, Target};
+pub(crate) use inherit::{Bequest, Frozen, Successor};
 pub(crate) use report::{NetnsReport, SandboxReport};
 pub(crate) use service::Service;
 
@@ -52,13 +56,14 @@ use crate::{
 /// How often namespaces and cgroups are looked at for ones that ended.
 const SWEEP: Duration = Duration::from_secs(5);
 
-/// Where a registry keeps what outlives it.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    /// State of the sandboxes goes to `sandboxes/` below it.
-    pub(crate) run_dir: PathBuf,
-    /// Pins; inside a BPF file system, which is mounted if it can be.
-    pub(crate) bpf_dir: PathBuf,
+/// A kernel that has shown in a scratch cgroup that it does what is needed.
+#[derive(Debug)]
+pub(crate) struct Proven(Hierarchy);
+
+/// Programs that are in the kernel, on the pinned maps, and on no cgroup yet.
+pub(crate) struct Loaded {
+    hierarchy: Hierarchy,
+    programs: Programs,
 }
 
 /// Why there is no registry.
@@ -80,6 +85,8 @@ pub(crate) enum StartError {
     },
     #[error("cannot read the kernel's events")]
     Events(#[source] std::io::Error),
+    #[error("cannot serve the listeners of the daemon to take over from")]
+    Inherited(#[source] std::io::Error),
     #[error("the registry was stopped while it started")]
     Stopped,
 }
@@ -107,7 +114,13 @@ struct Inner<S> {
     store: Store,
     service: Arc<S>,
     tally: Arc<Tally>,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
+    /// Held while one is waited for and dealt with.
+    events: Arc<Mutex<Events>>,
+    /// Asks the reader of events to let go of them for a moment.
+    pausing: Notify,
+    /// Turns true when another daemon has taken over.
+    surrendered: watch::Sender<bool>,
 }
 
 /// All sandboxes of one daemon.
@@ -119,53 +132,85 @@ pub(crate) struct Registry<S> {
     tasks: Mutex<JoinSet<()>>,
 }
 
+impl Proven {
+    /// Tries the kernel out; touches nothing that another daemon has.
+    pub(crate) async fn try_out() -> Result<Self, StartError> {
+        blocking(move || {
+            let hierarchy = Hierarchy::find()?;
+            self_test(&Programs::trial()?, &hierarchy)?;
+            Ok(Self(hierarchy))
+        })
+        .await
+        .map_err(|_stopped| StartError::Stopped)?
+    }
+
+    /// `bpf_dir` lies inside a BPF file system, which is mounted if it can be.
+    pub(crate) async fn load(self, bpf_dir: PathBuf) -> Result<Loaded, StartError> {
+        self.load_by(move || Programs::pinned(&bpf_dir)).await
+    }
+
+    /// The same beside a daemon that shares the lock on its pins.
+    pub(crate) async fn load_beside(
+        self,
+        bpf_dir: PathBuf,
+        lock: OwnedFd,
+    ) -> Result<Loaded, StartError> {
+        self.load_by(move || Programs::shared(&bpf_dir, lock)).await
+    }
+
+    async fn load_by(
+        self,
+        load: impl FnOnce() -> Result<Programs, LoadError> + Send + 'static,
+    ) -> Result<Loaded, StartError> {
+        let programs = blocking(load)
+            .await
+            .map_err(|_stopped| StartError::Stopped)??;
+        Ok(Loaded {
+            hierarchy: self.0,
+            programs,
+        })
+    }
+}
+
 impl<S: Service> Registry<S> {
-    /// Tries the kernel out, loads the programs, and adopts every sandbox that stands. When it returns, their
-    /// connects are served again.
+    /// Adopts every sandbox that stands. When it returns, their connects are served again. Their state is kept in
+    /// `sandboxes/` below `run_dir`.
     ///
     /// # Errors
     /// Anything that would leave sandboxes half-protected. What stands stays closed.
-    pub(crate) async fn start(settings: Settings, service: Arc<S>) -> Result<Self, StartError> {
-        let store = Store::open(&settings.run_dir).map_err(|source| StartError::Store {
-            path: settings.run_dir.clone(),
-            source,
-        })?;
-        let (hierarchy, programs) = blocking(move || {
-            let hierarchy = Hierarchy::find()?;
-            self_test(&Programs::trial()?, &hierarchy)?;
-            let programs = Programs::pinned(&settings.bpf_dir)?;
-            Ok::<_, StartError>((hierarchy, programs))
-        })
-        .await
-        .map_err(|_stopped| StartError::Stopped)??;
-        let events = programs.events().ok_or(StartError::Stopped)?;
-        let events = events.map_err(StartError::Events)?;
-        let inner = Arc::new(Inner {
-            programs: Arc::new(programs),
-            hierarchy,
-            store,
-            service,
-            tally: Arc::default(),
-            state: Mutex::default(),
-        });
+    pub(crate) async fn start(
+        run_dir: &Path,
+        loaded: Loaded,
+        service: Arc<S>,
+    ) -> Result<Self, StartError> {
+        let inner = Inner::new(run_dir, loaded, service)?;
         inner.adopt_all().await?;
+        Ok(Self::running(inner))
+    }
+
+    fn running(inner: Arc<Inner<S>>) -> Self {
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&inner).watch(events));
+        tasks.spawn(Arc::clone(&inner).watch());
         tasks.spawn(Arc::clone(&inner).keep_sweeping());
-        Ok(Self {
+        Self {
             inner,
             runtime: Handle::current(),
             tasks: Mutex::new(tasks),
-        })
+        }
     }
 
     /// Closes a cgroup and everything below it. When it returns, there are listeners in every namespace that a
     /// process of it is in, and it runs to its end even if the caller does not wait.
     pub(crate) async fn attach(&self, request: Attach) -> Result<SandboxReport, AttachError> {
         let inner = Arc::clone(&self.inner);
-        let done = self
-            .runtime
-            .spawn(async move { inner.attach(request).await });
+        let done = self.runtime.spawn(async move {
+            let mut surrendered = inner.surrendered.subscribe();
+            select! {
+                biased;
+                _ = surrendered.wait_for(|gone| *gone) => Err(AttachError::Stopping),
+                attached = inner.attach(request) => attached,
+            }
+        });
         done.await.unwrap_or(Err(AttachError::Stopping))
     }
 
@@ -173,9 +218,14 @@ impl<S: Service> Registry<S> {
     pub(crate) async fn detach(&self, sandbox: &str) -> Result<SandboxReport, DetachError> {
         let inner = Arc::clone(&self.inner);
         let sandbox = sandbox.to_owned();
-        let done = self
-            .runtime
-            .spawn(async move { inner.detach(&sandbox).await });
+        let done = self.runtime.spawn(async move {
+            let mut surrendered = inner.surrendered.subscribe();
+            select! {
+                biased;
+                _ = surrendered.wait_for(|gone| *gone) => Err(DetachError::Stopping),
+                detached = inner.detach(&sandbox) => detached,
+            }
+        });
         done.await.unwrap_or(Err(DetachError::Stopping))
     }
 
@@ -199,6 +249,11 @@ impl<S: Service> Registry<S> {
         counters
     }
 
+    /// The lock on the pins, for a daemon that takes over.
+    pub(crate) fn lock(&self) -> Option<BorrowedFd<'_>> {
+        self.inner.programs.lock()
+    }
+
     /// Stops listening. Links and pins stay: the sandboxes are closed, not open, until a daemon adopts them, which it
     /// can when this registry is dropped.
     pub(crate) async fn shutdown(&self) {
@@ -209,10 +264,40 @@ impl<S: Service> Registry<S> {
 }
 
 impl<S: Service> Inner<S> {
-    async fn watch(self: Arc<Self>, mut events: Events) {
+    fn new(run_dir: &Path, loaded: Loaded, service: Arc<S>) -> Result<Arc<Self>, StartError> {
+        let Loaded {
+            hierarchy,
+            programs,
+        } = loaded;
+        let store = Store::open(run_dir).map_err(|source| StartError::Store {
+            path: run_dir.to_owned(),
+            source,
+        })?;
+        let events = programs.events().ok_or(StartError::Stopped)?;
+        let events = events.map_err(StartError::Events)?;
+        Ok(Arc::new(Self {
+            programs: Arc::new(programs),
+            hierarchy,
+            store,
+            service,
+            tally: Arc::default(),
+            state: Arc::default(),
+            events: Arc::new(Mutex::new(events)),
+            pausing: Notify::new(),
+            surrendered: watch::Sender::new(false),
+        }))
+    }
+
+    async fn watch(self: Arc<Self>) {
         let mut throttle = Throttle::default();
         loop {
-            match events.next().await {
+            let mut events = self.events.lock().await;
+            let event = select! {
+                biased;
+                () = self.pausing.notified() => continue,
+                event = events.next() => event,
+            };
+            match event {
                 Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
                 Ok(Event::Denied(denial)) => {
                     if let Admission::Report { withheld } =

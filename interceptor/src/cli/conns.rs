@@ -189,6 +189,7 @@ mod tests {
 
     fn websocket() -> ConnectionView {
         ConnectionView {
+            draining: None,
             id: 12,
             sandbox_id: 1,
             sandbox: "micky".into(),
@@ -226,6 +227,7 @@ mod tests {
 
     fn denied() -> ConnectionView {
         ConnectionView {
+            draining: None,
             id: 13,
             comm: "\x1b]0;evil\x07".into(),
             destination: "[2001:db8::1]:25".parse().unwrap(),

@@ -221,6 +221,7 @@ mod tests {
             }],
             kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
             denials: (0..12).map(denial).collect(),
+            draining: Vec::new(),
         }
     }
 

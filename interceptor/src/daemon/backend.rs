@@ -5,27 +5,29 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Settings, reload::differences};
+use super::{
+    Settings,
+    predecessors::Predecessors,
+    reload::{differences, read},
+};
 use crate::{
-    config,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, NetnsView, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, Info, NetnsView, Order, ReloadView, SandboxView, StatsView},
     },
     error::chain,
-    flow::{Configuration, Engine},
-    sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
+    flow::Engine,
+    sandbox::{
+        Attach, AttachError, DetachError, Frozen, NetnsReport, Registry, SandboxReport, Target,
+    },
     secrets::SecretName,
     stats::{
         Stats,
         view::{ConnectionView, rfc3339},
     },
-    tls::{
-        ca::{BUNDLE, CERTIFICATE},
-        upstream::Connector,
-    },
+    tls::ca::{BUNDLE, CERTIFICATE},
 };
 
 /// The running daemon.
@@ -34,8 +36,9 @@ pub(super) struct Interceptor {
     engine: Arc<Engine>,
     registry: Registry<Engine>,
     stats: Arc<Stats>,
+    predecessors: Predecessors,
     /// Reloads take turns.
-    reloading: Mutex<()>,
+    reloading: Arc<Mutex<()>>,
 }
 
 impl Interceptor {
@@ -46,11 +49,12 @@ impl Interceptor {
         stats: Arc<Stats>,
     ) -> Self {
         Self {
+            predecessors: Predecessors::of(&settings.run_dir),
             settings,
             engine,
             registry,
             stats,
-            reloading: Mutex::default(),
+            reloading: Arc::default(),
         }
     }
 
@@ -58,31 +62,16 @@ impl Interceptor {
         &self.registry
     }
 
+    pub(super) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
     /// Reads the configuration again and, if it is free of faults, makes it hold for every connection from now on.
     pub(super) async fn reload(&self) -> Result<ReloadView, Refusal> {
         let turn = self.reloading.lock().await;
-        let path = self.settings.config.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let snapshot = config::load(&path).map_err(|faults| {
-                let detail = faults.to_string().lines().map(str::to_owned).collect();
-                Refusal::new(
-                    RefusalKind::Invalid,
-                    "the configuration is faulty, the running one stays",
-                )
-                .with_detail(detail)
-            })?;
-            let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
-                .map_err(|error| invalid(&error))?;
-            Ok::<_, Refusal>(Configuration {
-                snapshot,
-                connector,
-            })
-        });
-        let configuration = read
-            .await
-            .map_err(|_stopped| Refusal::new(RefusalKind::Failed, "the daemon is stopping"))??;
+        let configuration = read(&self.settings.config).await?;
         let running = self.engine.configuration();
-        let view = ReloadView {
+        let mut view = ReloadView {
             changed: differences(&running.snapshot, &configuration.snapshot),
             reports: configuration
                 .snapshot
@@ -97,8 +86,21 @@ impl Interceptor {
         for change in &view.changed {
             tracing::info!(change, "reloaded");
         }
+        view.reports.extend(self.lead().await);
         drop(turn);
         Ok(view)
+    }
+
+    /// Has daemons that drain follow this one's configuration. Tells of those that cannot.
+    pub(super) async fn lead(&self) -> Vec<String> {
+        let config = self.settings.config.clone();
+        self.predecessors.order(Order::Follow { config }).await
+    }
+
+    /// Stands still for a daemon that takes over: no reload, no attach, no event, until both are dropped.
+    pub(super) async fn freeze(&self) -> (OwnedMutexGuard<()>, Frozen) {
+        let turn = Arc::clone(&self.reloading).lock_owned().await;
+        (turn, self.registry.freeze().await)
     }
 
     /// Sandboxes whose configured cgroup exists and is not attached.
@@ -200,9 +202,13 @@ impl Backend for Interceptor {
 
     async fn detach(&self, sandbox: &str) -> Result<SandboxView, Refusal> {
         let report = self.registry.detach(sandbox).await;
-        report
+        let mut view = report
             .map(|report| self.view(report))
-            .map_err(|error| detach_refusal(&error))
+            .map_err(|error| detach_refusal(&error))?;
+        let dismiss = Order::Dismiss { sandbox: view.id };
+        view.warnings
+            .extend(self.predecessors.order(dismiss).await);
+        Ok(view)
     }
 
     async fn sandboxes(&self) -> Vec<SandboxView> {
@@ -214,7 +220,9 @@ impl Backend for Interceptor {
     }
 
     async fn connections(&self, ended: bool) -> Vec<ConnectionView> {
-        self.stats.connections(ended)
+        let mut connections = self.predecessors.connections(ended).await;
+        connections.extend(self.stats.connections(ended));
+        connections
     }
 
     async fn stats(&self) -> StatsView {
@@ -230,6 +238,7 @@ impl Backend for Interceptor {
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
             denials: self.stats.denials(),
+            draining: self.predecessors.views().await,
         }
     }
 
@@ -237,25 +246,30 @@ impl Backend for Interceptor {
         Self::reload(self).await
     }
 
+    async fn obey(&self, _: Order) -> Result<(), Refusal> {
+        Err(Refusal::new(
+            RefusalKind::Conflict,
+            "this daemon does not drain: it takes no orders from another one",
+        ))
+    }
+
     async fn info(&self) -> Info {
-        let Settings {
-            config,
-            run_dir,
-            bpf_dir: _,
-            data_dir: _,
-        } = &self.settings;
-        Info {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            config: config.clone(),
-            ca_certificate: run_dir.join(CERTIFICATE),
-            ca_bundle: run_dir.join(BUNDLE),
-        }
+        info(&self.settings)
     }
 
     /// The control socket is served only once everything else stands.
     async fn ready(&self) -> Result<(), String> {
         Ok(())
+    }
+}
+
+pub(super) fn info(settings: &Settings) -> Info {
+    Info {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        config: settings.config.clone(),
+        ca_certificate: settings.run_dir.join(CERTIFICATE),
+        ca_bundle: settings.run_dir.join(BUNDLE),
     }
 }
 

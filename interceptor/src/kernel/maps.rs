@@ -76,7 +76,8 @@ pub(super) struct Maps {
     netns: Table<u64, netns::Netns>,
     flows: Mutex<HashMap<MapData, Abi<FlowKey>, Abi<Flow>>>,
     counters: PerCpuArray<MapData, u64>,
-    events: Mutex<Option<RingBuf<MapData>>>,
+    /// Not read yet: a reader goes on from where the last one stood when it was made.
+    events: Mutex<Option<Map>>,
 }
 
 impl Maps {
@@ -128,13 +129,13 @@ impl Maps {
             netns: Mutex::new(typed(object, "NETNS")?),
             flows: Mutex::new(typed(object, "FLOWS")?),
             counters: typed(object, "COUNTERS")?,
-            events: Mutex::new(Some(typed(object, "EVENTS")?)),
+            events: Mutex::new(Some(taken(object, "EVENTS")?)),
         })
     }
 
     /// The ring buffer; it has one reader, so the second call gives `None`.
-    pub(super) fn take_events(&self) -> Option<RingBuf<MapData>> {
-        locked(&self.events).take()
+    pub(super) fn take_events(&self) -> Option<Result<RingBuf<MapData>, MapError>> {
+        locked(&self.events).take().map(RingBuf::try_from)
     }
 
     pub(super) fn enter_sandbox(&self, cgroup: CgroupId, id: SandboxId) -> Result<(), MapsError> {
@@ -272,8 +273,11 @@ fn typed<M: TryFrom<Map, Error = MapError>>(
     object: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, MapsError> {
-    let map = object.take_map(name).ok_or(MapsError::Absent(name))?;
-    M::try_from(map).map_err(using(name))
+    M::try_from(taken(object, name)?).map_err(using(name))
+}
+
+fn taken(object: &mut Ebpf, name: &'static str) -> Result<Map, MapsError> {
+    object.take_map(name).ok_or(MapsError::Absent(name))
 }
 
 fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {

@@ -16,11 +16,13 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::process::Task;
 use crate::address::NetnsCookie;
 
 /// Inode number of a namespace on nsfs: unique while anything holds the namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct NetnsInode(u64);
 
 impl NetnsInode {

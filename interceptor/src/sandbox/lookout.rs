@@ -5,8 +5,7 @@ use std::{io, time::Duration};
 use interceptor_ebpf::DEFAULT_PORT;
 
 use super::{
-    Inner, Sandbox, Service, State, blocking, namespaces::Namespace, serve::open_desk,
-    survey::Survey,
+    Inner, Sandbox, Service, State, blocking, namespaces::Namespace, serve::Sockets, survey::Survey,
 };
 use crate::{
     address::{NetnsCookie, SandboxId},
@@ -141,10 +140,10 @@ impl<S: Service> Inner<S> {
             has_v6: listeners.v6.is_some(),
             private,
         };
-        let loops = open_desk(listeners, &self.programs, &self.service, &self.tally)
-            .map_err(WelcomeError::Serve)?;
+        let sockets = Sockets::register(listeners).map_err(WelcomeError::Serve)?;
+        let loops = sockets.serve(&self.programs, &self.service, &self.tally);
         self.programs.set_netns(cookie, entry)?;
-        let namespace = Namespace::new(inode, entry, id, loops);
+        let namespace = Namespace::new(inode, entry, [id].into(), sockets, loops);
         state.namespaces.insert(cookie, namespace);
         tracing::info!(sandbox = %id, netns = %cookie, port = entry.port, ipv6 = entry.has_v6, private, "listening");
         Ok(())

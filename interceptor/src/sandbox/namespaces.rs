@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 
-use super::{report::NetnsReport, survey::Survey};
+use super::{report::NetnsReport, serve::Sockets, survey::Survey};
 use crate::{
     address::{NetnsCookie, SandboxId},
     kernel::{NetnsEntry, NetnsInode, NetnsState},
@@ -24,14 +24,16 @@ pub(super) struct Namespace {
     pub(super) private: bool,
     pub(super) users: BTreeSet<SandboxId>,
     empty_sweeps: u32,
-    loops: JoinSet<()>,
+    pub(super) sockets: Sockets,
+    pub(super) loops: JoinSet<()>,
 }
 
 impl Namespace {
     pub(super) fn new(
         inode: NetnsInode,
         entry: NetnsEntry,
-        user: SandboxId,
+        users: BTreeSet<SandboxId>,
+        sockets: Sockets,
         loops: JoinSet<()>,
     ) -> Self {
         Self {
@@ -39,8 +41,9 @@ impl Namespace {
             port: entry.port,
             has_v6: entry.has_v6,
             private: entry.private,
-            users: BTreeSet::from([user]),
+            users,
             empty_sweeps: 0,
+            sockets,
             loops,
         }
     }
@@ -94,6 +97,10 @@ impl Namespaces {
         for cookie in all {
             self.close(cookie).await;
         }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NetnsCookie, &Namespace)> {
+        self.open.iter().map(|(cookie, found)| (*cookie, found))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NetnsCookie, &mut Namespace)> {

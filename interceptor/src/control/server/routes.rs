@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::control::{
     Backend, Refusal, RefusalKind,
-    api::{self, AttachRequest, DetachRequest, ErrorView, HealthView},
+    api::{self, AttachRequest, DetachRequest, ErrorView, HealthView, Order},
 };
 
 /// Largest request body, in bytes.
@@ -70,6 +70,10 @@ async fn route<B: Backend>(
         }
         api::STATS if get => Ok(ok(&backend.stats().await)),
         api::RELOAD if post => finish(async move { backend.reload().await }).await,
+        api::ORDERS if post => {
+            let order: Order = read(request).await?;
+            finish(async move { backend.obey(order).await }).await
+        }
         api::HEALTH
         | api::READY
         | api::INFO
@@ -77,7 +81,8 @@ async fn route<B: Backend>(
         | api::DETACH
         | api::CONNECTIONS
         | api::STATS
-        | api::RELOAD => Err(refuse(
+        | api::RELOAD
+        | api::ORDERS => Err(refuse(
             StatusCode::METHOD_NOT_ALLOWED,
             "the method does not fit the path",
         )),

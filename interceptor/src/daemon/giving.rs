@@ -1,0 +1,79 @@
+//! The other side of `interceptor run --takeover`.
+
+use tokio::{sync::OwnedMutexGuard, time::timeout};
+
+use super::{Standing, backend::Interceptor};
+use crate::{
+    control::listener::Shared,
+    error::chain,
+    handover::{Channel, Door, HandoverError, Offer, STANDSTILL},
+    sandbox::Frozen,
+};
+
+/// The word has been given that another daemon serves from now on.
+pub(super) struct Taken {
+    channel: Channel,
+    frozen: Frozen,
+    _turn: OwnedMutexGuard<()>,
+}
+
+/// Waits until a daemon has taken over; attempts that fail leave no trace but in the log.
+pub(super) async fn until_taken(standing: &Standing) -> Taken {
+    let Standing {
+        interceptor,
+        shared,
+        door,
+        ..
+    } = standing;
+    loop {
+        match attempt(interceptor, shared, door).await {
+            Ok(taken) => return taken,
+            Err(error) => tracing::error!(
+                error = chain(&error),
+                "another daemon did not take over: this one goes on"
+            ),
+        }
+    }
+}
+
+async fn attempt(
+    interceptor: &Interceptor,
+    shared: &Shared,
+    door: &Door,
+) -> Result<Taken, HandoverError> {
+    let channel = door.accept().await?;
+    let Some(pins) = interceptor.registry().lock() else {
+        return Err(HandoverError::Closed);
+    };
+    let offer = Offer {
+        pins,
+        control: shared,
+        door: std::os::fd::AsFd::as_fd(door),
+    };
+    channel.greet(offer).await?;
+    let Ok((turn, frozen)) = timeout(STANDSTILL, interceptor.freeze()).await else {
+        let busy = "an attach, a detach or a reload takes too long: try again";
+        channel.refuse(busy).await?;
+        return Err(HandoverError::Refused(busy.to_owned()));
+    };
+    channel.give(&frozen).await?;
+    Ok(Taken {
+        channel,
+        frozen,
+        _turn: turn,
+    })
+}
+
+impl Taken {
+    /// Stops to accept, and says so.
+    pub(super) async fn surrender(self, interceptor: &Interceptor) {
+        interceptor.registry().surrender(self.frozen).await;
+        let last = interceptor.stats().last_connection();
+        if let Err(error) = self.channel.release(last).await {
+            tracing::error!(
+                error = chain(&error),
+                "the daemon that has taken over does not listen"
+            );
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Packets with descriptors between two daemons.
+
+use std::{
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::net::UnixStream as Socket,
+    },
+    path::Path,
+    time::Duration,
+};
+
+use rustix::{
+    cmsg_space,
+    io::Errno,
+    net::{
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+        SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags,
+        SocketType, connect, recvmsg, sendmsg, socket_with,
+    },
+};
+use tokio::{io::Interest, net::UnixStream, time::timeout};
+
+use super::{HandoverError, Message, door};
+
+/// Bytes of the longest packet.
+const PACKET: usize = 64 * 1024;
+/// Descriptors of one packet, at most.
+const DESCRIPTORS: usize = 5;
+
+/// A connection between two daemons. The peer is root. It keeps the bounds of packets, whatever tokio's type is called.
+#[derive(Debug)]
+pub(crate) struct Channel(UnixStream);
+
+impl Channel {
+    /// Reaches the daemon that serves a run directory; `None` when there is none.
+    pub(crate) fn open(run_dir: &Path) -> Result<Option<Self>, HandoverError> {
+        let path = door::path(run_dir);
+        let open = || {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+            connect(&socket, &SocketAddrUnix::new(&path)?)?;
+            Ok::<_, Errno>(socket)
+        };
+        match open() {
+            Ok(socket) => UnixStream::from_std(Socket::from(socket))
+                .map_err(HandoverError::Socket)
+                .and_then(Self::over)
+                .map(Some),
+            Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
+            Err(errno) => Err(HandoverError::Connect {
+                path,
+                source: errno.into(),
+            }),
+        }
+    }
+
+    pub(super) fn over(socket: UnixStream) -> Result<Self, HandoverError> {
+        match socket.peer_cred().map_err(HandoverError::Socket)?.uid() {
+            0 => Ok(Self(socket)),
+            uid => Err(HandoverError::NotRoot(uid)),
+        }
+    }
+
+    pub(super) async fn send(
+        &self,
+        message: &Message,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), HandoverError> {
+        let packet =
+            serde_json::to_vec(message).map_err(|error| HandoverError::Socket(error.into()))?;
+        let sent = self.0.async_io(Interest::WRITABLE, || {
+            let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !descriptors.is_empty()
+                && !control.push(SendAncillaryMessage::ScmRights(descriptors))
+            {
+                return Err(io::ErrorKind::InvalidInput.into());
+            }
+            let data = [IoSlice::new(&packet)];
+            Ok(sendmsg(&self.0, &data, &mut control, SendFlags::NOSIGNAL)?)
+        });
+        match sent.await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Err(HandoverError::Closed),
+            Err(error) => Err(HandoverError::Socket(error)),
+        }
+    }
+
+    /// The next message, within `limit`.
+    pub(super) async fn receive(
+        &self,
+        limit: Duration,
+    ) -> Result<(Message, Vec<OwnedFd>), HandoverError> {
+        let received = self.0.async_io(Interest::READABLE, || read_packet(&self.0));
+        match timeout(limit, received).await {
+            Err(_elapsed) => Err(HandoverError::Silent(limit)),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionReset => {
+                Err(HandoverError::Closed)
+            }
+            Ok(Err(error)) => Err(HandoverError::Socket(error)),
+            Ok(Ok((packet, _))) if packet.is_empty() => Err(HandoverError::Closed),
+            Ok(Ok((packet, descriptors))) => match serde_json::from_slice(&packet) {
+                Ok(Message::Refused { error }) => Err(HandoverError::Refused(error)),
+                Ok(message) => Ok((message, descriptors)),
+                Err(error) => {
+                    tracing::debug!(%error, "a message that cannot be read");
+                    Err(HandoverError::Unexpected)
+                }
+            },
+        }
+    }
+}
+
+fn read_packet(socket: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut packet = vec![0; PACKET];
+    let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut data = [IoSliceMut::new(&mut packet)];
+    let received = recvmsg(socket, &mut data, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptors = control.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => descriptors.collect(),
+        _ => Vec::new(),
+    });
+    let descriptors = descriptors.collect();
+    if received
+        .flags
+        .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
+    {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    packet.truncate(received.bytes);
+    Ok((packet, descriptors))
+}
