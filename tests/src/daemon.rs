@@ -31,6 +31,8 @@ pub struct Daemon {
     bpf_dir: PathBuf,
     log_level: &'static str,
     process: Option<Running>,
+    /// Those that another one has taken over from, the latest last.
+    draining: Vec<Running>,
     earlier_logs: String,
 }
 
@@ -57,6 +59,7 @@ impl Daemon {
             bpf_dir: Path::new(BPFFS).join(unique_name()),
             log_level,
             process: None,
+            draining: Vec::new(),
             earlier_logs: String::new(),
         };
         daemon.restart()?;
@@ -68,14 +71,7 @@ impl Daemon {
     /// # Errors
     /// It does not come up; the message holds its log.
     pub fn restart(&mut self) -> Result<()> {
-        let mut command = Command::new(&self.program);
-        command
-            .arg("run")
-            .args([Path::new("--config"), &self.config])
-            .args([Path::new("--run-dir"), &self.run_dir])
-            .args([Path::new("--bpf-dir"), &self.bpf_dir])
-            .args([Path::new("--data-dir"), &self.data_dir])
-            .env("INTERCEPTOR_LOG", self.log_level);
+        let command = self.run(&[]);
         let process = self.process.insert(Running::spawn(command)?);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -95,6 +91,39 @@ impl Daemon {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// `interceptor run` on the directories of this daemon, not yet started.
+    pub fn run(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .arg("run")
+            .args([Path::new("--config"), &self.config])
+            .args([Path::new("--run-dir"), &self.run_dir])
+            .args([Path::new("--bpf-dir"), &self.bpf_dir])
+            .args([Path::new("--data-dir"), &self.data_dir])
+            .args(arguments)
+            .env("INTERCEPTOR_LOG", self.log_level);
+        command
+    }
+
+    /// Starts a daemon that takes over from this one, which is one of [`Self::draining`] from then on.
+    ///
+    /// # Errors
+    /// It does not take over; the message holds its log.
+    pub fn take_over(&mut self, arguments: &[&str]) -> Result<()> {
+        let command = self.run(&[&["--takeover"], arguments].concat());
+        let successor = Running::spawn(command)?;
+        successor.wait_for_error_line("\"ready\"", |line| line.contains("ready").then_some(()))?;
+        let earlier = self.process.replace(successor);
+        self.draining
+            .push(earlier.context("the daemon does not run")?);
+        Ok(())
+    }
+
+    /// Those that another one has taken over from, the latest last.
+    pub fn draining(&mut self) -> &mut Vec<Running> {
+        &mut self.draining
     }
 
     /// Ends the daemon at once, as a crash would: SIGKILL.

@@ -133,3 +133,67 @@ fn read_packet(socket: &UnixStream) -> io::Result<(Vec<u8>, Vec<OwnedFd>)> {
     packet.truncate(received.bytes);
     Ok((packet, descriptors))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+    use crate::handover::Identity;
+
+    const MOMENT: Duration = Duration::from_millis(200);
+
+    fn pair() -> (Channel, Channel) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (one, other) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+                .unwrap();
+        let over = |socket| Channel(UnixStream::from_std(Socket::from(socket)).unwrap());
+        (over(one), over(other))
+    }
+
+    #[tokio::test]
+    async fn a_message_arrives_with_its_descriptors_and_another_one_without() {
+        let (one, other) = pair();
+        let file = tempfile::tempfile().unwrap();
+        let handles = [file.as_fd(); DESCRIPTORS];
+        let hello = Message::Hello(Identity::own());
+        one.send(&hello, &handles).await.unwrap();
+        one.send(&Message::Ready, &[]).await.unwrap();
+        let (message, descriptors) = other.receive(MOMENT).await.unwrap();
+        assert_eq!((message, descriptors.len()), (hello, DESCRIPTORS));
+        let (message, descriptors) = other.receive(MOMENT).await.unwrap();
+        assert_eq!((message, descriptors.len()), (Message::Ready, 0));
+    }
+
+    #[tokio::test]
+    async fn an_end_and_a_silence_are_told_apart() {
+        let (one, other) = pair();
+        let silent = other.receive(MOMENT).await;
+        assert!(matches!(silent, Err(HandoverError::Silent(_))));
+        drop(one);
+        let closed = other.receive(MOMENT).await;
+        assert!(matches!(closed, Err(HandoverError::Closed)));
+        let closed = other.send(&Message::Ready, &[]).await;
+        assert!(matches!(closed, Err(HandoverError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_or_too_many_descriptors_is_refused() {
+        let (one, other) = pair();
+        let garbage = [IoSlice::new(b"{\"message\":\"sing\"}")];
+        let mut none = SendAncillaryBuffer::default();
+        sendmsg(&one.0, &garbage, &mut none, SendFlags::NOSIGNAL).unwrap();
+        let unexpected = other.receive(MOMENT).await;
+        assert!(matches!(unexpected, Err(HandoverError::Unexpected)));
+        let file = tempfile::tempfile().unwrap();
+        let many = [file.as_fd(); DESCRIPTORS + 1];
+        assert!(one.send(&Message::Ready, &many).await.is_err());
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS + 1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&many));
+        sendmsg(&one.0, &garbage, &mut control, SendFlags::NOSIGNAL).unwrap();
+        let cut = other.receive(MOMENT).await;
+        assert!(matches!(cut, Err(HandoverError::Socket(_))));
+    }
+}

@@ -3,6 +3,7 @@
 mod adoption;
 mod capture;
 mod lives;
+mod succession;
 
 use std::{
     net::SocketAddr,

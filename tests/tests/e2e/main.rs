@@ -23,4 +23,5 @@ mod reflection;
 mod requests;
 mod smuggling;
 mod translation;
+mod upgrade;
 mod upstream;
