@@ -5,6 +5,7 @@ mod ca;
 mod check;
 mod conns;
 mod detach;
+mod events;
 mod exec;
 mod failure;
 mod logging;
@@ -66,6 +67,8 @@ enum Command {
     Sandboxes(Json),
     /// List connections
     Conns(conns::ConnsArgs),
+    /// Show what was refused
+    Events(events::EventsArgs),
     /// Show totals and the last denials
     #[command(after_help = stats::EXAMPLES)]
     Stats(Json),
@@ -109,6 +112,7 @@ impl Cli {
             Command::Detach(args) => detach::run(&args, run_dir),
             Command::Sandboxes(json) => sandboxes::run(json, run_dir),
             Command::Conns(args) => conns::run(args, run_dir),
+            Command::Events(args) => events::run(args, run_dir),
             Command::Stats(json) => stats::run(json, run_dir),
             Command::Reload(json) => reload::run(json, run_dir),
             Command::Check(args) => check::run(&args),
@@ -144,6 +148,8 @@ mod tests {
             "interceptor detach 7 --run-dir /r",
             "interceptor sandboxes --json",
             "interceptor conns --all --json",
+            "interceptor events",
+            "interceptor events --follow --sandbox micky --json",
             "interceptor stats",
             "interceptor reload",
             "interceptor check --config c.yaml",

@@ -36,6 +36,7 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     let resolve = fields.take("resolve");
     let ca = fields.take("ca");
     let upstream = fields.take("upstream");
+    let events = fields.take("events");
     fields.finish(findings);
 
     let paths = Paths::beside(path);
@@ -48,6 +49,9 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     if let Some(upstream) = upstream {
         (snapshot.roots, snapshot.client_certificates) =
             network::read_upstream(upstream, &paths, findings);
+    }
+    if let Some(events) = events {
+        snapshot.events_file = read_events(events, &paths, findings);
     }
     let mut known_secrets = secret::Names::default();
     if let Some(secrets) = secrets {
@@ -62,6 +66,14 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
         snapshot.sandboxes = reader.read(sandboxes, findings);
     }
     snapshot
+}
+
+/// `events:`.
+fn read_events(node: &Node, paths: &Paths, findings: &mut Findings) -> Option<PathBuf> {
+    let mut fields = node.fields(findings)?;
+    let file = fields.require("file", findings);
+    fields.finish(findings);
+    paths.resolve(file?, findings)
 }
 
 /// Relative paths are relative to the file that names them.

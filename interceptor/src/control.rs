@@ -13,7 +13,10 @@ use std::{
 };
 
 use self::api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView};
-use crate::stats::view::ConnectionView;
+use crate::stats::{
+    Selection,
+    view::{ConnectionView, EventView},
+};
 
 /// Where the daemon listens, below its run directory.
 pub(crate) fn socket_path(run_dir: &Path) -> PathBuf {
@@ -40,6 +43,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Live connections, oldest first; with `ended` also the last that ended, before them.
     fn connections(&self, ended: bool) -> impl Future<Output = Vec<ConnectionView>> + Send;
+
+    /// What was refused, the oldest first.
+    fn events(&self, selection: Selection) -> impl Future<Output = Vec<EventView>> + Send;
 
     fn stats(&self) -> impl Future<Output = StatsView> + Send;
 

@@ -60,6 +60,8 @@ pub(crate) enum RunError {
     Leaves(#[source] MintError),
     #[error("upstreams cannot be verified")]
     Roots(#[source] RootsError),
+    #[error("the file of events cannot be opened")]
+    Events(#[source] io::Error),
     #[error("the control socket cannot be opened")]
     Control(#[source] BindError),
     #[error("nothing was taken over, the daemon that runs goes on")]
@@ -182,6 +184,7 @@ impl Standing {
             }
         };
         matcher.abort();
+        let stats = Arc::clone(self.interceptor.stats());
         match taken {
             Some(taken) => {
                 let parting = parting(&self, taken).await;
@@ -200,7 +203,7 @@ impl Standing {
                 engine.drain(PATIENCE).await;
             }
         }
-        Ok(())
+        stats.journal(None).map_err(RunError::Events)
     }
 
     /// Another daemon serves the sandboxes: this one lets go of all that they share, and finishes its connections.

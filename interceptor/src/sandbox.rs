@@ -15,14 +15,13 @@ mod store;
 mod survey;
 #[cfg(test)]
 mod tests;
-mod throttle;
 
 use std::{
     collections::BTreeMap,
     os::fd::{BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -38,12 +37,7 @@ pub(crate) use inherit::{Bequest, Frozen, Successor};
 pub(crate) use report::{NetnsReport, SandboxReport};
 pub(crate) use service::Service;
 
-use self::{
-    namespaces::Namespaces,
-    serve::Tally,
-    store::Store,
-    throttle::{Admission, Throttle},
-};
+use self::{namespaces::Namespaces, serve::Tally, store::Store};
 use crate::{
     address::SandboxId,
     kernel::{
@@ -289,7 +283,6 @@ impl<S: Service> Inner<S> {
     }
 
     async fn watch(self: Arc<Self>) {
-        let mut throttle = Throttle::default();
         loop {
             let mut events = self.events.lock().await;
             let event = select! {
@@ -299,20 +292,7 @@ impl<S: Service> Inner<S> {
             };
             match event {
                 Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
-                Ok(Event::Denied(denial)) => {
-                    if let Admission::Report { withheld } =
-                        throttle.admit(denial.sandbox, Instant::now())
-                    {
-                        if withheld > 0 {
-                            tracing::warn!(
-                                sandbox = denial.sandbox.map(tracing::field::display),
-                                withheld,
-                                "denials that came too fast were only counted"
-                            );
-                        }
-                        self.service.report(denial);
-                    }
-                }
+                Ok(Event::Denied(denial)) => self.service.report(denial),
                 Err(error) => {
                     tracing::error!(%error, "cannot read the kernel's events: new namespaces stay without listeners");
                     tokio::time::sleep(SWEEP).await;

@@ -1,41 +1,57 @@
-//! What happened: per-connection records, totals and recent denials.
+//! What happened: per-connection records, totals, and an event for everything that was refused.
 //!
 //! Recording never blocks the data path: a connection's counters are atomics, and the lock that guards the lists is
 //! held for a few instructions only. Readers take references out under it and do their work outside.
 
 pub(crate) mod connection;
-mod denials;
+mod events;
+mod journal;
 mod record;
-mod ring;
+mod rings;
+mod throttle;
 mod totals;
 pub(crate) mod view;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::SystemTime,
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Instant, SystemTime},
 };
 
-pub(crate) use self::{denials::Denial, record::Live};
+use arc_swap::ArcSwapOption;
+
+pub(crate) use self::{
+    events::{Denial, Selection},
+    record::Live,
+};
 use self::{
-    denials::Recorded,
+    events::{Event, Events},
+    journal::Journal,
     record::Record,
-    ring::Ring,
+    rings::Rings,
+    throttle::{Admission, Throttle},
     totals::{SandboxTotals, Totals},
-    view::{ConnectionView, DenialView, SandboxTotalsView, TotalsView},
+    view::{ConnectionView, EventView, SandboxTotalsView, TotalsView},
 };
 use crate::address::{OriginalDst, SandboxId};
 
-/// Ended connections that are remembered.
+/// Ended connections that are remembered of each sandbox.
 const ENDED: usize = 1024;
-/// Denials that are remembered.
-const DENIALS: usize = 1024;
+/// Ended connections in one answer.
+const ANSWER: usize = 8192;
 
 /// Everything that is recorded. One per daemon.
 #[derive(Debug)]
 pub(crate) struct Stats {
     started: SystemTime,
     state: Mutex<State>,
+    journal: ArcSwapOption<Journal>,
+    lines_lost: Arc<AtomicU64>,
 }
 
 #[derive(Debug)]
@@ -43,8 +59,10 @@ struct State {
     last_id: u64,
     /// As many as there are connections: whoever accepts them sets the bound.
     live: BTreeMap<u64, Arc<Record>>,
-    ended: Ring<Arc<Record>>,
-    denials: Ring<Arc<Recorded>>,
+    ended: Rings<Arc<Record>>,
+    events: Events,
+    /// Of lines in the log.
+    throttle: Throttle,
     /// Of what has ended; what lives is added when somebody asks.
     overall: Totals,
     sandboxes: BTreeMap<SandboxId, SandboxTotals>,
@@ -77,11 +95,14 @@ impl Default for Stats {
             state: Mutex::new(State {
                 last_id: 0,
                 live: BTreeMap::new(),
-                ended: Ring::new(ENDED),
-                denials: Ring::new(DENIALS),
+                ended: Rings::new(ENDED),
+                events: Events::new(),
+                throttle: Throttle::default(),
                 overall: Totals::default(),
                 sandboxes: BTreeMap::new(),
             }),
+            journal: ArcSwapOption::empty(),
+            lines_lost: Arc::default(),
         }
     }
 }
@@ -89,15 +110,40 @@ impl Default for Stats {
 impl Stats {
     /// Gives a sandbox totals of its own. Connections of others count overall only.
     pub(crate) fn enroll(&self, id: SandboxId, name: &str) {
-        self.lock()
+        let mut state = self.lock();
+        state.ended.enroll(id);
+        state.events.enroll(id);
+        state
             .sandboxes
             .entry(id)
             .or_insert_with(|| SandboxTotals::new(name));
     }
 
-    /// Drops a sandbox's own totals; the overall ones keep what it added.
+    /// Drops a sandbox's own totals; the overall ones keep what it added. Its events are remembered for a while.
     pub(crate) fn forget(&self, id: SandboxId) {
-        self.lock().sandboxes.remove(&id);
+        let mut state = self.lock();
+        state.ended.forget(id);
+        state.events.forget(id);
+        state.sandboxes.remove(&id);
+    }
+
+    /// Writes events to a file from now on, as lines of JSON, or to none. Waits until the one before is written.
+    ///
+    /// # Errors
+    /// The file cannot be opened or made: everything stays as it was.
+    pub(crate) fn journal(&self, path: Option<&Path>) -> io::Result<()> {
+        let running = self.journal.load();
+        if running.as_ref().map(|journal| journal.path()) == path {
+            return Ok(());
+        }
+        drop(running);
+        let journal = path
+            .map(|path| Journal::open(path, Arc::clone(&self.lines_lost)))
+            .transpose()?;
+        if let Some(old) = self.journal.swap(journal.map(Arc::new)) {
+            old.close();
+        }
+        Ok(())
     }
 
     /// Records a connection as live until the answer is dropped.
@@ -111,14 +157,26 @@ impl Stats {
         Live::new(Arc::clone(self), record)
     }
 
-    /// Records a denial that belongs to no connection: by the kernel, or of a name.
+    /// Makes a refusal an event, and a line in the log.
     pub(crate) fn deny(&self, denial: Denial) {
+        let now = Instant::now();
         let mut state = self.lock();
-        match denial.sandbox {
+        let sandbox = denial.sandbox;
+        match sandbox {
             Some(id) => state.count(id, |totals| totals.deny(denial.reason)),
             None => state.overall.deny(denial.reason),
         }
-        state.denials.push(Arc::new(Recorded::now(denial)));
+        let Some(event) = state.events.record(denial, now) else {
+            return;
+        };
+        let admission = state.throttle.admit(sandbox, now);
+        drop(state);
+        if let Admission::Report { withheld } = admission {
+            log(&event, withheld);
+        }
+        if let Some(journal) = &*self.journal.load() {
+            journal.write(event);
+        }
     }
 
     /// Counts one DNS question: answered with addresses, or refused as a name that policy does not know.
@@ -154,19 +212,28 @@ impl Stats {
     /// Live connections, oldest first; with `ended` also the last that ended, before them.
     pub(crate) fn connections(&self, ended: bool) -> Vec<ConnectionView> {
         let state = self.lock();
-        let mut records = Vec::new();
-        if ended {
-            records.extend(state.ended.iter().cloned());
-        }
-        records.extend(state.live.values().cloned());
+        let mut records: Vec<_> = if ended {
+            state.ended.iter().cloned().collect()
+        } else {
+            Vec::new()
+        };
+        let live: Vec<_> = state.live.values().cloned().collect();
         drop(state);
+        records.sort_by_key(|record| record.ended_at());
+        let mut records = records.split_off(records.len().saturating_sub(ANSWER));
+        records.extend(live);
         records.iter().map(|record| record.view()).collect()
     }
 
-    /// The last denials, oldest first.
-    pub(crate) fn denials(&self) -> Vec<DenialView> {
-        let denials: Vec<_> = self.lock().denials.iter().cloned().collect();
-        denials.iter().map(|denial| denial.view()).collect()
+    /// Those that are asked for, by their numbers; 8,192 at most.
+    pub(crate) fn events(&self, selection: &Selection) -> Vec<EventView> {
+        let events = self.lock().events.select(selection, Instant::now());
+        events.iter().map(|event| event.view()).collect()
+    }
+
+    /// What else is counted, by name. `event_lines_lost`: events that could not be written to their file.
+    pub(crate) fn counters(&self) -> [(&'static str, u64); 1] {
+        [("event_lines_lost", self.lines_lost.load(Relaxed))]
     }
 
     /// Totals over all sandboxes there ever were, and of each that is enrolled.
@@ -203,7 +270,8 @@ impl Stats {
         state.count(record.opening.sandbox, |totals| {
             totals.add(&record.connection);
         });
-        state.ended.push(Arc::clone(record));
+        let sandbox = Some(record.opening.sandbox);
+        state.ended.push(sandbox, Arc::clone(record));
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -220,9 +288,54 @@ impl State {
     }
 }
 
+fn log(event: &Event, withheld: u64) {
+    let Denial {
+        sandbox,
+        sandbox_name,
+        process,
+        destination,
+        name,
+        connection,
+        reason,
+        detail,
+    } = &event.denial;
+    if withheld > 0 {
+        tracing::warn!(
+            sandbox = sandbox_name.as_deref(),
+            withheld,
+            "refusals that came too fast are not in the log: see `interceptor events`"
+        );
+    }
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                event = event.id(),
+                connection,
+                sandbox = sandbox_name.as_deref().unwrap_or("-"),
+                sandbox_id = sandbox.map(|id| id.0),
+                pid = process.pid,
+                uid = process.uid,
+                comm = ?process.comm,
+                destination = destination.map(tracing::field::display),
+                name,
+                reason,
+                detail,
+                "{}",
+                if connection.is_some() { "connection denied" } else { "denied" }
+            )
+        };
+    }
+    // Search lists and probes ask for names that do not exist all the time.
+    if *reason == "dns" {
+        line!(info);
+    } else {
+        line!(warn);
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{connection::Direction, *};
+    use super::{connection::Direction, events::EVENTS, *};
 
     const MICKY: SandboxId = SandboxId(7);
 
@@ -292,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_connections_and_denials_are_bounded() {
+    fn ended_connections_and_events_are_bounded() {
         let stats = stats();
         for _ in 0..ENDED + 5 {
             drop(stats.open(opening(MICKY)));
@@ -302,11 +415,26 @@ mod tests {
         assert_eq!(ended[0].id, 6);
 
         let live = stats.open(opening(MICKY));
-        for _ in 0..DENIALS + 5 {
-            live.deny("policy", "no rule for example.com:443");
+        for port in 0..EVENTS + 5 {
+            live.deny("policy", &format!("no rule for example.com:{port}"));
         }
-        assert_eq!(stats.denials().len(), DENIALS);
-        assert_eq!(stats.totals().0.denied["policy"], DENIALS as u64 + 5);
+        assert_eq!(stats.events(&Selection::default()).len(), EVENTS);
+        assert_eq!(stats.totals().0.denied["policy"], EVENTS as u64 + 5);
+    }
+
+    #[test]
+    fn what_a_sandbox_was_refused_is_known_when_it_is_gone() {
+        let stats = stats();
+        let live = stats.open(opening(MICKY));
+        live.deny("policy", "no rule for example.com:443");
+        drop(live);
+        stats.forget(MICKY);
+        let selection = Selection {
+            sandbox: Some("micky".into()),
+            after: None,
+        };
+        assert_eq!(stats.events(&selection).len(), 1);
+        assert_eq!(stats.connections(true).len(), 1);
     }
 
     #[test]
@@ -323,7 +451,7 @@ mod tests {
             connection.end.as_deref(),
             Some("denied: no rule for example.com:443")
         );
-        let denial = &stats.denials()[0];
+        let denial = &stats.events(&Selection::default())[0];
         assert_eq!(denial.connection, Some(1));
         assert_eq!(denial.name.as_deref(), Some("example.com"));
         assert_eq!(denial.pid, 4242);

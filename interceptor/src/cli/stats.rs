@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, fmt::Write, path::Path};
 use serde::Serialize;
 
 use super::{
-    Json,
+    Json, events,
     output::{self, escape},
-    table::{Column, Table, or_dash},
+    table::{Column, Table},
     units,
 };
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
         api::{Info, StatsView},
         client::Client,
     },
-    stats::view::{DenialView, TotalsView},
+    stats::view::TotalsView,
 };
 
 pub(super) const EXAMPLES: &str = "\
@@ -29,7 +29,7 @@ Examples:
   interceptor stats
   interceptor stats --json | jq '.denials[] | .reason'";
 
-/// Denials shown to people; --json has all that are remembered.
+/// Events shown to people; `interceptor events` has all that are remembered.
 const DENIALS: usize = 10;
 
 /// Everything, for programs.
@@ -74,7 +74,7 @@ fn render(Report { daemon, stats }: &Report<'_>) -> anyhow::Result<String> {
     let recent = stats.denials.len().saturating_sub(DENIALS);
     section(
         &mut text,
-        &denials(stats.denials.get(recent..).unwrap_or_default()),
+        &events::table(stats.denials.get(recent..).unwrap_or_default()),
     );
     Ok(text)
 }
@@ -138,38 +138,10 @@ fn counted(title: &'static str, counts: &BTreeMap<String, u64>) -> Table {
     table
 }
 
-fn denials(denials: &[DenialView]) -> Table {
-    let mut table = Table::new(&[
-        Column::Text("DENIED AT"),
-        Column::Text("SANDBOX"),
-        Column::Text("PROCESS"),
-        Column::Text("DESTINATION"),
-        Column::Text("REASON"),
-        Column::Text("DETAIL"),
-    ]);
-    for denial in denials {
-        let address = denial.destination.map(|address| address.to_string());
-        let destination = match (&denial.name, address) {
-            (Some(name), Some(address)) => format!("{name} ({address})"),
-            (Some(name), None) => name.clone(),
-            (None, address) => or_dash(address),
-        };
-        table.row([
-            denial.at.clone(),
-            or_dash(denial.sandbox.clone()),
-            format!("{}[{}]", denial.comm, denial.pid),
-            destination,
-            denial.reason.clone(),
-            denial.detail.clone(),
-        ]);
-    }
-    table
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stats::view::{DirectionView, SandboxTotalsView};
+    use crate::stats::view::{DirectionView, EventView, SandboxTotalsView};
 
     fn totals() -> TotalsView {
         TotalsView {
@@ -194,9 +166,11 @@ mod tests {
         }
     }
 
-    fn denial(number: usize) -> DenialView {
-        DenialView {
+    fn denial(number: usize) -> EventView {
+        EventView {
+            id: number as u64 + 1,
             at: format!("2026-01-31T23:59:{number:02}.000Z"),
+            count: 1,
             sandbox_id: Some(1),
             sandbox: Some("micky".into()),
             pid: 4242,
@@ -260,12 +234,12 @@ mod tests {
                 "connects     12",
                 "fenced        0",
                 "",
-                "DENIED AT                 SANDBOX  PROCESS     DESTINATION                  REASON  DETAIL",
+                "REFUSED AT                COUNT  SANDBOX  PROCESS      UID  DESTINATION                  REASON  DETAIL",
             ]
         );
         assert_eq!(text.lines().count(), head.len() + DENIALS);
         assert!(text.ends_with(
-            "2026-01-31T23:59:11.000Z  micky    node[4242]  example.com (192.0.2.1:443)  policy  no rule for example.com:443\n"
+            "2026-01-31T23:59:11.000Z      1  micky    node[4242]  1000  example.com (192.0.2.1:443)  policy  no rule for example.com:443\n"
         ));
     }
 

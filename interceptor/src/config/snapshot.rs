@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -26,6 +26,7 @@ pub(crate) struct Snapshot {
     pub(super) ca: Option<CaFiles>,
     pub(super) roots: Vec<PathBuf>,
     pub(super) client_certificates: Vec<ClientCertificate>,
+    pub(super) events_file: Option<PathBuf>,
     pub(super) reports: Vec<Report>,
 }
 
@@ -129,6 +130,11 @@ impl Snapshot {
     /// Who we are to servers that ask for a certificate. The first one that names a host holds.
     pub(crate) fn client_certificates(&self) -> &[ClientCertificate] {
         &self.client_certificates
+    }
+
+    /// Where events are written, as lines of JSON.
+    pub(crate) fn events_file(&self) -> Option<&Path> {
+        self.events_file.as_deref()
     }
 
     /// Logs every report, at the daemon's start and after a reload.

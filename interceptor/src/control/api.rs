@@ -7,6 +7,7 @@
 //! | `POST /v1/sandboxes` | [`AttachRequest`] | [`SandboxView`] |
 //! | `POST /v1/sandboxes/detach` | [`DetachRequest`] | [`SandboxView`] as it was |
 //! | `GET /v1/connections`, `?ended=true` | | `[`[`ConnectionView`](crate::stats::view::ConnectionView)`]` |
+//! | `GET /v1/events`, `?sandbox=NAME`, `?after=ID` | | `[`[`EventView`]`]`, the oldest first; behind an event's number only such as change no more, to be asked for again |
 //! | `GET /v1/stats` | | [`StatsView`] |
 //! | `POST /v1/reload` | | [`ReloadView`] |
 //! | `POST /v1/orders` | [`Order`] | `null`, of a daemon that drains |
@@ -18,13 +19,16 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::view::{DenialView, SandboxTotalsView, TotalsView};
+use crate::stats::view::{EventView, SandboxTotalsView, TotalsView};
 
 pub(super) const INFO: &str = "/v1/info";
 pub(super) const SANDBOXES: &str = "/v1/sandboxes";
 pub(super) const DETACH: &str = "/v1/sandboxes/detach";
 pub(super) const CONNECTIONS: &str = "/v1/connections";
 pub(super) const ENDED: &str = "ended=true";
+pub(super) const EVENTS: &str = "/v1/events";
+pub(super) const SANDBOX: &str = "sandbox";
+pub(super) const AFTER: &str = "after";
 pub(super) const STATS: &str = "/v1/stats";
 pub(super) const RELOAD: &str = "/v1/reload";
 pub(super) const ORDERS: &str = "/v1/orders";
@@ -100,8 +104,8 @@ pub(crate) struct StatsView {
     pub(crate) sandboxes: Vec<SandboxTotalsView>,
     /// Counters of the cgroup programs, by name.
     pub(crate) kernel: BTreeMap<String, u64>,
-    /// The last denials, oldest first.
-    pub(crate) denials: Vec<DenialView>,
+    /// The last events, oldest first.
+    pub(crate) denials: Vec<EventView>,
     /// Daemons that this one has taken over from, as long as they have connections.
     #[serde(default)]
     pub(crate) draining: Vec<DrainingView>,

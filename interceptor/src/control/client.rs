@@ -15,6 +15,7 @@ use hyper::{
     header::{CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{net::UnixStream, runtime, time::timeout};
 
@@ -25,11 +26,14 @@ use super::{
     server::CONNECTION_DEADLINE,
     socket_path,
 };
-use crate::stats::view::ConnectionView;
+use crate::stats::{
+    Selection,
+    view::{ConnectionView, EventView},
+};
 
 /// For a whole exchange. A little more than the server takes, so that its answer comes first.
 const DEADLINE: Duration = CONNECTION_DEADLINE.saturating_add(Duration::from_secs(5));
-/// Largest answer, in bytes: a thousand ended connections and as many denials are about 1 MiB.
+/// Largest answer, in bytes: the 8,192 ended connections or events that an answer has at most are about 8 MiB.
 const ANSWER_LIMIT: usize = 64 * 1024 * 1024;
 
 /// The daemon that serves one run directory. Every call is one connection and blocks the thread.
@@ -120,6 +124,20 @@ impl Client {
         } else {
             self.get(api::CONNECTIONS)
         }
+    }
+
+    pub(crate) fn events(&self, selection: &Selection) -> Result<Vec<EventView>, ClientError> {
+        let Selection { sandbox, after } = selection;
+        let sandbox = sandbox.as_deref().map(|name| {
+            format!(
+                "{}={}",
+                api::SANDBOX,
+                utf8_percent_encode(name, NON_ALPHANUMERIC)
+            )
+        });
+        let after = after.map(|id| format!("{}={id}", api::AFTER));
+        let query: Vec<_> = sandbox.into_iter().chain(after).collect();
+        self.get(&format!("{}?{}", api::EVENTS, query.join("&")))
     }
 
     pub(crate) fn stats(&self) -> Result<StatsView, ClientError> {

@@ -28,6 +28,9 @@ impl Assembly {
         let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
             .map_err(RunError::Roots)?;
         let stats = Arc::new(Stats::default());
+        stats
+            .journal(snapshot.events_file())
+            .map_err(RunError::Events)?;
         let configuration = Configuration {
             snapshot,
             connector,

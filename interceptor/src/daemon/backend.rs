@@ -24,8 +24,8 @@ use crate::{
     },
     secrets::SecretName,
     stats::{
-        Stats,
-        view::{ConnectionView, rfc3339},
+        Selection, Stats,
+        view::{ConnectionView, EventView, rfc3339},
     },
     tls::ca::{BUNDLE, CERTIFICATE},
 };
@@ -80,6 +80,17 @@ impl Interceptor {
                 .map(ToString::to_string)
                 .collect(),
         };
+        let journal = configuration.snapshot.events_file().map(Path::to_owned);
+        let stats = Arc::clone(&self.stats);
+        tokio::task::spawn_blocking(move || stats.journal(journal.as_deref()))
+            .await
+            .map_err(|_stopped| Refusal::new(RefusalKind::Failed, "the daemon is stopping"))?
+            .map_err(|error| {
+                Refusal::new(
+                    RefusalKind::Invalid,
+                    format!("the file of events cannot be opened: {error}"),
+                )
+            })?;
         configuration.snapshot.log_reports();
         self.engine.reconfigure(configuration);
         self.registry.enroll_again().await;
@@ -225,6 +236,10 @@ impl Backend for Interceptor {
         connections
     }
 
+    async fn events(&self, selection: Selection) -> Vec<EventView> {
+        self.stats.events(&selection)
+    }
+
     async fn stats(&self) -> StatsView {
         let (overall, sandboxes) = self.stats.totals();
         StatsView {
@@ -235,9 +250,10 @@ impl Backend for Interceptor {
                 .registry
                 .counters()
                 .into_iter()
+                .chain(self.stats.counters())
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
-            denials: self.stats.denials(),
+            denials: self.stats.events(&Selection::default()),
             draining: self.predecessors.views().await,
         }
     }

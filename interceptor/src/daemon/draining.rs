@@ -13,8 +13,8 @@ use crate::{
     },
     flow::Engine,
     stats::{
-        Stats,
-        view::{ConnectionView, rfc3339},
+        Selection, Stats,
+        view::{ConnectionView, EventView, rfc3339},
     },
 };
 
@@ -93,6 +93,10 @@ impl Backend for Draining {
         self.stats.connections(ended)
     }
 
+    async fn events(&self, selection: Selection) -> Vec<EventView> {
+        self.stats.events(&selection)
+    }
+
     async fn stats(&self) -> StatsView {
         let (overall, sandboxes) = self.stats.totals();
         StatsView {
@@ -100,7 +104,7 @@ impl Backend for Draining {
             overall,
             sandboxes,
             kernel: std::collections::BTreeMap::new(),
-            denials: self.stats.denials(),
+            denials: self.stats.events(&Selection::default()),
             draining: Vec::new(),
         }
     }

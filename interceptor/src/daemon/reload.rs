@@ -77,6 +77,9 @@ pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     if before.client_certificates() != after.client_certificates() {
         lines.push("upstream client certificates: changed".to_owned());
     }
+    if before.events_file() != after.events_file() {
+        lines.push("events: written to another file".to_owned());
+    }
     if before.ca() != after.ca() {
         lines.push("ca: changed, which takes effect when the daemon is started again".to_owned());
     }

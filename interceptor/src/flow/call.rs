@@ -221,32 +221,14 @@ impl Call {
         self.deny(denial.reason(), &denial.detail());
     }
 
-    /// Records and logs a denial; what the client is told is up to the caller.
+    /// Records a denial; what the client is told is up to the caller.
     fn deny(&self, reason: &'static str, detail: &str) {
-        self.log_denial(reason, detail);
         self.live.deny(reason, detail);
     }
 
     /// The same for one request of several: the connection goes on.
     fn deny_request(&self, reason: &'static str, detail: &str) {
-        self.log_denial(reason, detail);
         self.live.deny_request(reason, detail);
-    }
-
-    fn log_denial(&self, reason: &'static str, detail: &str) {
-        tracing::warn!(
-            connection = self.live.id(),
-            sandbox = &*self.sandbox.name,
-            pid = self.origin.process.tgid,
-            tid = self.origin.process.tid,
-            netns = self.origin.netns.0,
-            comm = ?self.origin.process.comm,
-            destination = %self.origin.original,
-            sni = self.stats().facts().sni.map(tracing::field::display),
-            reason,
-            detail,
-            "connection denied"
-        );
     }
 
     fn end(&self, how: &str) {

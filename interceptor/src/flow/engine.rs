@@ -102,11 +102,11 @@ impl Engine {
         self.stats.forget(id);
     }
 
-    /// Records and logs a refusal by the cgroup programs.
+    /// Records a refusal by the cgroup programs.
     pub(crate) fn report(&self, denial: KernelDenial) {
         let KernelDenial {
             sandbox,
-            netns,
+            netns: _,
             process,
             destination,
             reason,
@@ -114,17 +114,6 @@ impl Engine {
         let name = sandbox
             .and_then(|id| self.sandbox(id))
             .map(|sandbox| Arc::clone(&sandbox.name));
-        tracing::warn!(
-            sandbox = name.as_deref().unwrap_or("-"),
-            pid = process.tgid,
-            tid = process.tid,
-            uid = process.uid,
-            comm = ?process.comm,
-            destination = destination.map(tracing::field::display),
-            netns = netns.0,
-            reason,
-            "the kernel refused a socket"
-        );
         self.stats.deny(stats::Denial {
             sandbox,
             sandbox_name: name,

@@ -23,14 +23,6 @@ impl Zone for Names<'_> {
         let known = rules.is_some_and(|rules| rules.policy.knows(host));
         self.engine.stats.count_dns(self.sandbox.id, known);
         if !known {
-            // Search lists and probes ask for names that do not exist all the time: not a warning.
-            tracing::info!(
-                sandbox = &*self.sandbox.name,
-                pid = self.origin.process.tgid,
-                comm = ?self.origin.process.comm,
-                name = %host,
-                "name refused: no rule for it"
-            );
             self.engine.stats.deny(Denial {
                 sandbox: Some(self.sandbox.id),
                 sandbox_name: Some(self.sandbox.name.clone()),

@@ -39,6 +39,13 @@ impl Record {
         self.duration.get_or_init(|| self.accepted.elapsed());
     }
 
+    /// `None` while it lives.
+    pub(super) fn ended_at(&self) -> Option<Instant> {
+        self.duration
+            .get()
+            .map(|duration| self.accepted + *duration)
+    }
+
     pub(super) fn view(&self) -> ConnectionView {
         let facts = self.connection.facts();
         let direction = |direction| DirectionView {

@@ -92,11 +92,14 @@ pub(crate) struct SandboxTotalsView {
     pub(crate) totals: TotalsView,
 }
 
-/// One refusal.
+/// One refusal, or the same one several times within a second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct DenialView {
-    /// RFC 3339, UTC.
+pub(crate) struct EventView {
+    /// Counts up, in the daemons that come after this one as well.
+    pub(crate) id: u64,
+    /// Of the first: RFC 3339, UTC.
     pub(crate) at: String,
+    pub(crate) count: u64,
     pub(crate) sandbox_id: Option<u32>,
     pub(crate) sandbox: Option<String>,
     pub(crate) pid: u32,

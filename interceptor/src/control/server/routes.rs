@@ -9,12 +9,16 @@ use hyper::{
     body::{Body, Incoming},
     header::{CONTENT_TYPE, HeaderValue},
 };
+use percent_encoding::percent_decode_str;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::timeout;
 
-use crate::control::{
-    Backend, Refusal, RefusalKind,
-    api::{self, AttachRequest, DetachRequest, ErrorView, HealthView, Order},
+use crate::{
+    control::{
+        Backend, Refusal, RefusalKind,
+        api::{self, AttachRequest, DetachRequest, ErrorView, HealthView, Order},
+    },
+    stats::Selection,
 };
 
 /// Largest request body, in bytes.
@@ -68,6 +72,16 @@ async fn route<B: Backend>(
             };
             Ok(ok(&backend.connections(ended).await))
         }
+        api::EVENTS if get => {
+            let selection =
+                selection(request.uri().query().unwrap_or_default()).ok_or_else(|| {
+                    refuse(
+                        StatusCode::BAD_REQUEST,
+                        "the queries here are sandbox=NAME and after=ID",
+                    )
+                })?;
+            Ok(ok(&backend.events(selection).await))
+        }
         api::STATS if get => Ok(ok(&backend.stats().await)),
         api::RELOAD if post => finish(async move { backend.reload().await }).await,
         api::ORDERS if post => {
@@ -80,6 +94,7 @@ async fn route<B: Backend>(
         | api::SANDBOXES
         | api::DETACH
         | api::CONNECTIONS
+        | api::EVENTS
         | api::STATS
         | api::RELOAD
         | api::ORDERS => Err(refuse(
@@ -88,6 +103,21 @@ async fn route<B: Backend>(
         )),
         _ => Err(refuse(StatusCode::NOT_FOUND, "no such path")),
     }
+}
+
+/// `None`: the query holds something else.
+fn selection(query: &str) -> Option<Selection> {
+    let mut selection = Selection::default();
+    for part in query.split('&').filter(|part| !part.is_empty()) {
+        let (key, value) = part.split_once('=')?;
+        let value = percent_decode_str(value).decode_utf8().ok()?;
+        match key {
+            api::SANDBOX => selection.sandbox = Some(value.into_owned()),
+            api::AFTER => selection.after = Some(value.parse().ok()?),
+            _ => return None,
+        }
+    }
+    Some(selection)
 }
 
 async fn read<T: DeserializeOwned>(

@@ -17,7 +17,10 @@ use crate::{
         Backend, Refusal, RefusalKind,
         api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
     },
-    stats::{Opening, ProcessFacts, Stats, view::ConnectionView},
+    stats::{
+        Denial, Opening, ProcessFacts, Selection, Stats,
+        view::{ConnectionView, EventView},
+    },
 };
 
 #[derive(Default)]
@@ -109,6 +112,27 @@ impl Backend for Double {
         drop(open());
         let _live = open();
         stats.connections(ended)
+    }
+
+    async fn events(&self, selection: Selection) -> Vec<EventView> {
+        let stats = Stats::default();
+        for name in ["micky", "a b&c"] {
+            stats.deny(Denial {
+                sandbox: None,
+                sandbox_name: Some(name.into()),
+                process: ProcessFacts {
+                    pid: 1,
+                    uid: 0,
+                    comm: "node".into(),
+                },
+                destination: None,
+                name: None,
+                connection: None,
+                reason: "policy",
+                detail: "no rule".into(),
+            });
+        }
+        stats.events(&selection)
     }
 
     async fn stats(&self) -> StatsView {

@@ -231,7 +231,7 @@ const ROUTE: &[u8] = &[
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn kernel_a_flood_of_denials_is_counted_and_reported_in_part() {
+async fn kernel_a_flood_of_denials_is_counted_and_reported() {
     let house = House::new("flood");
     let (registry, recorder) = house.start().await;
     let (cgroup, place) = (ScratchCgroup::new("flood"), Isolated::new());
@@ -248,7 +248,6 @@ async fn kernel_a_flood_of_denials_is_counted_and_reported_in_part() {
     until(|| denials().then_some(())).await;
     until(|| (!recorder.denied.lock().unwrap().is_empty()).then_some(())).await;
     registry.detach("micky").await.unwrap();
-    assert!(recorder.denied.lock().unwrap().len() < 1000);
 }
 
 #[tokio::test(flavor = "multi_thread")]

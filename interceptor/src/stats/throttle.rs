@@ -1,7 +1,7 @@
-//! How many denials of a sandbox are reported one by one.
+//! How many refusals of a sandbox are lines in the log.
 //!
-//! A program in a loop is denied 100,000 times a second. What is beyond the limit is in the kernel's counters alone, so
-//! that a sandbox fills neither the log nor the list of denials that others are in.
+//! A program can be refused in ten thousand different ways a second. What is beyond the limit is among the events and
+//! in the totals alone, so that no sandbox fills the log.
 
 use std::{
     collections::HashMap,
