@@ -15,6 +15,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
+    task::JoinSet,
 };
 
 use self::{assembly::Assembly, backend::Interceptor, draining::Draining, giving::Taken};
@@ -66,6 +67,8 @@ pub(crate) enum RunError {
     Control(#[source] BindError),
     #[error("nothing was taken over, the daemon that runs goes on")]
     Handover(#[source] HandoverError),
+    #[error("the configuration has become faulty while it was about to take over: {0}")]
+    Reread(String),
     #[error("no other daemon could take over")]
     Door(#[source] HandoverError),
     #[error("sandboxes cannot be protected")]
@@ -175,9 +178,14 @@ impl Standing {
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let taken = {
             let mut taken = Box::pin(giving::until_taken(&self));
+            // Beside a handover, which may wait for them or they for it.
+            let mut reloads = JoinSet::new();
             loop {
                 tokio::select! {
-                    _ = signals.hangup.recv() => reload(&self.interceptor).await,
+                    _ = signals.hangup.recv() => {
+                        reloads.spawn(reload(Arc::clone(&self.interceptor)));
+                    }
+                    Some(_) = reloads.join_next() => {}
                     () = signals.end.asked() => break None,
                     taken = &mut taken => break Some(taken),
                 }
@@ -242,11 +250,16 @@ async fn parting(standing: &Standing, taken: Taken) -> Option<Server> {
         Arc::clone(interceptor.stats()),
     );
     let bound = ControlListener::bind_draining(&standing.settings.run_dir).map_err(|error| {
-        tracing::error!(error = chain(&error), "the other daemon cannot reach this one");
+        tracing::error!(
+            error = chain(&error),
+            "the other daemon cannot reach this one"
+        );
     });
     let served = bound.ok().and_then(|socket| {
         let served = Server::start(socket, Arc::new(draining));
-        served.map_err(|error| tracing::error!(%error, "the other daemon cannot reach this one")).ok()
+        served
+            .map_err(|error| tracing::error!(%error, "the other daemon cannot reach this one"))
+            .ok()
     });
     taken.surrender(interceptor).await;
     served
@@ -286,7 +299,7 @@ impl End {
     }
 }
 
-async fn reload(interceptor: &Interceptor) {
+async fn reload(interceptor: Arc<Interceptor>) {
     if let Err(refusal) = interceptor.reload().await {
         tracing::error!("{}", refusal.error);
         for fault in &refusal.detail {

@@ -19,11 +19,7 @@ use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{
-    channel::Channel,
-    door::Door,
-    give::Offer,
-};
+pub(crate) use self::{channel::Channel, door::Door, give::Offer};
 use crate::{kernel::ListenersError, sandbox::Bequest};
 
 /// For the running daemon to finish what is under way: an attach, a reload, a sweep.

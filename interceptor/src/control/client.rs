@@ -21,7 +21,8 @@ use tokio::{net::UnixStream, runtime, time::timeout};
 
 use super::{
     api::{
-        self, AttachRequest, DetachRequest, ErrorView, Info, Order, ReloadView, SandboxView, StatsView,
+        self, AttachRequest, DetachRequest, ErrorView, Info, Order, ReloadView, SandboxView,
+        StatsView,
     },
     server::CONNECTION_DEADLINE,
     socket_path,

@@ -69,6 +69,12 @@ impl Interceptor {
     /// Reads the configuration again and, if it is free of faults, makes it hold for every connection from now on.
     pub(super) async fn reload(&self) -> Result<ReloadView, Refusal> {
         let turn = self.reloading.lock().await;
+        if self.registry.is_surrendered() {
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                "another daemon has taken over meanwhile: try again",
+            ));
+        }
         let configuration = read(&self.settings.config).await?;
         let running = self.engine.configuration();
         let mut view = ReloadView {
@@ -217,17 +223,20 @@ impl Backend for Interceptor {
             .map(|report| self.view(report))
             .map_err(|error| detach_refusal(&error))?;
         let dismiss = Order::Dismiss { sandbox: view.id };
-        view.warnings
-            .extend(self.predecessors.order(dismiss).await);
+        view.warnings.extend(self.predecessors.order(dismiss).await);
         Ok(view)
     }
 
     async fn sandboxes(&self) -> Vec<SandboxView> {
         let reports = self.registry.list().await;
-        reports
-            .into_iter()
-            .map(|report| self.view(report))
-            .collect()
+        let elsewhere = self.predecessors.connections(false).await;
+        let views = reports.into_iter().map(|report| {
+            let mut view = self.view(report);
+            let own = elsewhere.iter().filter(|found| found.sandbox_id == view.id);
+            view.live_connections += own.count() as u64;
+            view
+        });
+        views.collect()
     }
 
     async fn connections(&self, ended: bool) -> Vec<ConnectionView> {

@@ -1,6 +1,11 @@
 //! The other side of `interceptor run --takeover`.
 
-use tokio::{sync::OwnedMutexGuard, time::timeout};
+use std::{os::fd::AsFd, time::Duration};
+
+use tokio::{
+    sync::OwnedMutexGuard,
+    time::{sleep, timeout},
+};
 
 use super::{Standing, backend::Interceptor};
 use crate::{
@@ -9,6 +14,9 @@ use crate::{
     handover::{Channel, Door, HandoverError, Offer, STANDSTILL},
     sandbox::Frozen,
 };
+
+/// Where descriptors or memory are out, the next attempt would fail at once.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// The word has been given that another daemon serves from now on.
 pub(super) struct Taken {
@@ -28,10 +36,13 @@ pub(super) async fn until_taken(standing: &Standing) -> Taken {
     loop {
         match attempt(interceptor, shared, door).await {
             Ok(taken) => return taken,
-            Err(error) => tracing::error!(
-                error = chain(&error),
-                "another daemon did not take over: this one goes on"
-            ),
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "another daemon did not take over: this one goes on"
+                );
+                sleep(PAUSE).await;
+            }
         }
     }
 }
@@ -48,7 +59,7 @@ async fn attempt(
     let offer = Offer {
         pins,
         control: shared,
-        door: std::os::fd::AsFd::as_fd(door),
+        door: door.as_fd(),
     };
     channel.greet(offer).await?;
     let Ok((turn, frozen)) = timeout(STANDSTILL, interceptor.freeze()).await else {

@@ -29,12 +29,8 @@ pub(super) async fn read(path: &Path) -> Result<Configuration, Refusal> {
             connector,
         })
     });
-    read.await.unwrap_or_else(|_stopped| {
-        Err(Refusal::new(
-            RefusalKind::Failed,
-            "the daemon is stopping",
-        ))
-    })
+    read.await
+        .unwrap_or_else(|_stopped| Err(Refusal::new(RefusalKind::Failed, "the daemon is stopping")))
 }
 
 /// One line for everything that differs; empty when nothing does.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{RunError, Settings, Standing, assembly::Assembly};
+use super::{RunError, Settings, Standing, assembly::Assembly, reload::read};
 use crate::{
     control::listener::ControlListener,
+    error::chain,
     handover::{Channel, Door},
     sandbox::{Proven, Successor},
 };
@@ -27,6 +28,11 @@ pub(super) async fn take_over(
         .map_err(RunError::Sandboxes)?;
     let mut door = Door::inherit(other.door).map_err(RunError::Handover)?;
     let estate = channel.collect().await.map_err(RunError::Handover)?;
+    // The other one may have reloaded since; now it stands still.
+    let configuration = read(&settings.config).await.map_err(|refusal| {
+        RunError::Reread([&[refusal.error], &*refusal.detail].concat().join(": "))
+    })?;
+    assembly.engine.reconfigure(configuration);
     let engine = Arc::clone(&assembly.engine);
     let successor = Successor::prepare(&settings.run_dir, loaded, engine, estate)
         .await
@@ -45,12 +51,13 @@ pub(super) async fn take_over(
     let registry = successor.begin().await;
     if let Err(error) = assembly.publish(&settings) {
         tracing::error!(
-            error = crate::error::chain(&error),
+            error = chain(&error),
             "sandboxes find the earlier daemon's certificates"
         );
     }
     tracing::info!(pid = other.pid, "taken over");
     let standing = Standing::new(settings, assembly, registry, control, door)?;
-    standing.interceptor.lead().await;
+    let interceptor = Arc::clone(&standing.interceptor);
+    tokio::spawn(async move { interceptor.lead().await });
     Ok(standing)
 }

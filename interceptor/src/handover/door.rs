@@ -63,7 +63,11 @@ impl Door {
 
     /// Waits for a daemon that wants to take over. Cancel-safe.
     pub(crate) async fn accept(&self) -> Result<Channel, HandoverError> {
-        let (socket, _) = self.listener.accept().await.map_err(HandoverError::Socket)?;
+        let (socket, _) = self
+            .listener
+            .accept()
+            .await
+            .map_err(HandoverError::Socket)?;
         Channel::over(socket)
     }
 

@@ -44,7 +44,8 @@ impl Channel {
         let (Message::Welcome(other), descriptors) = self.receive(ANSWER).await? else {
             return Err(HandoverError::Unexpected);
         };
-        let Ok([pins, lock, listener, door, process]) = <[OwnedFd; 5]>::try_from(descriptors) else {
+        let Ok([pins, lock, listener, door, process]) = <[OwnedFd; 5]>::try_from(descriptors)
+        else {
             return Err(HandoverError::Unexpected);
         };
         Ok(Welcomed {

@@ -71,6 +71,11 @@ impl<S: Service> Registry<S> {
         }
     }
 
+    /// Whether another daemon has taken over.
+    pub(crate) fn is_surrendered(&self) -> bool {
+        *self.inner.surrendered.borrow()
+    }
+
     /// Accepts nothing more, and leaves everything to the daemon that has taken over. Connections go on.
     pub(crate) async fn surrender(&self, mut frozen: Frozen) {
         // Whoever waits for the state is turned away instead.

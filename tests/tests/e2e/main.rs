@@ -19,6 +19,7 @@ mod lifecycle;
 mod lives;
 mod memory;
 mod messages;
+mod rebirth;
 mod reflection;
 mod requests;
 mod smuggling;

@@ -50,7 +50,8 @@ async fn kernel_what_waits_in_the_queues_of_one_daemon_is_served_by_the_next() {
         Isolated::new(),
     );
     first.attach(request("micky", &cgroup)).await.unwrap();
-    let (_served, seen) = outcome(visitor(&cgroup, &place, Errand::Connect(address(CONNECT)))).await;
+    let (_served, seen) =
+        outcome(visitor(&cgroup, &place, Errand::Connect(address(CONNECT)))).await;
     assert_eq!(seen, Ok(address(CONNECT)));
     until(|| old.served.lock().unwrap().pop()).await;
 
