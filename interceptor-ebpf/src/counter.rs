@@ -15,8 +15,15 @@ pub const INBOUND: u32 = 5;
 /// Packets dropped by the fence, held SYNs included.
 pub const FENCED: u32 = 6;
 
+/// Connects and datagrams that went past the daemon, to destinations that the configuration grants.
+pub const DIRECT: u32 = 7;
+/// Sockets of exempt processes.
+pub const EXEMPT: u32 = 8;
+/// Packets dropped at a device.
+pub const DEVICE_DROPS: u32 = 9;
+
 /// Capacity of `COUNTERS`.
-pub const COUNT: u32 = 7;
+pub const COUNT: u32 = 10;
 /// Names in index order, for people and metrics.
 pub const NAMES: [&str; COUNT as usize] = [
     "connects",
@@ -26,4 +33,7 @@ pub const NAMES: [&str; COUNT as usize] = [
     "events_lost",
     "inbound",
     "fenced",
+    "direct",
+    "exempt",
+    "device_drops",
 ];

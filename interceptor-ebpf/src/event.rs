@@ -36,7 +36,7 @@ pub const DENIED_UNOWNED: u32 = 6;
 pub const DENIED_NETNS: u32 = 7;
 /// A packet that would have left by a device other than lo.
 pub const DENIED_EGRESS: u32 = 8;
-/// The flow could not be published: `FLOWS` is full.
+/// The flow could not be published: `FLOWS` is full, or the sandbox's share of it.
 pub const DENIED_FLOW_TABLE: u32 = 9;
 /// A connect was held for 10 s and no listener came.
 pub const DENIED_HOLD_EXPIRED: u32 = 10;
@@ -48,6 +48,11 @@ pub const DENIED_FAMILY: u32 = 12;
 pub const DENIED_INTERNAL: u32 = 13;
 /// A connect to loopback that was held, and then its netns turned out not to be private. The next one is captured.
 pub const DENIED_LOOPBACK: u32 = 14;
+
+/// A socket of a family that no other program could judge.
+pub const DENIED_SOCKET_FAMILY: u32 = 15;
+/// What reached a device past the socket layer's programs: a packet socket's, or the kernel's own for a group.
+pub const DENIED_PACKET_EGRESS: u32 = 16;
 
 /// Bytes of the ring buffer; a power of two and a multiple of every page size up to 64 KiB.
 pub const RING_BYTES: u32 = 512 * 1024;

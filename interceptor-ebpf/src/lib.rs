@@ -13,11 +13,13 @@ pub mod event;
 pub mod flow;
 pub mod layout;
 pub mod netns;
+pub mod permit;
 pub mod sandbox;
 pub mod socket;
+pub mod tally;
 
 /// Version of everything in this crate. It names the directory of the pins.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Port, TCP and UDP, that a network namespace's listeners take unless it is taken. Above the usual ephemeral range
 /// (32768 to 60999), so that no outgoing socket holds it by chance.

@@ -4,6 +4,8 @@
 //! program type used here.
 #![no_std]
 #![no_main]
+// For the one instruction in `programs::tallies`.
+#![feature(asm_experimental_arch)]
 
 mod programs;
 

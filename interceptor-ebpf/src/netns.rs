@@ -17,9 +17,12 @@ pub struct Netns {
     pub flags: u16,
     /// When the namespace was last announced by an event; repeated at most once a second while pending.
     pub announced_ns: u64,
+    /// Of whose share it is: 0 where the daemon was first.
+    pub sandbox: u32,
+    pub reserved: u32,
 }
 
-plain!(Netns, size 16, { state @ 0, port @ 4, flags @ 6, announced_ns @ 8 });
+plain!(Netns, size 24, { state @ 0, port @ 4, flags @ 6, announced_ns @ 8, sandbox @ 16, reserved @ 20 });
 
 /// Listeners are being made: connects are held.
 pub const PENDING: u32 = 0;

@@ -4,7 +4,9 @@ mod address;
 mod connect;
 mod context;
 mod datagram;
+mod device;
 mod facts;
+mod family;
 mod fence;
 mod flows;
 mod maps;
@@ -13,9 +15,11 @@ mod options;
 mod owner;
 mod packet;
 mod peername;
+mod permits;
 mod report;
 mod socket;
 mod steer;
+mod tallies;
 mod tcp;
 
 /// What a hook other than the fence answers.

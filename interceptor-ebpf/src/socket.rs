@@ -36,3 +36,8 @@ pub const MUTE: u32 = 1 << 4;
 pub const INBOUND: u32 = 1 << 5;
 /// Loopback inside a private netns: left alone, held to device lo by the fence.
 pub const LOCAL: u32 = 1 << 6;
+/// Goes past the daemon to a destination that the configuration grants: to `flow.original` over TCP, over UDP to any
+/// that is in `DESTINATIONS` when a datagram leaves.
+pub const DIRECT: u32 = 1 << 7;
+/// Made by an exempt process: no program minds it, in whosever hands it is later.
+pub const EXEMPT: u32 = 1 << 8;

@@ -1,6 +1,7 @@
 //! `interceptor.yaml`: read, checked against everything that it names, and frozen into a [`Snapshot`].
 
 mod binding;
+mod exemption;
 mod network;
 mod profile;
 mod sandbox;
@@ -9,7 +10,10 @@ mod snapshot;
 
 use std::path::{Path, PathBuf};
 
-pub(crate) use self::snapshot::{CaFiles, SandboxRules, Snapshot};
+pub(crate) use self::{
+    exemption::{ExemptProcess, Exemptions, NetnsPlace},
+    snapshot::{CaFiles, SandboxRules, Snapshot},
+};
 pub(crate) use crate::yaml::Faults;
 use crate::yaml::{self, Findings, Node};
 

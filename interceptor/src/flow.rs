@@ -44,6 +44,8 @@ pub(crate) struct KernelDenial {
     pub(crate) netns: NetnsCookie,
     pub(crate) process: Process,
     pub(crate) destination: Option<SocketAddr>,
+    /// One of a fixed set.
+    pub(crate) code: &'static str,
     /// For an operator, lower case.
     pub(crate) reason: &'static str,
 }

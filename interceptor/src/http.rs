@@ -1,8 +1,16 @@
-//! HTTP/1 between one client and one server, both already connected: every request is checked against the authority
-//! that the connection was authorised for, secrets go into the places they are bound to, and everything else goes on
-//! byte for byte.
+//! HTTP between one client and one server, both already connected: every request is checked against the authority that
+//! the connection was authorised for, secrets go into the places they are bound to, and what a server repeats of them
+//! comes back as placeholders.
 //!
-//! Requests are forwarded one at a time, each after its predecessor's response is complete. What a client pipelines
+//! | file | job |
+//! |---|---|
+//! | `relay`, `turn` | HTTP/1: what is not changed goes on byte for byte |
+//! | `h2` | HTTP/2: streams of their own, with what a stream says of itself carried on |
+//! | `translation` | a client and a server that have no version in common |
+//! | `request`, `resolution` | what is done with a request |
+//! | `redaction` | what is done with a response |
+//!
+//! HTTP/1 requests are forwarded one at a time, each after its predecessor's response is complete. What a client pipelines
 //! waits in a bounded buffer.
 
 mod authority;
@@ -17,6 +25,7 @@ mod redaction;
 mod refusal;
 mod relay;
 mod request;
+mod resolution;
 mod reuse;
 mod rewriting;
 pub(crate) mod translation;

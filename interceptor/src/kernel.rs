@@ -9,7 +9,9 @@ mod cgroup;
 mod child;
 mod clock;
 mod credentials;
+mod devices;
 mod events;
+mod family;
 mod features;
 #[cfg(test)]
 pub(crate) mod fixtures;
@@ -19,21 +21,26 @@ mod listeners;
 mod loopback;
 mod maps;
 mod netns;
+mod permits;
 mod process;
 mod programs;
+mod rtnetlink;
 mod selftest;
+mod tallies;
 mod text_log;
 
 #[cfg(test)]
 pub(crate) use bpffs::PinsError;
 pub(crate) use cgroup::{Cgroup, CgroupError, Hierarchy};
 pub(crate) use credentials::Credentials;
+pub(crate) use devices::DeviceFence;
 pub(crate) use events::{Event, Events, NetnsAppeared};
 pub(crate) use launch::{Confinement, Holder, Network};
 pub(crate) use links::LinkError;
 pub(crate) use listeners::{Listeners, ListenersError, Transport};
 pub(crate) use maps::{MapsError, NetnsEntry, NetnsState};
-pub(crate) use netns::{Netns, NetnsInode};
+pub(crate) use netns::{Netns, NetnsError, NetnsInode};
+pub(crate) use permits::Permit;
 pub(crate) use process::{Capabilities, Task, census};
 pub(crate) use programs::{LoadError, Programs};
 pub(crate) use selftest::{SelfTestError, self_test};

@@ -27,7 +27,7 @@ pub(crate) use self::{
     endpoint::{Access, Endpoint, Enforcement, Handling, Protocol, Target},
     pattern::HostPattern,
     reach::Network,
-    request::RequestView,
+    request::{RequestView, form_decoded},
     rules::{Allow, Requests, Rule},
 };
 use crate::address::Host;

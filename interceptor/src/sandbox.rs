@@ -224,7 +224,8 @@ impl<S: Service> Registry<S> {
     }
 
     pub(crate) async fn list(&self) -> Vec<SandboxReport> {
-        self.inner.state.lock().await.reports()
+        let state = self.inner.state.lock().await;
+        state.reports(&self.inner.programs)
     }
 
     /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox
@@ -232,6 +233,7 @@ impl<S: Service> Registry<S> {
     pub(crate) async fn enroll_again(&self) {
         let state = self.inner.state.lock().await;
         for (id, sandbox) in &state.sandboxes {
+            self.inner.exempt_adopted(*id, sandbox);
             self.inner.enroll_adopted(*id, sandbox);
         }
     }

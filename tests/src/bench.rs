@@ -11,7 +11,7 @@ mod server;
 mod spread;
 pub mod stand;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use self::{
     order::Work,
@@ -36,6 +36,21 @@ pub fn measure(quick: bool, mut done: impl FnMut(&Figure)) -> Result<Vec<Figure>
             let work = Work::Connect { connections: 3 };
             client.order(host, order::Version::Http1, false, work)?;
         }
+    }
+    // Otherwise rows say something else than they measure.
+    let connections = stand.daemon().connections()?;
+    for (host, verdict) in [
+        (API, "intercept"),
+        (PLAIN, "intercept"),
+        (SOCKET, "intercept"),
+        (TUNNEL, "tunnel"),
+    ] {
+        let own = connections.iter().filter(|one| one["sni"] == host);
+        let verdicts: Vec<_> = own.map(|one| &one["verdict"]).collect();
+        ensure!(
+            !verdicts.is_empty() && verdicts.iter().all(|one| *one == verdict),
+            "{host}: {verdicts:?}"
+        );
     }
     let mut figures = Vec::new();
     for row in plan::rows(quick) {

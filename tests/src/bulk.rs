@@ -46,6 +46,14 @@ impl Bulk {
         })
     }
 
+    /// What a gateway that keeps nothing sends when it is asked for a long message.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn poured(length: u64, deflate: bool) -> Result<Self> {
+        Self::new("{\"op\":0,\"x\":\"", "\"}", length, deflate)
+    }
+
     /// The text of `plain` as a gzip file (RFC 1952 §2.3).
     ///
     /// # Errors

@@ -109,6 +109,17 @@ impl Clients {
         vec!["/usr/bin/python3".into(), script, device.into()]
     }
 
+    /// Sends datagrams in every way (`send`), asks by one (`ask`), echoes (`serve`), or goes on over TCP (`fall-back`).
+    pub fn datagrams(&self, command: &str, host: &str, port: u16) -> Vec<String> {
+        vec![
+            "/usr/bin/python3".into(),
+            self.path("datagrams.py"),
+            command.into(),
+            host.into(),
+            port.to_string(),
+        ]
+    }
+
     /// Connects, and sends what it reads from standard input.
     pub fn talker(&self, host: &str, port: u16) -> Vec<String> {
         let script = self.path("talker.py");

@@ -67,7 +67,6 @@ pub const REFUSED_STREAM: u32 = 7;
 pub const CANCEL: u32 = 8;
 pub const COMPRESSION_ERROR: u32 = 9;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
-pub const HTTP_1_1_REQUIRED: u32 = 13;
 
 /// Largest payload that a peer must take (RFC 9113 §4.2).
 pub const LARGEST: usize = 16_384;

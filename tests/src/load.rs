@@ -4,10 +4,11 @@ mod http;
 
 use std::{fmt, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::{
+    bulk::Bulk,
     daemon::Daemon,
     gateway::{Options, record::Token},
     memory,
@@ -107,7 +108,7 @@ pub fn measure(load: &Load) -> Result<Vec<Figure>> {
         ] {
             // What the first of its kind takes is not the long one's.
             let [kind, _, rest @ ..] = traffic else {
-                continue;
+                bail!("traffic without an amount");
             };
             stand.run(deflate, &[&[*kind, "200000"], rest].concat())?;
             let bytes = growth(&stand.scenario.daemon, || stand.run(deflate, traffic))?;
@@ -121,6 +122,13 @@ pub fn measure(load: &Load) -> Result<Vec<Figure>> {
         ensure!(
             tokens.iter().all(|token| *token == Token::Real),
             "a login came with something else than the token"
+        );
+        // Each kind of traffic twice.
+        let logins = FIRST + connections + 8;
+        ensure!(
+            tokens.len() as u64 == logins,
+            "{} logins came, not {logins}",
+            tokens.len()
         );
     }
     figures.extend(http::measure(load)?);
@@ -162,11 +170,23 @@ impl Stand {
             .sandbox
             .spawn(&self.netns, &self.probe(deflate, traffic))?;
         let finished = running.finish_within(LIMIT)?.success()?;
-        if let Ok(sent) = finished.event("sent") {
-            let longer = (TOKEN.len() as i64) - (crate::clients::PLACEHOLDER.len() as i64);
-            let text = sent["text"].as_i64();
-            let received = sent["received"].as_i64();
-            ensure!(text.map(|text| text + longer) == received, "{sent}");
+        match traffic.first().copied() {
+            Some("up") => {
+                let sent = finished.event("sent")?;
+                let longer = (TOKEN.len() as i64) - (crate::clients::PLACEHOLDER.len() as i64);
+                let text = sent["text"].as_i64().context("a length")?;
+                let received = sent["received"].as_i64().context("a length")?;
+                ensure!(text + longer == received, "{sent}");
+            }
+            Some("down") => {
+                let length = traffic.get(1).context("a length")?.parse()?;
+                // What is too long to be held while the token is looked for in it comes without its compression.
+                let expected = Bulk::poured(length, false)?.length();
+                let poured = finished.event("poured")?;
+                ensure!(poured["bytes"] == expected, "{poured}, not {expected}");
+            }
+            Some("many") => finished.event("exchanged").map(drop)?,
+            other => bail!("unknown traffic {other:?}"),
         }
         Ok(())
     }

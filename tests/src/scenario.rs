@@ -10,6 +10,7 @@ use crate::{
     configuration::{Configuration, DISCORD_POLICY},
     daemon::Daemon,
     gateway::{Gateway, Options},
+    interrupt,
 };
 
 /// The secret that no sandbox may ever see.
@@ -74,8 +75,9 @@ pub fn discord(gateway: &Gateway) -> Configuration {
 /// A temporary directory that everybody may enter.
 ///
 /// # Errors
-/// There is no space for it.
+/// There is no space for it, or a signal came: nothing begins after that.
 pub fn directory() -> Result<TempDir> {
+    interrupt::check()?;
     let directory = tempfile::Builder::new()
         .prefix("interceptor-test-")
         .tempdir()?;

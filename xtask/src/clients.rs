@@ -1,5 +1,5 @@
 //! Clients that others wrote, pinned in `tests/clients`: their packages, installed once into `target`, and the programs
-//! that log in with them.
+//! that log in with them or make requests.
 
 use std::{fs, os::unix::process::CommandExt as _, path::Path, process::Command};
 
@@ -13,7 +13,7 @@ pub(crate) struct Arguments {
     /// Install the packages, and leave it at that
     #[arg(long)]
     install: bool,
-    /// Only libraries whose name contains this
+    /// Only libraries and HTTP clients whose name contains this
     #[arg(conflicts_with = "install")]
     name: Option<String>,
 }

@@ -8,6 +8,9 @@ use std::{
     time::Duration,
 };
 
+/// What a command has started may clean up for so long before it is killed.
+const GRACE: Duration = Duration::from_secs(10);
+
 /// A limit on a running command; it is lifted when this is asked or dropped.
 pub(crate) struct Deadline {
     lift: Sender<()>,
@@ -16,13 +19,25 @@ pub(crate) struct Deadline {
 
 impl Deadline {
     pub(crate) fn set(pid: u32, limit: Duration) -> Self {
+        Self::with_grace(pid, limit, GRACE)
+    }
+
+    fn with_grace(pid: u32, limit: Duration, grace: Duration) -> Self {
         let (lift, lifted) = channel::<()>();
         let watch = thread::spawn(move || {
-            let passed = lifted.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
-            if passed {
+            let lifted_within = |time| lifted.recv_timeout(time) != Err(RecvTimeoutError::Timeout);
+            if lifted_within(limit) {
+                return false;
+            }
+            // Tests themselves: they end what they have started in order, and cargo, which is one process above them,
+            // would leave them to themselves.
+            for child in children(pid) {
+                signal(child, "TERM");
+            }
+            if !lifted_within(grace) {
                 kill(pid);
             }
-            passed
+            true
         });
         Self { lift, watch }
     }
@@ -37,13 +52,17 @@ impl Deadline {
 /// Kills a process, and then its children, which a killed cargo leaves running. The other way round it would go on.
 fn kill(pid: u32) {
     let children = children(pid);
-    let killed = Command::new("kill")
-        .args(["-KILL", &pid.to_string()])
-        .status();
-    if !killed.is_ok_and(|status| status.success()) {
-        println!("process {pid} could not be killed");
-    }
+    signal(pid, "KILL");
     children.into_iter().for_each(kill);
+}
+
+fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
+    if !sent.is_ok_and(|status| status.success()) {
+        println!("process {pid} could not be sent SIG{name}");
+    }
 }
 
 /// Children of every thread of a process (proc(5)).
@@ -66,16 +85,37 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_command_that_takes_too_long_has_started_may_clean_up() {
+        let place = tempfile::tempdir().unwrap();
+        // A child that listens, below one that would not tell it.
+        let child = "trap 'touch cleaned; exit 1' TERM; touch ready; while :; do sleep 0.01; done";
+        let mut shell = Command::new("sh")
+            .args(["-c", "sh -c \"$0\"; exit $?", child])
+            .current_dir(place.path())
+            .spawn()
+            .unwrap();
+        while !place.path().join("ready").exists() {
+            thread::yield_now();
+        }
+        let limits = [Duration::from_millis(1), Duration::from_secs(600)];
+        let deadline = Deadline::with_grace(shell.id(), limits[0], limits[1]);
+        assert_eq!(shell.wait().unwrap().code(), Some(1));
+        assert!(deadline.has_passed());
+        assert!(place.path().join("cleaned").exists());
+    }
+
+    #[test]
     fn a_command_that_takes_too_long_is_killed_with_its_children() {
         let mut shell = Command::new("sh")
-            .args(["-c", "sleep 600; true"])
+            .args(["-c", "trap '' TERM; sleep 600; true"])
             .spawn()
             .unwrap();
         while children(shell.id()).is_empty() {
             thread::yield_now();
         }
         let sleeper = children(shell.id())[0];
-        let deadline = Deadline::set(shell.id(), Duration::from_millis(1));
+        let limit = Duration::from_millis(1);
+        let deadline = Deadline::with_grace(shell.id(), limit, limit);
         assert!(!shell.wait().unwrap().success());
         assert!(deadline.has_passed());
         // It ends a moment after its signal; whoever adopts it may not have looked after it yet.

@@ -40,7 +40,8 @@ enum Action {
     Test(test::Arguments),
     /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
     Autobahn(autobahn::Arguments),
-    /// Let every library that we know of log in through interceptor, and print how they got on (root)
+    /// Let every library that we know of log in through interceptor and run every HTTP client direct and through it, and
+    /// print how they got on (root)
     Clients(clients::Arguments),
     /// Build for release, then measure what interceptor adds in time, direct against through (root)
     Bench(bench::Arguments),

@@ -6,14 +6,14 @@ use interceptor_ebpf::{
     event::{DENIED_INTERNAL, DENIED_NETNS, DENIED_UNOWNED},
     flow::{Address, Owner, TCP, UDP},
     netns::{Netns, PENDING, PRIVATE, READY},
-    socket::{CAPTURED, DNS, HELD, LOCAL, MUTE},
+    socket::{CAPTURED, DIRECT, DNS, EXEMPT, HELD, LOCAL, MUTE},
 };
 
 use super::{
     ALLOW, DENY, DNS_PORT,
     address::{self, is_loopback},
     facts::Facts,
-    flows, maps, netns, owner, report,
+    flows, maps, netns, owner, permits, report,
     steer::Call,
 };
 
@@ -33,6 +33,9 @@ fn connect6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn decide(call: Call) -> i32 {
     let facts = Facts::of(call.sk());
+    if facts.is_some_and(|facts| facts.flags() & EXEMPT != 0) {
+        return ALLOW;
+    }
     let owner = owner::current(
         facts.map_or(0, Facts::sandbox),
         facts.map_or(0, Facts::netns),
@@ -52,12 +55,30 @@ fn decide(call: Call) -> i32 {
 
 #[inline(always)]
 fn connect(call: Call, facts: Facts, owner: &Owner, original: &Address) -> Result<(), u32> {
+    if grant(call, facts, owner, original) {
+        return Ok(());
+    }
     let netns = netns::meet(owner).ok_or(DENIED_NETNS)?;
     match call.protocol() as u16 {
         TCP => stream(call, facts, owner, original, &netns),
         UDP => datagrams(call, facts, owner, original, &netns),
         _ => Err(DENIED_INTERNAL),
     }
+}
+
+/// Over UDP a connect is none of the datagrams that are counted; the fence judges each.
+#[inline(always)]
+fn grant(call: Call, facts: Facts, owner: &Owner, original: &Address) -> bool {
+    let granted = match call.protocol() as u16 {
+        TCP => permits::spend(owner.sandbox, TCP, original),
+        protocol => permits::grants(owner.sandbox, protocol, original),
+    };
+    if granted {
+        flows::withdraw(facts);
+        facts.begin(owner, original, 0);
+        facts.set_flags(DIRECT);
+    }
+    granted
 }
 
 #[inline(always)]

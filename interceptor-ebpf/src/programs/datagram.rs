@@ -4,9 +4,9 @@ use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
 use interceptor_ebpf::{
     counter,
     event::{DENIED_DATAGRAM, DENIED_FAMILY, DENIED_NETNS, DENIED_UNOWNED},
-    flow::{AF_INET, Address, Owner},
+    flow::{AF_INET, Address, Owner, UDP},
     netns::{HAS_V6, PENDING, PRIVATE, READY},
-    socket::{DNS, MUTE},
+    socket::{DIRECT, DNS, EXEMPT, MUTE},
 };
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
     address::{self, LOOPBACK4, LOOPBACK6, is_loopback},
     connect::MUTE_PORT,
     facts::Facts,
-    maps, netns, owner, report,
+    maps, netns, owner, permits, report,
     steer::Call,
 };
 
@@ -46,6 +46,9 @@ fn recvmsg6(context: SockAddrContext) -> i32 {
 #[inline(always)]
 fn decide(call: Call) -> i32 {
     let facts = Facts::of(call.sk());
+    if facts.is_some_and(|facts| facts.flags() & EXEMPT != 0) {
+        return ALLOW;
+    }
     let owner = owner::current(
         facts.map_or(0, Facts::sandbox),
         facts.map_or(0, Facts::netns),
@@ -64,7 +67,7 @@ fn decide(call: Call) -> i32 {
                 Ok(()) => return ALLOW,
                 Err(refusal) if facts.first_report() => refusal,
                 Err(_reported) => {
-                    maps::count(counter::DENIALS);
+                    report::repeated(owner.sandbox);
                     return DENY;
                 }
             }
@@ -97,6 +100,10 @@ fn connected(call: Call, facts: Facts) -> Option<Result<(), u32>> {
 
 #[inline(always)]
 fn send(call: Call, facts: Facts, owner: &Owner, original: &Address) -> Result<(), u32> {
+    if permits::grants(owner.sandbox, UDP, original) {
+        facts.set(DIRECT);
+        return Ok(());
+    }
     let netns = netns::meet(owner).ok_or(DENIED_NETNS)?;
     if original.port != DNS_PORT {
         // While the namespace is pending the fence keeps it back.

@@ -13,12 +13,12 @@ use interceptor_ebpf::{
     },
     flow::{Address, FlowKey, Owner, UDP},
     netns::{PENDING, PRIVATE, READY},
-    socket::{DENIED, HELD, INBOUND, LOCAL, MUTE},
+    socket::{DENIED, DIRECT, EXEMPT, HELD, INBOUND, LOCAL, MUTE},
 };
 
 use super::{
     address, connect::MUTE_PORT, context::read, facts::Facts, flows, maps, netns, owner,
-    packet::Packet, report,
+    packet::Packet, permits, report,
 };
 
 /// Dropped; the sender gets EPERM. TCP takes that for a lost packet and backs off.
@@ -59,6 +59,9 @@ fn judge(context: &SkBuffContext) -> i32 {
         return unowned(context, sk);
     };
     let flags = facts.flags();
+    if flags & EXEMPT != 0 {
+        return PASS;
+    }
     if flags & DENIED != 0 {
         return DROP;
     }
@@ -71,6 +74,9 @@ fn judge(context: &SkBuffContext) -> i32 {
         if verdict != PASS {
             return verdict;
         }
+    }
+    if flags & DIRECT != 0 {
+        return sent.direct();
     }
     if sent.stays_inside() || flags & INBOUND != 0 || read!(sk, state) == TCP_LISTEN {
         return PASS;
@@ -145,6 +151,20 @@ impl Sent<'_> {
         DROP
     }
 
+    /// A TCP connection past the daemon goes where connect() was granted, and nowhere else.
+    #[inline(always)]
+    fn direct(&self) -> i32 {
+        let wanted = self.facts.flow().original;
+        match Packet::parse(self.context) {
+            Some(packet)
+                if packet.destination.ip == wanted.ip && packet.destination.port == wanted.port =>
+            {
+                PASS
+            }
+            _ => self.refuse_packet(DENIED_EGRESS),
+        }
+    }
+
     /// Judged afresh for each packet: between a socket's calls and its packets there may be others, corked data, or a
     /// connect(AF_UNSPEC).
     #[inline(always)]
@@ -152,6 +172,16 @@ impl Sent<'_> {
         let Some(packet) = Packet::parse(self.context) else {
             return self.refuse_packet(DENIED_INTERNAL);
         };
+        if flags & DIRECT != 0
+            && permits::spend(self.facts.sandbox(), packet.protocol, &packet.destination)
+        {
+            return PASS;
+        }
+        let muted = flags & MUTE != 0 && packet.destination.port == MUTE_PORT;
+        if muted {
+            // Whatever becomes of the namespace.
+            return self.refuse(DENIED_DATAGRAM, &self.wanted(flags, &packet));
+        }
         let netns = netns::find(self.facts.netns()).unwrap_or_default();
         match netns.state {
             PENDING => return DROP_QUIETLY,
@@ -164,8 +194,7 @@ impl Sent<'_> {
         if packet.destination.port == netns.port {
             return self.to_resolver(&packet);
         }
-        let muted = flags & MUTE != 0 && packet.destination.port == MUTE_PORT;
-        if netns.flags & PRIVATE != 0 && !muted {
+        if netns.flags & PRIVATE != 0 {
             return PASS;
         }
         self.refuse(DENIED_DATAGRAM, &self.wanted(flags, &packet))
@@ -215,7 +244,7 @@ impl Sent<'_> {
             let protocol = read!(self.sk, protocol);
             report::denial(kind, protocol, &facts.flow().owner, address);
         } else {
-            maps::count(counter::DENIALS);
+            report::repeated(facts.sandbox());
         }
         DROP
     }

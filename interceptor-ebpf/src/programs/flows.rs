@@ -1,21 +1,53 @@
 //! The hand-over to the daemon: who is behind a source address.
 
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::bindings::{BPF_EXIST, BPF_NOEXIST};
 use interceptor_ebpf::flow::{Flow, FlowKey, UDP};
 
-use super::{facts::Facts, maps::FLOWS};
+use super::{facts::Facts, maps::FLOWS, tallies};
 
-/// Publishes the socket's flow under `key`; false if the table is full.
+/// Publishes the socket's flow under `key`; false if the table, or the sandbox's share of it, is full.
 #[inline(always)]
 pub(super) fn publish(facts: Facts, key: &FlowKey) -> bool {
     if facts.key() != *key {
         withdraw(facts);
     }
-    if FLOWS.insert(key, facts.flow(), u64::from(BPF_ANY)).is_err() {
+    if !renew(facts, key) && !enter(facts, key) {
         return false;
     }
     facts.set_key(key);
     true
+}
+
+/// Replaces an entry of the same sandbox. One of another is left over: its socket has the source no longer.
+#[inline(always)]
+fn renew(facts: Facts, key: &FlowKey) -> bool {
+    // SAFETY: the entry is read at once and not kept.
+    let Some(sandbox) = unsafe { FLOWS.get(key) }.map(|flow| flow.owner.sandbox) else {
+        return false;
+    };
+    if sandbox == facts.sandbox() {
+        // Fails when the daemon has taken it meanwhile.
+        return FLOWS
+            .insert(key, facts.flow(), u64::from(BPF_EXIST))
+            .is_ok();
+    }
+    if FLOWS.remove(key).is_ok() {
+        tallies::return_flow(sandbox);
+    }
+    false
+}
+
+#[inline(always)]
+fn enter(facts: Facts, key: &FlowKey) -> bool {
+    let sandbox = facts.sandbox();
+    if !tallies::reserve_flow(sandbox) {
+        return false;
+    }
+    let entered = FLOWS.insert(key, facts.flow(), u64::from(BPF_NOEXIST));
+    if entered.is_err() {
+        tallies::return_flow(sandbox);
+    }
+    entered.is_ok()
 }
 
 /// Takes back what the socket has published.
@@ -26,9 +58,11 @@ pub(super) fn withdraw(facts: Facts) {
         return;
     }
     // SAFETY: the entry is read at once and not kept.
-    if unsafe { FLOWS.get(key) }.is_some_and(|flow| ours(facts, &key, flow)) {
-        // Gone already when the daemon has taken it meanwhile.
-        let _gone = FLOWS.remove(key);
+    if unsafe { FLOWS.get(key) }.is_some_and(|flow| ours(facts, &key, flow))
+        // Fails when the daemon has taken it meanwhile.
+        && FLOWS.remove(key).is_ok()
+    {
+        tallies::return_flow(facts.sandbox());
     }
     facts.set_key(&FlowKey::default());
 }

@@ -9,8 +9,10 @@ use interceptor_ebpf::{
     event::{self, Event},
     flow::{Flow, FlowKey, MAX_FLOWS},
     netns::{MAX_NETNS, Netns},
+    permit::{Destination, MAX_DESTINATIONS, MAX_PROCESSES, Process},
     sandbox::{Config, MAX_SANDBOXES, Sandbox},
     socket::Socket,
+    tally::{Taken, Tally},
 };
 
 #[btf_map]
@@ -24,6 +26,19 @@ pub(super) static NETNS: HashMap<u64, Netns, { MAX_NETNS as usize }> = HashMap::
 
 #[btf_map]
 pub(super) static FLOWS: HashMap<FlowKey, Flow, { MAX_FLOWS as usize }> = HashMap::new();
+
+#[btf_map]
+pub(super) static DESTINATIONS: HashMap<Destination, u64, { MAX_DESTINATIONS as usize }> =
+    HashMap::new();
+
+#[btf_map]
+pub(super) static PROCESSES: HashMap<Process, u64, { MAX_PROCESSES as usize }> = HashMap::new();
+
+#[btf_map]
+pub(super) static TALLIES: HashMap<u32, Tally, { MAX_SANDBOXES as usize }> = HashMap::new();
+
+#[btf_map]
+pub(super) static TAKEN: HashMap<u32, Taken, { MAX_SANDBOXES as usize }> = HashMap::new();
 
 #[btf_map]
 pub(super) static SOCKETS: SkStorage<Socket> = SkStorage::new();

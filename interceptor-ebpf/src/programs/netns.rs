@@ -8,7 +8,7 @@ use interceptor_ebpf::{
 
 use super::{
     maps::{NETNS, config},
-    report,
+    report, tallies,
 };
 
 /// A namespace that stays without listeners is announced again after this long, should the event have been lost.
@@ -21,7 +21,8 @@ pub(super) fn find(cookie: u64) -> Option<Netns> {
     unsafe { NETNS.get(cookie) }.copied()
 }
 
-/// The entry of the owner's namespace; makes and announces it when it is new. None when the table is full.
+/// The entry of the owner's namespace; makes and announces it when it is new. None when the table, or the
+/// sandbox's share of it, is full.
 #[inline(always)]
 pub(super) fn meet(owner: &Owner) -> Option<Netns> {
     let Some(known) = NETNS.get_ptr_mut(owner.netns) else {
@@ -45,7 +46,12 @@ fn announce(owner: &Owner) -> Option<Netns> {
         port: config().port,
         flags: 0,
         announced_ns: owner.time_ns,
+        sandbox: owner.sandbox,
+        reserved: 0,
     };
+    if !tallies::may_meet_netns(owner.sandbox) {
+        return None;
+    }
     if NETNS
         .insert(owner.netns, netns, u64::from(BPF_NOEXIST))
         .is_err()
@@ -53,6 +59,7 @@ fn announce(owner: &Owner) -> Option<Netns> {
         // Another socket was first, or the table is full.
         return find(owner.netns);
     }
+    tallies::met_netns(owner.sandbox);
     report::netns_appeared(owner);
     Some(netns)
 }

@@ -1,7 +1,7 @@
 //! setsockopt(): options that would lead round the hooks.
 
 use aya_ebpf::{macros::cgroup_sockopt, programs::SockoptContext};
-use interceptor_ebpf::{event::DENIED_SOCKOPT, flow::Address};
+use interceptor_ebpf::{event::DENIED_SOCKOPT, flow::Address, socket::EXEMPT};
 
 use super::{
     ALLOW, DENY,
@@ -31,6 +31,11 @@ const MCAST_JOIN_GROUP: i32 = 42;
 const MCAST_JOIN_SOURCE_GROUP: i32 = 46;
 const MCAST_MSFILTER: i32 = 48;
 
+// Packet sockets, which no other program sees: PACKET_QDISC_BYPASS leads past the devices' fence, and AF_XDP sends
+// nothing before its rings are set.
+const SOL_PACKET: i32 = 263;
+const SOL_XDP: i32 = 283;
+
 /// What the kernel copies of an option's value for the programs, at least: a page.
 const MAX_VALUE: i32 = 4096;
 
@@ -47,6 +52,9 @@ fn setsockopt(context: SockoptContext) -> i32 {
         return ALLOW;
     }
     let facts = Facts::of(read!(sockopt, __bindgen_anon_1.sk).cast());
+    if facts.is_some_and(|facts| facts.flags() & EXEMPT != 0) {
+        return ALLOW;
+    }
     let owner = owner::current(
         facts.map_or(0, Facts::sandbox),
         facts.map_or(0, Facts::netns),
@@ -86,6 +94,7 @@ const fn leads_out(level: i32, option: i32) -> bool {
                 | MCAST_JOIN_SOURCE_GROUP
                 | MCAST_MSFILTER
         ),
+        SOL_PACKET | SOL_XDP => true,
         _ => false,
     }
 }

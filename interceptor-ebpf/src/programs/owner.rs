@@ -46,8 +46,9 @@ pub(super) fn sandbox_of_socket(sk: *mut c_void) -> Option<u32> {
     sandbox(|level| unsafe { bpf_sk_ancestor_cgroup_id(sk, level) })
 }
 
+/// The deepest of the cgroups, from the root down, that is a sandbox.
 #[inline(always)]
-fn sandbox(ancestor: impl Fn(i32) -> u64) -> Option<u32> {
+pub(super) fn sandbox(ancestor: impl Fn(i32) -> u64) -> Option<u32> {
     let mut found = None;
     for level in 0..=CGROUP_DEPTH {
         let cgroup = ancestor(level);

@@ -6,13 +6,23 @@ use interceptor_ebpf::{
     flow::{Address, Owner},
 };
 
-use super::maps::{EVENTS, count};
+use super::{
+    maps::{EVENTS, count},
+    tallies,
+};
 
 /// Counts a denial and reports it with its reason.
 #[inline(always)]
 pub(super) fn denial(kind: u32, protocol: u32, owner: &Owner, address: &Address) {
-    count(counter::DENIALS);
+    repeated(owner.sandbox);
     emit(kind, protocol, owner, address);
+}
+
+/// Counts a denial like one that was reported.
+#[inline(always)]
+pub(super) fn repeated(sandbox: u32) {
+    count(counter::DENIALS);
+    tallies::denied(sandbox);
 }
 
 /// Tells that a sandbox has a socket in a namespace that has no listeners yet.

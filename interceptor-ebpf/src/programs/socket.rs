@@ -8,9 +8,10 @@ use aya_ebpf::{
 use interceptor_ebpf::{
     event::{DENIED_INTERNAL, DENIED_MPTCP, DENIED_PROTOCOL, DENIED_UNKNOWN_SANDBOX},
     flow::{AF_INET, AF_INET6, Address, TCP, UDP},
+    socket::EXEMPT,
 };
 
-use super::{ALLOW, DENY, context::read, facts::Facts, flows, netns, owner, report};
+use super::{ALLOW, DENY, context::read, facts::Facts, flows, netns, owner, permits, report};
 
 const SOCK_STREAM: u32 = 1;
 const SOCK_DGRAM: u32 = 2;
@@ -38,6 +39,10 @@ fn sock_create(context: SockContext) -> i32 {
         STREAM_OF_TCP | DATAGRAMS_OF_UDP => match Facts::create(sock.cast()) {
             Some(facts) => {
                 facts.settle(&owner);
+                if permits::exempts(&owner) {
+                    facts.set(EXEMPT);
+                    return ALLOW;
+                }
                 // A full table shows at connect, where there is something to deny.
                 let _listeners = netns::meet(&owner);
                 return ALLOW;

@@ -54,6 +54,9 @@ pub(super) fn run(args: AttachArgs, run_dir: &Path) -> anyhow::Result<()> {
         pid: args.target.pid,
         secrets: args.secrets,
     })?;
+    for door in &sandbox.doors {
+        complain(&format!("left to seccomp: {door}"));
+    }
     for warning in &sandbox.warnings {
         complain(&format!("warning: {warning}"));
     }

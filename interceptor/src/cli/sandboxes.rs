@@ -13,7 +13,8 @@ use crate::control::{
 };
 
 pub(super) const EXAMPLES: &str = "\
-Below the table stands what weakens a sandbox's containment: capabilities in it, sockets from before it was one.
+Below the table stands what of a sandbox goes past the daemon by the configuration, with the number of connects,
+datagrams or sockets that did, which doors this kernel leaves to seccomp, and what weakens its containment: capabilities in it, sockets from before it was one.
 
 Examples:
   interceptor sandboxes
@@ -34,6 +35,21 @@ fn render(sandboxes: &[SandboxView]) -> String {
     let table = table(sandboxes);
     let mut text = table.render();
     for sandbox in sandboxes {
+        for exemption in &sandbox.exemptions {
+            let (what, uses) = (&exemption.what, exemption.uses);
+            text.push_str(&escape(&format!(
+                "exempt: {}: {what} ({uses})",
+                sandbox.name
+            )));
+            text.push('\n');
+        }
+        for door in &sandbox.doors {
+            text.push_str(&escape(&format!(
+                "left to seccomp: {}: {door}",
+                sandbox.name
+            )));
+            text.push('\n');
+        }
         for warning in &sandbox.warnings {
             text.push_str(&escape(&format!("warning: {}: {warning}", sandbox.name)));
             text.push('\n');
@@ -92,6 +108,7 @@ fn list(items: &[String]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::api::ExemptionView;
 
     fn sandbox() -> SandboxView {
         SandboxView {
@@ -105,17 +122,25 @@ mod tests {
                     port: 61913,
                     ipv6: true,
                     private: true,
+                    fenced: true,
                 },
                 NetnsView {
                     cookie: 1,
                     port: 61914,
                     ipv6: false,
                     private: false,
+                    fenced: false,
                 },
             ],
             policies: vec!["policies/discord.yaml".into()],
             secrets: vec!["DISCORD_BOT_TOKEN".into()],
             secret_keys: vec!["OPENAI_API_KEY".into()],
+            exemptions: vec![ExemptionView {
+                what: "UDP to 10.0.0.1:123".into(),
+                uses: 7,
+            }],
+            kernel_denials: 3,
+            doors: vec!["AF_VSOCK is not watched".into()],
             warnings: vec!["a process has CAP_NET_ADMIN: it is not contained".into()],
             attached_at: "2026-01-31T23:59:59.123Z".into(),
             live_connections: 2,
@@ -129,6 +154,8 @@ mod tests {
             concat!(
                 "ID  NAME   CGROUP                NETNS                                  POLICIES               SECRETS                             LIVE  ATTACHED\n",
                 " 1  micky  /sys/fs/cgroup/micky  4097:61913 private, 1:61914 IPv4 only  policies/discord.yaml  DISCORD_BOT_TOKEN, +OPENAI_API_KEY     2  2026-01-31T23:59:59.123Z\n",
+                "exempt: micky: UDP to 10.0.0.1:123 (7)\n",
+                "left to seccomp: micky: AF_VSOCK is not watched\n",
                 "warning: micky: a process has CAP_NET_ADMIN: it is not contained\n",
             )
         );

@@ -4,18 +4,10 @@ use crate::{
     address::Host,
     policy::{
         HostPattern,
-        binding::{Guard, GuardValue, JsonField, PathPlace, Surface},
+        binding::{BodyKind, Guard, GuardValue, JsonField, PathPlace, Surface},
     },
     yaml::{Findings, Node},
 };
-
-/// Media types whose bodies have places of their own.
-const STRUCTURED: &[(&str, &str)] = &[
-    ("application/x-www-form-urlencoded", "body.form"),
-    ("multipart/form-data", "body.multipart"),
-    ("application/json", "body.json"),
-    ("text/json", "body.json"),
-];
 
 /// Stands for the secret in a path.
 const SECRET: &str = "{secret}";
@@ -282,16 +274,24 @@ fn read_media_type(node: &Node, findings: &mut Findings) -> Option<Box<str>> {
         );
         return None;
     }
-    let known = STRUCTURED.iter().find(|(other, _)| *other == media);
-    let known = known.map(|(_, place)| *place);
-    if let Some(place) = known.or(media.ends_with("+json").then_some("body.json")) {
-        findings.fault(
-            &node.at,
-            format!("a body of this type has fields: name one with `{place}`"),
-        );
-        return None;
-    }
-    Some(media.into())
+    let place = match BodyKind::of(&media) {
+        BodyKind::Text => return Some(media.into()),
+        BodyKind::Messages => {
+            findings.fault(
+                &node.at,
+                "a body of this type is never read: bind the secret to a header, such as authorization",
+            );
+            return None;
+        }
+        BodyKind::Json => "body.json",
+        BodyKind::Form => "body.form",
+        BodyKind::Multipart => "body.multipart",
+    };
+    findings.fault(
+        &node.at,
+        format!("a body of this type has fields: name one with `{place}`"),
+    );
+    None
 }
 
 /// A field as [`read_field`] takes it, or its path alone.

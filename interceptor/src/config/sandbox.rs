@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::{
-    Paths, SandboxRules,
+    Paths, SandboxRules, exemption,
     secret::{Names, Secrets},
 };
 use crate::{
@@ -65,6 +65,8 @@ impl Reader<'_> {
         let unredacted = fields.take("unredacted");
         let upgrades = fields.take("upgrades");
         let unbound = fields.take("unbound");
+        let udp = fields.take("udp");
+        let exempt = fields.take("exempt");
         fields.finish(findings);
 
         let name = name.and_then(|name| read_name(name, findings));
@@ -74,6 +76,7 @@ impl Reader<'_> {
         {
             findings.fault(&node.at, format!("sandbox {other} matches the same cgroup"));
         }
+        let exemptions = exemption::read(udp, exempt, findings);
         let unbound = unbound.and_then(|node| node.choice(UNBOUND, findings));
         let secrets = secrets.map_or_else(Vec::new, |list| self.read_secrets(list, findings));
         // A policy is a template: it is read for a name. Without one its faults are still worth showing.
@@ -107,6 +110,7 @@ impl Reader<'_> {
             match_cgroup,
             policies,
             name,
+            exemptions,
             unbound: unbound.unwrap_or_default(),
         })
     }

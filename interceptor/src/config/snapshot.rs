@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::binding::Binding;
+use super::{Exemptions, binding::Binding};
 use crate::{
     address::Host,
     dns::resolver::Override,
@@ -38,6 +38,8 @@ pub(crate) struct SandboxRules {
     pub(crate) policies: Vec<PathBuf>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) secrets: Vec<SecretName>,
+    /// What goes past the daemon.
+    pub(crate) exemptions: Exemptions,
     /// What happens to a placeholder that stands where nothing is bound.
     pub(crate) unbound: Unbound,
     /// The cgroup to attach without being told to.

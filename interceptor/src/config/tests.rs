@@ -53,6 +53,10 @@ sandboxes:
     secrets: [DISCORD_BOT_TOKEN]
     match: { cgroup: /sys/fs/cgroup/micky }
     intercept: [gateway.discord.gg]
+    udp: [{ address: 10.0.0.1, port: 123 }]
+    exempt:
+      destinations: [{ address: \"fd00::2\", port: 5432 }]
+      processes: [{ netns: host, uid: 0 }, { netns: /run/netns/proxy, uid: 990 }]
   - name: empty
 resolve:
   gateway.discord.gg: 127.0.0.1:8443
@@ -193,6 +197,18 @@ fn good_file_means_what_it_says() {
         micky.match_cgroup.as_deref(),
         Some(Path::new("/sys/fs/cgroup/micky"))
     );
+    let process = |netns, uid| ExemptProcess { netns, uid };
+    assert_eq!(
+        micky.exemptions,
+        Exemptions {
+            udp: vec!["10.0.0.1:123".parse().unwrap()],
+            tcp: vec!["[fd00::2]:5432".parse().unwrap()],
+            processes: vec![
+                process(NetnsPlace::Host, 0),
+                process(NetnsPlace::Path("/run/netns/proxy".into()), 990),
+            ],
+        }
+    );
     let names: Vec<_> = snapshot.sandboxes().map(|rules| &*rules.name).collect();
     assert_eq!(names, ["empty", "micky"]);
     assert!(snapshot.sandbox("nobody").is_none());
@@ -301,7 +317,7 @@ fn each_endpoint_is_reported_with_what_becomes_of_it() {
     for expected in [
         "policy.yaml:5:9: info: sandbox micky, discord/discord.com:443: intercept + rewrite (DISCORD_BOT_TOKEN)",
         "policy.yaml:6:9: info: sandbox micky, discord/gateway.discord.gg:443: intercept + rewrite (DISCORD_BOT_TOKEN)",
-        "interceptor.yaml:19:5: warning: sandbox empty has no policy that allows anything: all its traffic is denied",
+        "interceptor.yaml:23:5: warning: sandbox empty has no policy that allows anything: all its traffic is denied",
     ] {
         assert!(
             lines.iter().any(|line| line.ends_with(expected)),
@@ -364,9 +380,9 @@ fn readable_secret_files_and_keys_are_warned_of() {
                 11,
                 "the secret's file can be read by its group or by everybody"
             ),
-            (19, 5, "sandbox empty has no policy that allows anything"),
+            (23, 5, "sandbox empty has no policy that allows anything"),
             (
-                23,
+                27,
                 33,
                 "the CA's key can be read by its group or by everybody"
             ),

@@ -79,11 +79,29 @@ pub(crate) struct SandboxView {
     pub(crate) secrets: Vec<String>,
     /// Secrets that attach added.
     pub(crate) secret_keys: Vec<String>,
+    /// What the programs cannot watch on this kernel, and is left to seccomp.
+    #[serde(default)]
+    pub(crate) doors: Vec<String>,
     /// What weakens the containment: capabilities in the sandbox, sockets from before.
     pub(crate) warnings: Vec<String>,
+    /// What goes past the daemon, as configured.
+    #[serde(default)]
+    pub(crate) exemptions: Vec<ExemptionView>,
+    /// Refusals by the kernel's programs since it was attached.
+    #[serde(default)]
+    pub(crate) kernel_denials: u64,
     /// RFC 3339, UTC.
     pub(crate) attached_at: String,
     pub(crate) live_connections: u64,
+}
+
+/// A destination of a sandbox, or processes in it, that the programs let go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExemptionView {
+    /// In words.
+    pub(crate) what: String,
+    /// Connects, datagrams, or sockets of the processes.
+    pub(crate) uses: u64,
 }
 
 /// A network namespace with listeners.
@@ -94,6 +112,9 @@ pub(crate) struct NetnsView {
     pub(crate) ipv6: bool,
     /// Only the sandbox lives there.
     pub(crate) private: bool,
+    /// Nothing but answers leaves by its devices, whatever socket it comes from.
+    #[serde(default)]
+    pub(crate) fenced: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,10 @@ use super::{
 use crate::{
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, NetnsView, Order, ReloadView, SandboxView, StatsView},
+        api::{
+            AttachRequest, ExemptionView, Info, NetnsView, Order, ReloadView, SandboxView,
+            StatsView,
+        },
     },
     error::chain,
     flow::Engine,
@@ -155,6 +158,9 @@ impl Interceptor {
             netns,
             secrets,
             attached,
+            exemptions,
+            kernel_denials,
+            doors,
             warnings,
         } = report;
         let configuration = self.engine.configuration();
@@ -176,6 +182,15 @@ impl Interceptor {
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
             warnings,
+            doors,
+            exemptions: exemptions
+                .into_iter()
+                .map(|(permit, uses)| ExemptionView {
+                    what: permit.to_string(),
+                    uses,
+                })
+                .collect(),
+            kernel_denials,
             attached_at: rfc3339(attached),
             live_connections: self.stats.live(id),
         }
@@ -304,12 +319,14 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         port,
         has_v6,
         private,
+        fenced,
     } = report;
     NetnsView {
         cookie: cookie.0,
         port,
         ipv6: has_v6,
         private,
+        fenced,
     }
 }
 

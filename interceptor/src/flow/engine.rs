@@ -109,6 +109,7 @@ impl Engine {
             netns: _,
             process,
             destination,
+            code,
             reason,
         } = denial;
         let name = sandbox
@@ -121,7 +122,7 @@ impl Engine {
             destination,
             name: None,
             connection: None,
-            reason: "kernel",
+            reason: code,
             detail: reason.to_owned(),
         });
     }

@@ -3,7 +3,6 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -17,7 +16,7 @@ use super::{
     wire::{Inbound, Outbound},
 };
 use crate::{
-    rewrite::reflection::{Fill, Redactor, Reflection},
+    rewrite::reflection::{Fill, Lookout, Redactor, Waiting},
     stats::connection::{
         Connection,
         Direction::{self, ClientToServer, ServerToClient},
@@ -32,7 +31,7 @@ const REST: Duration = Duration::from_millis(2);
 /// deadline.
 pub(super) async fn relay<CR, CW, UR, UW>(
     ends: Ends<CR, CW, UR, UW>,
-    mut exchange: Exchange,
+    exchange: Exchange,
     protocol: &str,
 ) -> Result<End, HttpError>
 where
@@ -42,7 +41,17 @@ where
     UW: AsyncWrite + Unpin,
 {
     tracing::debug!(protocol, "a connection switched protocols");
-    let stats = Arc::clone(&exchange.stats);
+    let Exchange {
+        release,
+        stats,
+        may_switch,
+        mut standing,
+        mut shutdown,
+        ..
+    } = exchange;
+    let lookout = Lookout::new(Arc::clone(release.reflection()));
+    // Nothing is put in any more.
+    drop(release);
     stats.note(|facts| facts.protocol = Some("upgraded"));
     let Ends {
         client,
@@ -50,24 +59,23 @@ where
         upstream,
         to_upstream,
     } = ends;
-    let reflection = Arc::clone(exchange.release.reflection());
     let mut carried = pin!(async {
         tokio::try_join!(async { up(client, to_upstream, &stats).await }, async {
-            down(upstream, to_client, &reflection, &stats).await
+            down(upstream, to_client, lookout, &stats).await
         },)
     });
     loop {
         tokio::select! {
             biased;
-            reviewed = exchange.standing.changed() => {
+            reviewed = standing.changed() => {
                 if let Err(revoked) = reviewed {
                     return Ok(End::Refused(Refusal::Revoked(revoked)));
                 }
-                if !(exchange.may_switch)(protocol) {
+                if !may_switch(protocol) {
                     return Ok(End::Refused(Refusal::Upgrade));
                 }
             }
-            () = stopping(&mut exchange.shutdown) => return Ok(End::ShutDown),
+            () = stopping(&mut shutdown) => return Ok(End::ShutDown),
             carried = &mut carried => return carried.map(|_| End::Switched),
         }
     }
@@ -96,56 +104,63 @@ where
 async fn down<R, W>(
     mut from: Inbound<R>,
     mut to: Outbound<W>,
-    reflection: &Reflection,
+    mut lookout: Lookout,
     stats: &Connection,
 ) -> Result<(), HttpError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    // Nothing is put in any more, so what there is to look for stays the same.
-    let mut redactor = reflection
-        .patterns()
-        .map(|patterns| Redactor::new(&patterns, Fill::Same));
+    let mut redactor: Option<Redactor> = None;
     loop {
         let bytes = from.buffer.split();
         count(&bytes, ServerToClient, stats);
-        let bytes = redacted(&mut redactor, bytes, stats);
-        to.send(&bytes).await.map_err(HttpError::Client)?;
-        let read = match (&mut redactor, timeout(REST, from.fill()).await) {
-            (_, Ok(read)) => read,
-            (None, Err(_rest)) => from.fill().await,
-            (Some(redactor), Err(_rest)) => {
-                let mut waiting = Vec::new();
-                redactor.cut(Fill::Same, &mut waiting);
-                to.send(&waiting).await.map_err(HttpError::Client)?;
-                from.fill().await
+        if let Some(patterns) = lookout.patterns() {
+            redactor
+                .get_or_insert_with(|| Redactor::new(patterns, Fill::Same))
+                .arm(patterns);
+        }
+        let sent = match &mut redactor {
+            None => to.send(&bytes).await,
+            Some(redactor) => {
+                let mut out = Vec::with_capacity(bytes.len());
+                redactor.push(&bytes, &mut out);
+                stats.count_redactions(redactor.count());
+                to.send(&out).await
             }
         };
-        if read.map_err(HttpError::Upstream)? == 0 {
-            let mut rest = Vec::new();
-            if let Some(redactor) = &mut redactor {
-                redactor.finish(&mut rest);
-                stats.count_redactions(redactor.count());
+        drop(bytes);
+        sent.map_err(HttpError::Client)?;
+        let read = match &mut redactor {
+            Some(redactor) if redactor.waiting() != Waiting::Nothing => {
+                match timeout(REST, from.fill()).await {
+                    Ok(read) => read,
+                    Err(_rest) => {
+                        let mut waiting = Vec::new();
+                        redactor.cut(Fill::Same, &mut waiting);
+                        to.send(&waiting).await.map_err(HttpError::Client)?;
+                        from.fill().await
+                    }
+                }
             }
-            to.send(&rest).await.map_err(HttpError::Client)?;
-            if from.torn() {
-                return Err(HttpError::UpstreamCutShort);
-            }
-            end(to).await;
-            return Ok(());
+            _ => from.fill().await,
+        };
+        if matches!(read, Ok(1..)) {
+            continue;
         }
+        if let Some(redactor) = &mut redactor {
+            let mut rest = Vec::new();
+            redactor.finish(&mut rest);
+            stats.count_redactions(redactor.count());
+            to.send(&rest).await.map_err(HttpError::Client)?;
+        }
+        read.map_err(HttpError::Upstream)?;
+        if from.torn() {
+            return Err(HttpError::UpstreamCutShort);
+        }
+        end(to).await;
+        return Ok(());
     }
-}
-
-fn redacted(redactor: &mut Option<Redactor>, bytes: BytesMut, stats: &Connection) -> BytesMut {
-    let Some(redactor) = redactor else {
-        return bytes;
-    };
-    let mut out = Vec::with_capacity(bytes.len());
-    redactor.push(&bytes, &mut out);
-    stats.count_redactions(redactor.count());
-    BytesMut::from(out.as_slice())
 }
 
 fn count(bytes: &[u8], direction: Direction, stats: &Connection) {

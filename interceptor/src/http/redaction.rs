@@ -34,7 +34,10 @@ use self::{
     coded::{Coded, Codings},
     plain::Plain,
 };
-use crate::rewrite::reflection::{Fill, Patterns};
+use crate::{
+    rewrite::reflection::{Fill, Patterns},
+    stats::connection::Connection,
+};
 
 /// Bytes of a body that are held with its head.
 const HOLD: usize = 64 * 1024;
@@ -95,11 +98,13 @@ impl Stop {
 
 /// Takes secrets out of one response's body.
 ///
-/// Feed it with [`push`](Self::push), and tell it the end with [`finish`](Self::finish). After either, and while
-/// [`is_behind`](Self::is_behind), write what came out and call [`more`](Self::more). When nothing has come for
-/// [`patience`](Self::patience), call [`rest`](Self::rest). The head waits while [`holds`](Self::holds); then it goes
-/// with its [`change`](Self::change), before the body.
-pub(crate) struct ResponseFilter(Kind);
+/// Feed it with [`push`](Self::push). When nothing has come for [`patience`](Self::patience), call [`rest`](Self::rest).
+/// After either, and at the end, [`step`](Self::step) and write what came out until that was all. The head waits while
+/// [`holds`](Self::holds); then it goes with its [`change`](Self::change), before the body.
+pub(crate) struct ResponseFilter {
+    kind: Kind,
+    finished: bool,
+}
 
 enum Kind {
     Plain(Plain),
@@ -126,10 +131,10 @@ impl ResponseFilter {
             _ => Fill::Same,
         };
         let Ok(codings) = Codings::of(encodings) else {
-            return Self(Kind::Unread(true));
+            return Self::unread();
         };
         if codings.is_empty() {
-            return Self(Kind::Plain(Plain::new(patterns, fill, length)));
+            return Kind::Plain(Plain::new(patterns, fill, length)).into();
         }
         let live = media_type.is_some_and(is_live);
         let coded = if partial {
@@ -137,12 +142,17 @@ impl ResponseFilter {
         } else {
             Coded::new(codings, patterns, fill, length, live)
         };
-        Self(coded.map_or(Kind::Unread(true), |coded| Kind::Coded(Box::new(coded))))
+        coded.map_or_else(Self::unread, |coded| Kind::Coded(Box::new(coded)).into())
+    }
+
+    /// For a body that is not to be understood: it passes as it is.
+    pub(crate) fn unread() -> Self {
+        Kind::Unread(true).into()
     }
 
     /// Searches for `patterns` from here on.
     pub(crate) fn arm(&mut self, patterns: &Arc<Patterns>) {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(plain) => plain.arm(patterns),
             Kind::Coded(coded) => coded.arm(patterns),
             Kind::Unread(_) => {}
@@ -151,7 +161,7 @@ impl ResponseFilter {
 
     /// The head may not go yet.
     pub(crate) fn holds(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(plain) => plain.holds(),
             Kind::Coded(coded) => coded.holds(),
             Kind::Unread(_) => false,
@@ -160,7 +170,7 @@ impl ResponseFilter {
 
     /// What becomes of the head, once it may go.
     pub(crate) fn change(&self) -> Change {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(plain) => plain.change(),
             Kind::Coded(coded) => coded.change(),
             Kind::Unread(_) => Change::default(),
@@ -169,7 +179,7 @@ impl ResponseFilter {
 
     /// How long [`rest`](Self::rest) wants to wait for more of the body; `None`: for ever.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        match &self.0 {
+        match &self.kind {
             Kind::Plain(plain) => plain.patience(),
             Kind::Coded(coded) => coded.patience(),
             Kind::Unread(_) => None,
@@ -177,13 +187,13 @@ impl ResponseFilter {
     }
 
     /// There is more to come out without more of the body.
-    pub(crate) fn is_behind(&self) -> bool {
-        matches!(&self.0, Kind::Coded(coded) if coded.is_behind())
+    fn is_behind(&self) -> bool {
+        matches!(&self.kind, Kind::Coded(coded) if coded.is_behind())
     }
 
     /// How many secrets were replaced since this was last asked.
-    pub(crate) fn count(&mut self) -> u64 {
-        match &mut self.0 {
+    fn count(&mut self) -> u64 {
+        match &mut self.kind {
             Kind::Plain(plain) => plain.count(),
             Kind::Coded(coded) => coded.count(),
             Kind::Unread(_) => 0,
@@ -191,8 +201,8 @@ impl ResponseFilter {
     }
 
     /// The body goes on without being read; once.
-    pub(crate) fn went_unread(&mut self) -> bool {
-        match &mut self.0 {
+    fn went_unread(&mut self) -> bool {
+        match &mut self.kind {
             Kind::Plain(_) => false,
             Kind::Coded(coded) => coded.unread(),
             Kind::Unread(unread) => std::mem::take(unread),
@@ -202,7 +212,7 @@ impl ResponseFilter {
     /// Bytes of memory that it holds on to, without its decoders.
     #[cfg(test)]
     fn kept(&self) -> usize {
-        match &self.0 {
+        match &self.kind {
             Kind::Coded(coded) => coded.kept(),
             Kind::Plain(_) | Kind::Unread(_) => 0,
         }
@@ -213,7 +223,7 @@ impl ResponseFilter {
     /// # Errors
     /// The response may not come to its end.
     pub(crate) fn push(&mut self, data: &[u8], out: &mut Vec<u8>) -> Result<(), Stop> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(plain) => plain.push(data, out),
             Kind::Coded(coded) => return coded.push(data, out),
             Kind::Unread(_) => out.extend_from_slice(data),
@@ -221,12 +231,33 @@ impl ResponseFilter {
         Ok(())
     }
 
-    /// Goes on with what was pushed.
+    /// Goes on with what was pushed, which is all of the body if that is `complete`: appends to `out` what may go on, and
+    /// counts what was found. Whether that is all that comes out for now.
     ///
     /// # Errors
     /// The response may not come to its end.
-    pub(crate) fn more(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
-        match &mut self.0 {
+    pub(crate) fn step(
+        &mut self,
+        complete: bool,
+        out: &mut Vec<u8>,
+        stats: &Connection,
+    ) -> Result<bool, Stop> {
+        if self.is_behind() {
+            self.more(out)?;
+        } else if complete && !self.finished {
+            self.finished = true;
+            self.finish(out)?;
+        }
+        stats.count_redactions(self.count());
+        if self.went_unread() {
+            stats.count_opaque_message();
+        }
+        Ok((self.finished || !complete) && !self.is_behind())
+    }
+
+    /// Goes on with what was pushed.
+    fn more(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
+        match &mut self.kind {
             Kind::Coded(coded) => coded.advance(out),
             Kind::Plain(_) | Kind::Unread(_) => Ok(()),
         }
@@ -237,7 +268,7 @@ impl ResponseFilter {
     /// # Errors
     /// The response may not come to its end.
     pub(crate) fn rest(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Plain(plain) => plain.rest(out),
             Kind::Coded(coded) => return coded.rest(out),
             Kind::Unread(_) => {}
@@ -246,16 +277,22 @@ impl ResponseFilter {
     }
 
     /// The body is complete.
-    ///
-    /// # Errors
-    /// The response may not come to its end.
-    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
-        match &mut self.0 {
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), Stop> {
+        match &mut self.kind {
             Kind::Plain(plain) => plain.finish(out),
             Kind::Coded(coded) => return coded.finish(out),
             Kind::Unread(_) => {}
         }
         Ok(())
+    }
+}
+
+impl From<Kind> for ResponseFilter {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            finished: false,
+        }
     }
 }
 

@@ -69,11 +69,6 @@ pub(crate) enum Refusal {
         body::HOLD
     )]
     LongInHttp10,
-    #[error(
-        "a placeholder stands in the request's body behind the beginning of the server's answer, in which its credential \
-         could come back unseen"
-    )]
-    Overtaken,
     /// The server could not be reached or was not who it should be; the reason is the dialler's.
     #[error("{0}")]
     Unreachable(String),
@@ -149,7 +144,6 @@ impl Refusal {
                 (status, phrase, refusal.code())
             }
             Self::LongInHttp10 => (413, "Content Too Large", "credential_body_too_long"),
-            Self::Overtaken => (502, "Bad Gateway", "credential_overtaken"),
             Self::Unreachable(_) => (502, "Bad Gateway", "upstream_unreachable"),
             Self::Response(_) | Self::ResponseBody(_) | Self::TooManyInterim(_) => {
                 (502, "Bad Gateway", "malformed_response")

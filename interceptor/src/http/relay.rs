@@ -158,10 +158,7 @@ where
                 return refuse(ends, refusal, to_head, true).await.map(Last::End);
             }
         };
-        if let Some(why) = &request.audited {
-            tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
-        }
-        // One with a body that is read may still be refused: it counts when it goes.
+        // One with a body that is read may still be refused: it is a message when it goes.
         if request.rewriter.is_none() {
             request.count(&exchange.stats);
         }

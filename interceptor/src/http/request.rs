@@ -11,8 +11,9 @@ use super::{
     framing::Framing,
     head::{Fields, HeadError, RequestHead, Version},
     refusal::Refusal,
+    resolution::Resolution,
     reuse::Kept,
-    rewriting::{self, Edit, Edits, Tally},
+    rewriting::{self, Edit, Edits},
 };
 use crate::{
     policy::{Judgement, RequestView},
@@ -44,11 +45,8 @@ pub(crate) struct Request {
     pub(crate) offer: Switch,
     /// The head to send instead of the client's; `None`: the client's, byte for byte.
     pub(crate) changed: Option<Zeroizing<Vec<u8>>>,
-    pub(crate) tally: Tally,
     /// What was written on the connection.
     pub(crate) reflection: Arc<Reflection>,
-    /// Why it would have been refused, were its rule enforced.
-    pub(crate) audited: Option<String>,
     /// Of an upgrade, as the client wrote it.
     pub(crate) target: Option<Box<str>>,
     /// The head that went to the server, where it may have to go to it once more.
@@ -59,9 +57,6 @@ impl Request {
     /// It goes to the server.
     pub(super) fn count(&self, stats: &Connection) {
         stats.count_message(ClientToServer);
-        for name in &self.tally.used {
-            stats.count_rewrite(name);
-        }
     }
 }
 
@@ -73,12 +68,12 @@ pub(crate) enum Switch {
     Other(Box<str>),
 }
 
-/// Decides on the request whose head is `raw`.
+/// Decides on the request whose head is `raw`, and counts what secrets it takes.
 pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal> {
     let head = RequestHead::parse(raw)?;
     let framing = Framing::of_request(&head.fields, head.version)?;
     authority::check(&head, exchange.scheme, &exchange.authority)?;
-    let audited = judge(head.method, head.target, exchange)?;
+    judge(head.method, head.target, exchange)?;
 
     let mut edits = Edits::none(&head.fields);
     let offer = match Upgrade::of(&head.fields)? {
@@ -99,16 +94,16 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
                 .map_or(Switch::Nothing, Switch::WebSocket)
         }
     };
-    let tally = rewriting::resolve(&head, &exchange.release, &mut edits)?;
-    for _ in 0..tally.passed {
-        exchange.release.pass_unbound(&exchange.stats)?;
-    }
+    let mut resolution = Resolution::new(exchange);
+    resolve(&head, &mut resolution, &mut edits)?;
+    let used = resolution.settle()?;
     let rewriter = if framing == Framing::EMPTY {
         None
     } else {
         let Exchange { release, stats, .. } = exchange;
-        Rewriter::for_request(release, head.fields.iter(), tally.used.len(), stats)?
+        Rewriter::for_request(release, head.fields.iter(), used, stats)?
     };
+    resolution.count();
     Ok(Request {
         to_head: head.method == "HEAD",
         persistent: head.fields.persistent(head.version),
@@ -117,21 +112,36 @@ pub(crate) fn decide(raw: &[u8], exchange: &Exchange) -> Result<Request, Refusal
         expects: head.version == Version::Http11 && head.fields.lists("expect", "100-continue"),
         rewriter,
         changed: rewriting::write(raw, &edits),
-        tally,
         reflection: Arc::clone(exchange.release.reflection()),
-        audited,
         kept: Kept::default(),
         target: matches!(offer, Switch::WebSocket(_)).then(|| head.target.into()),
         offer,
     })
 }
 
-/// Asks the policy, where the method is one at all. `Some`: why it would be refused, were its rule enforced.
-pub(super) fn judge(
-    method: &str,
-    target: &str,
-    exchange: &Exchange,
-) -> Result<Option<String>, Refusal> {
+/// Puts secrets in the places they are bound to.
+fn resolve(
+    head: &RequestHead<'_>,
+    resolution: &mut Resolution<'_>,
+    edits: &mut Edits,
+) -> Result<(), Unresolvable> {
+    edits.target = resolution.target(head.target)?;
+    for ((name, value), edit) in head.fields.iter().zip(&mut edits.fields) {
+        if !matches!(edit, Edit::Keep) {
+            continue;
+        }
+        let name = name.to_ascii_lowercase();
+        if head.fields.lists("connection", &name) {
+            resolution.pass(value);
+        } else if let Some(value) = resolution.field(&name, value)? {
+            *edit = Edit::Value(value);
+        }
+    }
+    Ok(())
+}
+
+/// Asks the policy, where the method is one at all.
+pub(super) fn judge(method: &str, target: &str, exchange: &Exchange) -> Result<(), Refusal> {
     // TRACK is Microsoft's TRACE.
     if ["TRACE", "TRACK"]
         .iter()
@@ -144,8 +154,11 @@ pub(super) fn judge(
         return Err(Refusal::Message);
     }
     match (exchange.judge)(&RequestView::new(method, target)) {
-        Judgement::Allow => Ok(None),
-        Judgement::Audit(why) => Ok(Some(why)),
+        Judgement::Allow => Ok(()),
+        Judgement::Audit(why) => {
+            tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
+            Ok(())
+        }
         Judgement::Deny(why) => Err(Refusal::Denied(why)),
     }
 }

@@ -1,18 +1,10 @@
-//! A request's head with some of its fields changed. All other bytes stay as the client wrote them.
+//! A head of HTTP/1 with some of its parts changed, a request's or a response's. All other bytes stay as its sender wrote
+//! them.
 
 use zeroize::Zeroizing;
 
-use super::{
-    framing::Framing,
-    head::{Fields, RequestHead},
-};
-use crate::{
-    rewrite::{
-        RELEASES_MAX, Unresolvable, append, grammar, header, outcome::HeadOutcome,
-        release::Release, target,
-    },
-    secrets::SecretName,
-};
+use super::{framing::Framing, head::Fields};
+use crate::rewrite::append;
 
 /// What happens to one field.
 pub(crate) enum Edit {
@@ -27,39 +19,6 @@ pub(crate) struct Edits {
     pub(crate) fields: Vec<Edit>,
 }
 
-/// What became of the placeholders in a head.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Once for each placeholder that was resolved.
-    pub(crate) used: Vec<SecretName>,
-    /// Fields with placeholders that stayed the text they are.
-    pub(crate) passed: u64,
-}
-
-/// Puts secrets in the places they are bound to.
-pub(crate) fn resolve(
-    head: &RequestHead<'_>,
-    release: &Release,
-    edits: &mut Edits,
-) -> Result<Tally, Unresolvable> {
-    let mut tally = Tally::default();
-    edits.target = tally.take(target::rewrite(head.target.as_bytes(), release))?;
-    for ((name, value), edit) in head.fields.iter().zip(&mut edits.fields) {
-        let name = name.to_ascii_lowercase();
-        if !matches!(edit, Edit::Keep) {
-            continue;
-        }
-        if !may_carry_secret(&name) || head.fields.lists("connection", &name) {
-            tally.passed += u64::from(grammar::mentions(value));
-            continue;
-        }
-        if let Some(value) = tally.take(header::rewrite(&name, value, release))? {
-            *edit = Edit::Value(value);
-        }
-    }
-    Ok(tally)
-}
-
 impl Edits {
     /// For a head with these fields, all to be kept.
     pub(crate) fn none(fields: &Fields<'_>) -> Self {
@@ -68,62 +27,6 @@ impl Edits {
             fields: fields.iter().map(|_| Edit::Keep).collect(),
         }
     }
-}
-
-impl Tally {
-    /// Counts, and gives what goes out in the old one's place.
-    pub(crate) fn take(
-        &mut self,
-        outcome: HeadOutcome,
-    ) -> Result<Option<Zeroizing<Vec<u8>>>, Unresolvable> {
-        match outcome {
-            HeadOutcome::Unchanged => Ok(None),
-            HeadOutcome::Passed => {
-                self.passed += 1;
-                Ok(None)
-            }
-            HeadOutcome::Rewritten {
-                value,
-                used,
-                passed,
-            } => {
-                self.used.extend(used);
-                self.passed += passed;
-                if self.used.len() > RELEASES_MAX {
-                    return Err(Unresolvable::TooMany);
-                }
-                Ok(Some(value))
-            }
-            HeadOutcome::Refused(unresolvable) => Err(unresolvable),
-        }
-    }
-}
-
-/// Servers repeat these fields in their answers, or they never reach the server that the secret is for: no secret is
-/// put in them, whatever the bindings say.
-pub(crate) fn may_carry_secret(name: &str) -> bool {
-    let echoed = name.starts_with("sec-websocket-")
-        || name.starts_with("access-control-request-")
-        || matches!(
-            name,
-            "origin" | "idempotency-key" | "last-event-id" | "content-disposition" | "host"
-        );
-    // RFC 9110 §7.6.1, and what frames the message.
-    let hop_by_hop = matches!(
-        name,
-        "connection"
-            | "content-length"
-            | "expect"
-            | "http2-settings"
-            | "keep-alive"
-            | "proxy-authorization"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-    );
-    !echoed && !hop_by_hop
 }
 
 /// Takes `members` out of the comma-separated `value`; `Drop` if nothing is left.
@@ -303,26 +206,6 @@ mod tests {
             left("keep-alive,Upgrade , x").as_deref(),
             Some("keep-alive, x")
         );
-    }
-
-    #[test]
-    fn fields_that_servers_echo_never_carry_a_secret() {
-        for name in [
-            "sec-websocket-protocol",
-            "sec-websocket-key",
-            "origin",
-            "access-control-request-headers",
-            "idempotency-key",
-            "last-event-id",
-            "content-disposition",
-            "host",
-            "te",
-        ] {
-            assert!(!may_carry_secret(name), "{name}");
-        }
-        for name in ["authorization", "cookie", "x-api-key"] {
-            assert!(may_carry_secret(name), "{name}");
-        }
     }
 
     proptest! {

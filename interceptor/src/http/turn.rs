@@ -83,19 +83,8 @@ struct Progress {
     answered: AtomicBool,
     /// A part of a response has gone to the client.
     answering: AtomicBool,
-    /// A response goes to the client, and is not searched: nothing was written before it began.
-    unread: AtomicBool,
     /// Bytes both ways.
     moved: AtomicU64,
-}
-
-impl Progress {
-    /// What was written may come back in a response that is not searched for it.
-    fn goes_back_unread(&self, request: &Request) -> bool {
-        self.unread.load(Relaxed)
-            && !self.answered.load(Relaxed)
-            && request.reflection.patterns().is_some()
-    }
 }
 
 /// A request's head as it goes to the server. Gone, and wiped if it holds secrets, as soon as it is written.
@@ -134,6 +123,7 @@ where
     } = ends;
     let progress = Progress::default();
     let rewriter = request.rewriter.take();
+    let reads_body = rewriter.is_some();
     let request = &*request;
     let mut asking = pin!(ask(
         client,
@@ -144,7 +134,9 @@ where
         &progress,
         stats
     ));
-    let mut answering = pin!(answer(upstream, to_client, request, &progress, stats));
+    let mut answering = pin!(answer(
+        upstream, to_client, request, reads_body, &progress, stats
+    ));
 
     let mut answered = false;
     let mut client_ended = false;

@@ -37,17 +37,23 @@ pub(super) enum AttachType {
     Getpeername4 = 29,
     Getpeername6 = 30,
     SockRelease = 34,
+    LsmCgroup = 43,
+    TcxEgress = 47,
 }
 
 /// The members of `union bpf_attr` that are used here; the kernel takes what is shorter than the union as padded with zeros.
 #[repr(C)]
 struct LinkCreate {
     program: RawFd,
+    /// Of the cgroup, or the device's index.
     target: RawFd,
     attach_type: u32,
     /// 0: cgroup links are always of the "multi" kind, other flags are EINVAL.
     flags: u32,
 }
+
+/// Before all other programs on the device: what they let pass is not looked at any more.
+const BEFORE: u32 = 1 << 3;
 
 #[repr(C)]
 struct LinkUpdate {
@@ -76,7 +82,7 @@ struct GetInfo {
     info: u64,
 }
 
-/// The head of `struct bpf_link_info`, with the union's member for cgroup links.
+/// The head of `struct bpf_link_info`, with what the union's members for cgroups and for devices begin with.
 #[derive(Default)]
 #[repr(C)]
 struct LinkInfo {
@@ -84,10 +90,11 @@ struct LinkInfo {
     id: u32,
     program: u32,
     reserved: u32,
-    cgroup: u64,
+    /// A cgroup's id, low half first as on every machine that the programs are for; or a device's index and the attach type.
+    place: [u32; 2],
 }
 
-/// A program on a cgroup. It is there as long as this, or a pin of it, is.
+/// A program on a cgroup, or on a device. It is there as long as this, or a pin of it, is.
 #[derive(Debug)]
 pub(super) struct CgroupLink(OwnedFd);
 
@@ -104,6 +111,20 @@ impl CgroupLink {
             flags: 0,
         };
         // SAFETY: both descriptors are open for the call.
+        let fd = unsafe { bpf(LINK_CREATE, &attributes) }?;
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// On what leaves by a device of the calling thread's network namespace.
+    pub(super) fn create_on_device(program: BorrowedFd<'_>, index: u32) -> io::Result<Self> {
+        let attributes = LinkCreate {
+            program: program.as_raw_fd(),
+            target: RawFd::try_from(index).map_err(io::Error::other)?,
+            attach_type: AttachType::TcxEgress as u32,
+            flags: BEFORE,
+        };
+        // SAFETY: the descriptor is open for the call.
         let fd = unsafe { bpf(LINK_CREATE, &attributes) }?;
         // SAFETY: the kernel has just given this descriptor to us alone.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
@@ -136,6 +157,18 @@ impl CgroupLink {
 
     /// The cgroup that the program is on. `None`: it was detached, or the cgroup is gone.
     pub(super) fn cgroup(&self) -> io::Result<Option<CgroupId>> {
+        let [low, high] = self.place()?;
+        let id = u64::from(high) << 32 | u64::from(low);
+        Ok((id != 0).then_some(CgroupId(id)))
+    }
+
+    /// The index of the device that the program is on. `None`: it was detached, or the device is gone.
+    pub(super) fn device(&self) -> io::Result<Option<u32>> {
+        let [index, _attach_type] = self.place()?;
+        Ok((index != 0).then_some(index))
+    }
+
+    fn place(&self) -> io::Result<[u32; 2]> {
         let mut info = LinkInfo::default();
         let attributes = GetInfo {
             object: self.0.as_raw_fd(),
@@ -144,7 +177,7 @@ impl CgroupLink {
         };
         // SAFETY: the descriptor is open, and the kernel writes at most `length` bytes, the size of `info`.
         unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
-        Ok((info.cgroup != 0).then_some(CgroupId(info.cgroup)))
+        Ok(info.place)
     }
 
     /// Puts another program into the link; no packet and no call falls between the two.

@@ -90,6 +90,11 @@ impl Pins {
         self.root.join("maps")
     }
 
+    /// Made when the first device is fenced.
+    pub(super) fn devices(&self) -> PathBuf {
+        self.root.join("devices")
+    }
+
     pub(super) fn sandbox(&self, id: SandboxId) -> PathBuf {
         self.root.join("sandboxes").join(id.to_string())
     }

@@ -71,13 +71,55 @@ fn typed(event: &event::Event) -> Event {
         netns,
         process: abi::process(owner),
         destination: destination(event),
-        reason: reason(event.kind),
+        code: code(event.kind),
+        reason: if event.kind == event::DENIED_SOCKET_FAMILY {
+            family(event.address.port.into())
+        } else {
+            reason(event.kind)
+        },
     })
 }
 
 fn destination(event: &event::Event) -> Option<SocketAddr> {
     let has_one = event.address.family != 0 && event.kind != event::DENIED_SOCKOPT;
     has_one.then(|| abi::unmapped(&event.address))
+}
+
+/// What was asked for, of families that lead out or to other doors of the kernel.
+fn family(number: i32) -> &'static str {
+    match number {
+        libc::AF_NETLINK => "a netlink socket other than NETLINK_ROUTE",
+        libc::AF_PACKET => "a packet socket (AF_PACKET)",
+        libc::AF_VSOCK => "a socket to the hypervisor (AF_VSOCK)",
+        libc::AF_ALG => "a socket of the kernel's cryptography (AF_ALG)",
+        libc::AF_XDP => "a socket that takes over a device's queue (AF_XDP)",
+        AF_SMC => "a socket of shared memory (AF_SMC)",
+        libc::AF_TIPC => "a socket of a cluster (AF_TIPC)",
+        _ => reason(event::DENIED_SOCKET_FAMILY),
+    }
+}
+
+/// linux/socket.h; libc has none.
+const AF_SMC: i32 = 43;
+
+/// One of a fixed set, by which denials are counted.
+fn code(kind: u32) -> &'static str {
+    match kind {
+        event::DENIED_PROTOCOL | event::DENIED_MPTCP => "socket_protocol",
+        event::DENIED_DATAGRAM => "datagram",
+        event::DENIED_SOCKOPT => "socket_option",
+        event::DENIED_UNOWNED => "socket_from_before",
+        event::DENIED_NETNS => "no_listener",
+        event::DENIED_EGRESS => "egress",
+        event::DENIED_FLOW_TABLE => "flow_table_full",
+        event::DENIED_HOLD_EXPIRED => "hold_expired",
+        event::DENIED_UNKNOWN_SANDBOX => "detaching",
+        event::DENIED_FAMILY => "no_ipv6",
+        event::DENIED_LOOPBACK => "shared_loopback",
+        event::DENIED_SOCKET_FAMILY => "socket_family",
+        event::DENIED_PACKET_EGRESS => "packet_egress",
+        _ => "kernel",
+    }
 }
 
 fn reason(kind: u32) -> &'static str {
@@ -91,12 +133,18 @@ fn reason(kind: u32) -> &'static str {
         event::DENIED_UNOWNED => "a socket made before the sandbox was attached",
         event::DENIED_NETNS => "no listener in this network namespace, see the log",
         event::DENIED_EGRESS => "a packet on its way to a device other than lo",
-        event::DENIED_FLOW_TABLE => "too many connections wait to be accepted",
+        event::DENIED_FLOW_TABLE => {
+            "too many connections of the sandbox, or of all, wait to be accepted"
+        }
         event::DENIED_HOLD_EXPIRED => "no listener came within 10 s",
         event::DENIED_UNKNOWN_SANDBOX => "the sandbox is being detached",
         event::DENIED_FAMILY => "a DNS query over IPv6 in a network namespace without IPv6",
         event::DENIED_INTERNAL => "the kernel could not judge it",
         event::DENIED_LOOPBACK => "loopback of a network namespace that others share: try again",
+        event::DENIED_SOCKET_FAMILY => "a socket of a family that nobody could watch",
+        event::DENIED_PACKET_EGRESS => {
+            "a packet that no program of the sandbox's sockets has let go, at a device"
+        }
         _ => "a reason that this release does not know",
     }
 }
@@ -140,7 +188,7 @@ mod tests {
 
     #[test]
     fn every_denial_of_the_abi_has_words() {
-        for kind in event::DENIED_PROTOCOL..=event::DENIED_LOOPBACK {
+        for kind in event::DENIED_PROTOCOL..=event::DENIED_PACKET_EGRESS {
             assert!(!reason(kind).contains("does not know"), "{kind}");
         }
     }

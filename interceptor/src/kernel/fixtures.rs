@@ -4,9 +4,10 @@ mod visitor;
 
 use std::{
     fs,
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
     ops::Deref,
     path::{Path, PathBuf},
+    process::Command,
     sync::mpsc::{Sender, channel},
     thread::{self, JoinHandle},
 };
@@ -107,8 +108,51 @@ impl Isolated {
 
     /// A service in the namespace.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
-        let open = || TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+        self.listen_at((Ipv4Addr::LOCALHOST, port).into())
+    }
+
+    pub(crate) fn listen_at(&self, address: SocketAddr) -> TcpListener {
+        let open = || TcpListener::bind(address);
         self.netns.within(open).unwrap().unwrap()
+    }
+
+    /// Runs ip(8) in the namespace.
+    pub(crate) fn ip(&self, arguments: &str) {
+        let run = || Command::new("ip").args(arguments.split(' ')).status();
+        let status = self.netns.within(run).unwrap().unwrap();
+        assert!(status.success(), "ip {arguments}");
+    }
+
+    /// Packets that a device of the namespace has received.
+    pub(crate) fn received(&self, device: &str) -> u64 {
+        let path = format!("/proc/self/task/{}/net/dev", self.task.tid);
+        let table = fs::read_to_string(path).unwrap();
+        let mut lines = table.lines();
+        let counts = lines.find_map(|line| line.trim().strip_prefix(device)?.strip_prefix(':'));
+        counts
+            .unwrap()
+            .split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse()
+            .unwrap()
+    }
+
+    /// Echoes datagrams, until the namespace is let go.
+    pub(crate) fn echo(&self, address: SocketAddr) {
+        let socket = self
+            .netns
+            .within(|| UdpSocket::bind(address))
+            .unwrap()
+            .unwrap();
+        thread::spawn(move || {
+            let mut buffer = [0; 64];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                if socket.send_to(&buffer[..length], from).is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     pub(crate) fn disable_v6(&self) {

@@ -65,7 +65,7 @@ impl Programs {
                 roll_back(links);
                 return Err(error);
             }
-            Ok(())
+            self.watch_families(id, cgroup)
         });
         if attached.is_err()
             && let Err(error) = self.detach(id, cgroup.id())
@@ -122,6 +122,9 @@ impl Programs {
             if let Err(error) = renewed {
                 failed.get_or_insert(error);
             }
+        }
+        if let Err(error) = self.watch_families(id, cgroup) {
+            failed.get_or_insert(error);
         }
         if !missing.is_empty() {
             tracing::warn!(sandbox = %id, programs = missing.join(", "), "links were missing, perhaps since an attach or detach was cut short: attached again");
@@ -184,13 +187,14 @@ impl Programs {
                 Err(error) => return Err(failed(error)),
             }
         }
+        self.unwatch_families(id)?;
         if let Some(path) = self.pin_directory(id)
             && let Err(source) = fs::remove_dir(&path)
             && source.kind() != io::ErrorKind::NotFound
         {
             return Err(LinkError::Pin { path, source });
         }
-        self.maps().remove_sandbox(cgroup)?;
+        self.maps().remove_sandbox(id, cgroup)?;
         Ok(())
     }
 
@@ -208,8 +212,8 @@ impl Programs {
     }
 
     #[cfg(test)]
-    pub(crate) fn forget_cgroup(&self, cgroup: CgroupId) {
-        self.maps().remove_sandbox(cgroup).unwrap();
+    pub(crate) fn forget_cgroup(&self, id: SandboxId, cgroup: CgroupId) {
+        self.maps().remove_sandbox(id, cgroup).unwrap();
     }
 
     fn link(

@@ -15,19 +15,26 @@ use interceptor_ebpf::{
     DEFAULT_PORT, counter,
     flow::{Flow, FlowKey, TCP, UDP},
     netns,
+    permit::{Destination, Process},
     sandbox::{Config, Sandbox},
     socket::Socket,
+    tally::{Taken, Tally},
 };
 
 use super::{
     abi::{self, Abi},
     clock,
     listeners::Transport,
+    permits::Permits,
+    tallies::Tallies,
 };
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
     flow::Origin,
 };
+
+/// The entry is made, or the call fails: linux/bpf.h.
+const BPF_NOEXIST: u64 = 1;
 
 /// Why a map cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +82,8 @@ pub(super) struct Maps {
     sandboxes: Table<u64, Sandbox>,
     netns: Table<u64, netns::Netns>,
     flows: Mutex<HashMap<MapData, Abi<FlowKey>, Abi<Flow>>>,
+    permits: Permits,
+    tallies: Tallies,
     counters: PerCpuArray<MapData, u64>,
     /// Not read yet: a reader goes on from where the last one stood when it was made.
     events: Mutex<Option<Map>>,
@@ -82,11 +91,15 @@ pub(super) struct Maps {
 
 impl Maps {
     /// Every map of the object, each pinned by name.
-    pub(super) const PINNED: [&str; 7] = [
+    pub(super) const PINNED: [&str; 11] = [
         "CONFIG",
         "SANDBOXES",
         "NETNS",
         "FLOWS",
+        "DESTINATIONS",
+        "PROCESSES",
+        "TALLIES",
+        "TAKEN",
         "SOCKETS",
         "EVENTS",
         "COUNTERS",
@@ -99,6 +112,10 @@ impl Maps {
             ("SANDBOXES", size_of::<u64>(), size_of::<Sandbox>()),
             ("NETNS", size_of::<u64>(), size_of::<netns::Netns>()),
             ("FLOWS", size_of::<FlowKey>(), size_of::<Flow>()),
+            ("DESTINATIONS", size_of::<Destination>(), size_of::<u64>()),
+            ("PROCESSES", size_of::<Process>(), size_of::<u64>()),
+            ("TALLIES", size_of::<u32>(), size_of::<Tally>()),
+            ("TAKEN", size_of::<u32>(), size_of::<Taken>()),
             ("SOCKETS", size_of::<u32>(), size_of::<Socket>()),
             ("COUNTERS", size_of::<u32>(), size_of::<u64>()),
         ];
@@ -128,6 +145,8 @@ impl Maps {
             sandboxes: Mutex::new(typed(object, "SANDBOXES")?),
             netns: Mutex::new(typed(object, "NETNS")?),
             flows: Mutex::new(typed(object, "FLOWS")?),
+            permits: Permits::take(object)?,
+            tallies: Tallies::take(object)?,
             counters: typed(object, "COUNTERS")?,
             events: Mutex::new(Some(taken(object, "EVENTS")?)),
         })
@@ -143,13 +162,24 @@ impl Maps {
             id: id.0,
             reserved: 0,
         };
+        self.tallies.open(id)?;
         locked(&self.sandboxes)
             .insert(cgroup.0, Abi(entry), 0)
             .map_err(using("SANDBOXES"))
     }
 
-    pub(super) fn remove_sandbox(&self, cgroup: CgroupId) -> Result<(), MapsError> {
-        absent_is_fine(locked(&self.sandboxes).remove(&cgroup.0)).map_err(using("SANDBOXES"))
+    pub(super) fn remove_sandbox(&self, id: SandboxId, cgroup: CgroupId) -> Result<(), MapsError> {
+        absent_is_fine(locked(&self.sandboxes).remove(&cgroup.0)).map_err(using("SANDBOXES"))?;
+        self.permits.remove(id)?;
+        self.tallies.close(id)
+    }
+
+    pub(super) fn permits(&self) -> &Permits {
+        &self.permits
+    }
+
+    pub(super) fn tally(&self, id: SandboxId) -> Tally {
+        self.tallies.of(id)
     }
 
     /// All entries of `SANDBOXES`.
@@ -166,13 +196,38 @@ impl Maps {
         cookie: NetnsCookie,
         entry: NetnsEntry,
     ) -> Result<(), MapsError> {
-        locked(&self.netns)
-            .insert(cookie.0, Abi(entry.into()), 0)
+        let mut netns = locked(&self.netns);
+        let replaced = |netns: &HashMap<_, _, Abi<netns::Netns>>| match netns.get(&cookie.0, 0) {
+            Ok(Abi(known)) => Ok(Some(known.sandbox)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(error),
+        };
+        // The programs make entries too, which stay of the share of whom they were made for.
+        let mut sandbox = replaced(&netns).map_err(using("NETNS"))?;
+        if sandbox.is_none() {
+            let made = netns.insert(cookie.0, Abi(entry.into()), BPF_NOEXIST);
+            if made.is_ok() {
+                return Ok(());
+            }
+            sandbox = replaced(&netns).map_err(using("NETNS"))?;
+        }
+        let entry = netns::Netns {
+            sandbox: sandbox.unwrap_or_default(),
+            ..entry.into()
+        };
+        netns
+            .insert(cookie.0, Abi(entry), 0)
             .map_err(using("NETNS"))
     }
 
     pub(super) fn remove_netns(&self, cookie: NetnsCookie) -> Result<(), MapsError> {
-        absent_is_fine(locked(&self.netns).remove(&cookie.0)).map_err(using("NETNS"))
+        let mut netns = locked(&self.netns);
+        let Ok(Abi(known)) = netns.get(&cookie.0, 0) else {
+            return Ok(());
+        };
+        netns.remove(&cookie.0).map_err(using("NETNS"))?;
+        self.tallies.took(known.sandbox, |taken| taken.netns += 1);
+        Ok(())
     }
 
     /// One entry of `NETNS`.
@@ -219,8 +274,15 @@ impl Maps {
         let Abi(flow) = flows.get(&key, 0).ok()?;
         if transport == Transport::Tcp {
             // The socket's release may have removed it since.
-            if let Err(error) = absent_is_fine(flows.remove(&key)) {
-                tracing::warn!(%error, "cannot remove a flow record");
+            match flows.remove(&key) {
+                Ok(()) => self
+                    .tallies
+                    .took(flow.owner.sandbox, |taken| taken.flows += 1),
+                Err(error) => {
+                    if let Err(error) = absent_is_fine(Err(error)) {
+                        tracing::warn!(%error, "cannot remove a flow record");
+                    }
+                }
             }
         }
         Some(abi::origin(&flow))
@@ -250,6 +312,8 @@ impl From<NetnsEntry> for netns::Netns {
             flags: flag(entry.has_v6, netns::HAS_V6) | flag(entry.private, netns::PRIVATE),
             // Long ago: the next socket may announce the namespace at once.
             announced_ns: 0,
+            sandbox: 0,
+            reserved: 0,
         }
     }
 }
@@ -269,7 +333,7 @@ impl From<netns::Netns> for NetnsEntry {
     }
 }
 
-fn typed<M: TryFrom<Map, Error = MapError>>(
+pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(
     object: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, MapsError> {
@@ -280,11 +344,11 @@ fn taken(object: &mut Ebpf, name: &'static str) -> Result<Map, MapsError> {
     object.take_map(name).ok_or(MapsError::Absent(name))
 }
 
-fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {
+pub(super) fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {
     move |source| MapsError::Use { name, source }
 }
 
-fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
+pub(super) fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     match result {
         Err(MapError::KeyNotFound) => Ok(()),
         Err(MapError::SyscallError(error))
@@ -296,6 +360,6 @@ fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapError> {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -15,7 +15,9 @@ use aya::{
 use super::{
     bpf::AttachType,
     bpffs::{Pins, PinsError},
+    devices,
     events::Events,
+    family,
     features::{self, Missing},
     listeners::Transport,
     maps::{Maps, MapsError, NetnsEntry},
@@ -136,6 +138,8 @@ pub(crate) struct Programs {
     object: Ebpf,
     maps: Maps,
     pins: Option<Pins>,
+    /// Whether the kernel takes the program over socket families, or why not.
+    families: Result<(), String>,
 }
 
 impl Programs {
@@ -168,13 +172,20 @@ impl Programs {
         }
         let mut object = loader.load(OBJECT).map_err(object_error)?;
         load_hooks(&mut object)?;
+        let families = family::load(&mut object);
+        load_device_fence(&mut object)?;
         if pins.is_some()
             && let Err(error) = text_log::follow(&mut object)
         {
             tracing::warn!(%error, "the programs' text is not followed");
         }
         let maps = Maps::take(&mut object)?;
-        Ok(Self { object, maps, pins })
+        Ok(Self {
+            object,
+            maps,
+            pins,
+            families,
+        })
     }
 
     /// The ring buffer's reader, once. To be called inside a runtime.
@@ -230,6 +241,11 @@ impl Programs {
         self.pins.as_ref().map(Pins::lock)
     }
 
+    /// What the programs have refused a sandbox since it was attached.
+    pub(crate) fn denials(&self, id: SandboxId) -> u64 {
+        self.maps.tally(id).denials
+    }
+
     pub(super) fn maps(&self) -> &Maps {
         &self.maps
     }
@@ -238,12 +254,18 @@ impl Programs {
         self.pins.as_ref()
     }
 
+    /// Whether sockets of families that the other programs do not see are refused, or why they cannot be.
+    pub(crate) fn families(&self) -> Result<(), &str> {
+        self.families.as_ref().copied().map_err(String::as_str)
+    }
+
     pub(super) fn program(&self, hook: &Hook) -> io::Result<BorrowedFd<'_>> {
+        self.program_named(hook.name)
+    }
+
+    pub(super) fn program_named(&self, name: &str) -> io::Result<BorrowedFd<'_>> {
         use std::os::fd::AsFd;
-        let program = self
-            .object
-            .program(hook.name)
-            .ok_or(io::ErrorKind::NotFound)?;
+        let program = self.object.program(name).ok_or(io::ErrorKind::NotFound)?;
         program.fd().map(AsFd::as_fd).map_err(io::Error::other)
     }
 }
@@ -283,6 +305,16 @@ fn load_hooks(object: &mut Ebpf) -> Result<(), LoadError> {
     Err(LoadError::Missing(Missing::new(missing)))
 }
 
+/// The program is of a kind that every kernel takes; only newer ones let it be put on devices by links.
+fn load_device_fence(object: &mut Ebpf) -> Result<(), LoadError> {
+    let Some(Program::SchedClassifier(program)) = object.program_mut(devices::PROGRAM) else {
+        return Err(LoadError::Absent(devices::PROGRAM));
+    };
+    program
+        .load()
+        .map_err(|error| LoadError::Object(error.into()))
+}
+
 fn load_hook(program: &mut Program) -> Result<(), ProgramError> {
     match program {
         Program::CgroupSkb(program) => program.load(),
@@ -317,6 +349,6 @@ mod tests {
             programs.program(hook).unwrap();
         }
         assert!(programs.counters().iter().all(|(_, value)| *value == 0));
-        assert_eq!(programs.counters().len(), 7);
+        assert_eq!(programs.counters().len(), 10);
     }
 }

@@ -7,7 +7,7 @@ pub(super) mod probe;
 
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
     path::Path,
     sync::atomic::{AtomicU32, Ordering::Relaxed},
     time::{Duration, Instant},
@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     address::{NetnsCookie, SandboxId},
+    config::Exemptions,
     error::chain,
 };
 
@@ -58,6 +59,10 @@ pub(crate) enum SelfTestError {
     NoFlow(SocketAddr),
     #[error("self-test: the flow record of a connection to {asked} says {said}")]
     WrongFlow { asked: SocketAddr, said: String },
+    #[error("self-test: cannot listen on loopback")]
+    Server(#[source] io::Error),
+    #[error("self-test: a connect to {0}, which is exempt, was captured")]
+    Captured(SocketAddr, #[source] io::Error),
     #[error("self-test: a datagram that is not DNS left a captured socket")]
     Datagram,
 }
@@ -74,6 +79,7 @@ pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<()
         private: false,
     };
     programs.set_netns(listeners.netns, entry)?;
+    let server = exempt_server(programs)?;
     let links = programs.link_all(SANDBOX, &cgroup.0)?;
 
     let mut rounds = vec![(
@@ -83,18 +89,39 @@ pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<()
     if let Some(pair) = &listeners.v6 {
         rounds.push((pair, SocketAddr::from((Ipv6Addr::LOCALHOST, PORT))));
     }
-    let asked: Vec<_> = rounds.iter().map(|(_, asked)| *asked).collect();
+    let exempt = server.local_addr().map_err(SelfTestError::Server)?;
+    let mut asked: Vec<_> = rounds.iter().map(|(_, asked)| *asked).collect();
+    asked.push(exempt);
     let probe =
         Probe::start(&cgroup.0, &asked, Instant::now() + DEADLINE).map_err(SelfTestError::Child)?;
     for (index, (pair, asked)) in rounds.into_iter().enumerate() {
         check_client(&probe, index, asked)?;
         check_flow(programs, listeners.netns, pair, asked, probe.pid())?;
     }
+    check_client(&probe, asked.len() - 1, exempt)?;
+    server
+        .accept()
+        .map_err(|error| SelfTestError::Captured(exempt, error))?;
     if probe.datagram != Err(libc::EPERM) {
         return Err(SelfTestError::Datagram);
     }
     drop(links);
     Ok(())
+}
+
+/// A server that the client may reach past the daemon.
+fn exempt_server(programs: &Programs) -> Result<TcpListener, SelfTestError> {
+    let server =
+        TcpListener::bind((Ipv4Addr::new(127, 0, 0, 3), 0)).map_err(SelfTestError::Server)?;
+    server
+        .set_nonblocking(true)
+        .map_err(SelfTestError::Server)?;
+    let exemptions = Exemptions {
+        tcp: vec![server.local_addr().map_err(SelfTestError::Server)?],
+        ..Exemptions::default()
+    };
+    programs.exempt(SANDBOX, &exemptions)?;
+    Ok(server)
 }
 
 fn check_client(probe: &Probe, index: usize, asked: SocketAddr) -> Result<(), SelfTestError> {

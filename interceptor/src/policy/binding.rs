@@ -35,6 +35,33 @@ pub(crate) enum Surface {
     WebSocketJson(JsonField),
 }
 
+/// What a request's body is by its media type, and so where in it a secret may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BodyKind {
+    Json,
+    Form,
+    Multipart,
+    /// Without fields.
+    Text,
+    /// Messages that are answered one by one: whoever reads the first to its end waits for a second that never comes.
+    /// Such a body is carried unread.
+    Messages,
+}
+
+impl BodyKind {
+    /// `media`: in lower case and without parameters.
+    pub(crate) fn of(media: &str) -> Self {
+        match media {
+            _ if media.starts_with("application/grpc") => Self::Messages,
+            "application/json" | "text/json" => Self::Json,
+            _ if media.ends_with("+json") => Self::Json,
+            "application/x-www-form-urlencoded" => Self::Form,
+            "multipart/form-data" => Self::Multipart,
+            _ => Self::Text,
+        }
+    }
+}
+
 /// Where in a path a secret stands: between two texts that are compared byte by byte. `/bot{secret}/` has `/bot` before
 /// and `/` after.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -60,7 +60,10 @@ impl<'r> RequestView<'r> {
                 .filter(|parameter| !parameter.is_empty())
                 .map(|parameter| {
                     let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-                    (decoded(name), decoded(value))
+                    (
+                        form_decoded(name.as_bytes()),
+                        form_decoded(value.as_bytes()),
+                    )
                 })
                 .collect(),
             has_semicolons: query.contains(';'),
@@ -167,10 +170,11 @@ fn well_escaped(text: &[u8]) -> bool {
     })
 }
 
-fn decoded(text: &str) -> Vec<u8> {
+/// A name or a value of a form or a query as a server reads it (WHATWG URL §5.1): a plus is a space.
+pub(crate) fn form_decoded(text: &[u8]) -> Vec<u8> {
     let spaced: Vec<u8> = text
-        .bytes()
-        .map(|byte| if byte == b'+' { b' ' } else { byte })
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
         .collect();
     percent_decode(&spaced).collect()
 }

@@ -114,7 +114,13 @@ impl Requests {
         if request.has_semicolons && all().any(|rule| !rule.query.is_empty()) {
             return Says::Ambiguous(Ambiguity::Semicolon);
         }
-        if let Some(index) = deny.iter().position(|rule| rule.denies(request, path)) {
+        let readings = if deny.is_empty() {
+            Vec::new()
+        } else {
+            path.readings()
+        };
+        let mut denying = deny.iter();
+        if let Some(index) = denying.position(|rule| rule.denies(request, &readings)) {
             return Says::Denied(index + 1);
         }
         let allowed = match allow {
@@ -140,11 +146,10 @@ impl Rule {
             })
     }
 
-    /// One value of each parameter that the rule names is enough, and one way to read the path.
-    fn denies(&self, request: &RequestView<'_>, path: &Path) -> bool {
-        let mut readings = path.readings().into_iter();
+    /// One value of each parameter that the rule names is enough, and one of the ways to read the path.
+    fn denies(&self, request: &RequestView<'_>, readings: &[Vec<u8>]) -> bool {
         self.has_method(request.method)
-            && readings.any(|reading| self.path.matches(&reading))
+            && readings.iter().any(|reading| self.path.matches(reading))
             && self
                 .query
                 .iter()

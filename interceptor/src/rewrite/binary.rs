@@ -25,9 +25,9 @@ use zeroize::Zeroizing;
 
 use self::reader::{Fault, Reader, Text};
 use super::{
-    RELEASES_MAX, Unresolvable,
+    RELEASES_MAX, Unresolvable, append,
     document::{Refusal, Rules, Worth},
-    grammar, make_room,
+    grammar,
     matcher::{Matcher, Piece},
 };
 use crate::{secrets::SecretName, stats::connection::Connection};
@@ -189,13 +189,11 @@ impl<'r> Rewriting<'r> {
                     }
                 }
             };
-            append(&mut content, plain);
+            append(plain, &mut content);
             Ok(())
         };
         let known = |key: &str| rules.knows(key);
-        let mut matcher = Matcher::default();
-        matcher.push(text.content, &known, &mut sink)?;
-        matcher.finish(&known, &mut sink)?;
+        Matcher::whole(text.content, &known, &mut sink)?;
         if self.released.len() == before {
             return Ok(());
         }
@@ -206,7 +204,7 @@ impl<'r> Rewriting<'r> {
             .put_header(text.tag, content.len(), &mut header)
             .ok_or(UNAVAILABLE)?;
         for part in [kept, &header, &content] {
-            append(&mut self.out, part);
+            append(part, &mut self.out);
         }
         Ok(())
     }
@@ -216,14 +214,9 @@ impl<'r> Rewriting<'r> {
             return Outcome::Unchanged;
         }
         let kept = self.message.get(self.done..).unwrap_or_default();
-        append(&mut self.out, kept);
+        append(kept, &mut self.out);
         Outcome::Rewritten(self.out)
     }
-}
-
-fn append(out: &mut Zeroizing<Vec<u8>>, bytes: &[u8]) {
-    make_room(out, bytes.len());
-    out.extend_from_slice(bytes);
 }
 
 /// A secret has no form in the string that it is bound to.

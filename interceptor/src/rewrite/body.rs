@@ -33,7 +33,7 @@ use super::{
     RELEASES_MAX, Unresolvable, document,
     release::{JsonTexts, NotBound, Release},
 };
-use crate::stats::connection::Connection;
+use crate::{policy::binding::BodyKind, stats::connection::Connection};
 
 /// Bytes of a body that are held before it is streamed. A carrier that holds the head for as long can answer with a
 /// refusal in the server's place, and knows the length of a body that was complete by then.
@@ -109,29 +109,14 @@ impl Rewriter {
             return Ok(None);
         }
         let head = Head::read(fields);
-        let left = RELEASES_MAX.saturating_sub(used);
-        let ledger = Ledger::new(release.clone(), stats.clone(), head.fixed, left);
-        let minds = release.minds_unbound() && !head.encoded && head.is_textual();
         let media = head.media().unwrap_or_default();
-        // Its messages are answered one by one: the first would be waited for, and the second never come.
-        if media.starts_with("application/grpc") {
-            return Ok(None);
-        }
-        let (kind, bound) = if is_json(media) {
-            let bound = release.json_fields(JsonTexts::Bodies).next().is_some();
-            (Kind::Json(Json::new(&ledger)), bound)
-        } else if media == "application/x-www-form-urlencoded" {
-            (Kind::Form(Form::default()), release.has_forms())
-        } else if media == "multipart/form-data" {
-            let multipart = Multipart::new(head.parameter("boundary"));
-            (
-                Kind::Multipart(Box::new(multipart)),
-                release.has_multiparts(),
-            )
-        } else if release.binds_text(media) {
-            (Kind::Text(Text::bound(media)), true)
-        } else {
-            (Kind::Text(Text::unbound()), false)
+        let kind = BodyKind::of(media);
+        let bound = match kind {
+            BodyKind::Json => release.json_fields(JsonTexts::Bodies).next().is_some(),
+            BodyKind::Form => release.has_forms(),
+            BodyKind::Multipart => release.has_multiparts(),
+            BodyKind::Text => release.binds_text(media),
+            BodyKind::Messages => return Ok(None),
         };
         if bound && head.encoded {
             return Err(Refusal::Encoded);
@@ -139,7 +124,22 @@ impl Rewriter {
         if bound && !head.parameter("charset").is_none_or(is_utf8) {
             return Err(Refusal::Charset);
         }
-        Ok((bound || minds).then_some(Self {
+        let minds = release.minds_unbound() && !head.encoded && head.is_textual();
+        if !bound && !minds {
+            return Ok(None);
+        }
+        let left = RELEASES_MAX.saturating_sub(used);
+        let ledger = Ledger::new(release.clone(), stats.clone(), head.fixed, left);
+        let kind = match kind {
+            BodyKind::Json => Kind::Json(Json::new(&ledger)),
+            BodyKind::Form => Kind::Form(Form::default()),
+            BodyKind::Multipart => {
+                let multipart = Multipart::new(head.parameter("boundary"));
+                Kind::Multipart(Box::new(multipart))
+            }
+            BodyKind::Text | BodyKind::Messages => Kind::Text(Text::new(bound.then_some(media))),
+        };
+        Ok(Some(Self {
             kind,
             bound,
             ledger,
@@ -240,10 +240,6 @@ impl From<document::Refusal> for Refusal {
             document::Refusal::Unbound => Self::Unbound,
         }
     }
-}
-
-fn is_json(media: &str) -> bool {
-    matches!(media, "application/json" | "text/json") || media.ends_with("+json")
 }
 
 /// UTF-8, or ASCII, which is UTF-8 too.

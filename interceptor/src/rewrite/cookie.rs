@@ -26,27 +26,17 @@ pub(super) fn rewrite(value: &[u8], release: &Release) -> Option<HeadOutcome> {
     let mut out = Zeroizing::new(Vec::with_capacity(value.len() + 4096));
     let mut used = Vec::new();
     let mut passed = 0;
-    for (index, cookie) in value.split(|byte| *byte == b';').enumerate() {
+    let mut cookies = value.split(|byte| *byte == b';').enumerate();
+    let done = cookies.try_for_each(|(index, cookie)| {
         append(if index == 0 { b"" } else { b";" }, &mut out);
         if concerns(cookie) {
-            if let Err(why) = rewrite_one(cookie, release, &mut used, &mut out) {
-                return Some(HeadOutcome::Refused(why));
-            }
-        } else {
-            passed += u64::from(mentions(cookie));
-            append(cookie, &mut out);
+            return rewrite_one(cookie, release, &mut used, &mut out);
         }
-    }
-    Some(match (used.is_empty(), passed) {
-        (false, passed) => HeadOutcome::Rewritten {
-            value: out,
-            used,
-            passed,
-        },
-        // The prefix or the marker was there, but no placeholder.
-        (true, 0) => HeadOutcome::Unchanged,
-        (true, _) => HeadOutcome::Passed,
-    })
+        passed += u64::from(mentions(cookie));
+        append(cookie, &mut out);
+        Ok(())
+    });
+    Some(HeadOutcome::settle(done, out, used, passed))
 }
 
 fn rewrite_one(
@@ -174,6 +164,10 @@ mod tests {
         }
         let unchanged = outcome("session=openshell:resolve:env:");
         assert!(matches!(unchanged, Some(HeadOutcome::Unchanged)));
+        let others = outcome(&format!(
+            "session=openshell:resolve:env:; a={TOKEN}; b={TOKEN}"
+        ));
+        assert!(matches!(others, Some(HeadOutcome::Passed(2))));
     }
 
     #[test]

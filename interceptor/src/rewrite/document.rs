@@ -225,12 +225,7 @@ impl Rules {
             }
         }
         if bound {
-            let why = if self.release.is_bound_elsewhere(key) {
-                Unresolvable::BoundElsewhere
-            } else {
-                Unresolvable::Unavailable
-            };
-            return Err(Refusal::Unresolvable(why));
+            return Err(Refusal::Unresolvable(self.release.why_not(key)));
         }
         Ok(if undecided {
             Worth::Undecided

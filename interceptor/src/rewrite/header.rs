@@ -34,7 +34,7 @@ pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeadOutcom
         return HeadOutcome::Unchanged;
     }
     if !release.binds_header(name) {
-        return HeadOutcome::Passed;
+        return HeadOutcome::Passed(1);
     }
     let mut used = Vec::new();
     let mut out = Zeroizing::new(Vec::with_capacity(value.len() + 4096));
@@ -51,17 +51,8 @@ pub(crate) fn rewrite(name: &str, value: &[u8], release: &Release) -> HeadOutcom
         None => resolve(name, credential, release, &mut used, &mut out)
             .and_then(|()| may_stand_in_a_header(&out)),
     };
-    match resolved {
-        Err(why) => HeadOutcome::Refused(why),
-        // The prefix or the marker was there, but no placeholder.
-        Ok(()) if used.is_empty() => HeadOutcome::Unchanged,
-        Ok(()) => HeadOutcome::Rewritten {
-            value: out,
-            used,
-            // Refused, where something is bound.
-            passed: 0,
-        },
-    }
+    // None passes: where something is bound it is refused.
+    HeadOutcome::settle(resolved, out, used, 0)
 }
 
 /// `<scheme> <credential>`, the white space going with the scheme; or no scheme at all.
@@ -93,18 +84,13 @@ fn resolve(
                     release.reflection().note(name, secret, raw);
                     used.push(name.clone());
                 }
-                None if release.is_bound_elsewhere(key) => {
-                    return Err(Unresolvable::BoundElsewhere);
-                }
-                None => return Err(Unresolvable::Unavailable),
+                None => return Err(release.why_not(key)),
             },
         }
         Ok(())
     };
     let known = |key: &str| release.knows(key);
-    let mut matcher = Matcher::default();
-    matcher.push(text, &known, &mut sink)?;
-    matcher.finish(&known, &mut sink)
+    Matcher::whole(text, &known, &mut sink)
 }
 
 /// RFC 9110 §5.5: no control byte but a tab.

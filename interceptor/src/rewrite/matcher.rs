@@ -27,6 +27,19 @@ pub(crate) struct Matcher {
 }
 
 impl Matcher {
+    /// Gives `sink` the pieces of a text that is all there.
+    ///
+    /// # Errors
+    /// Those of `sink`.
+    pub(crate) fn whole<E>(
+        text: &[u8],
+        known: &impl Fn(&str) -> bool,
+        sink: &mut impl FnMut(Piece<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        Self::default().scan(text, true, known, sink)?;
+        Ok(())
+    }
+
     /// Takes more text and gives `sink` the pieces that are decided. `known` tells which keys name a secret.
     ///
     /// # Errors

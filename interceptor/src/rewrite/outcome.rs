@@ -16,13 +16,36 @@ pub(crate) enum HeadOutcome {
         value: Zeroizing<Vec<u8>>,
         /// The secrets in it, once for each time.
         used: Vec<SecretName>,
-        /// Placeholders beside them, where nothing is bound.
+        /// Places beside theirs with a placeholder to which nothing is bound.
         passed: u64,
     },
-    /// A placeholder, but nothing is bound to where it stands: the part goes on as the text that it is, to be counted.
-    Passed,
+    /// Placeholders at so many places, but nothing is bound to them: the part goes on as the text that it is, and they are
+    /// to be counted.
+    Passed(u64),
     /// The request may not go on.
     Refused(Unresolvable),
+}
+
+impl HeadOutcome {
+    /// For a part that may hold placeholders and was gone through, which made `value` of it.
+    pub(super) fn settle(
+        done: Result<(), Unresolvable>,
+        value: Zeroizing<Vec<u8>>,
+        used: Vec<SecretName>,
+        passed: u64,
+    ) -> Self {
+        match (done, used.is_empty(), passed) {
+            (Err(why), _, _) => Self::Refused(why),
+            (Ok(()), false, passed) => Self::Rewritten {
+                value,
+                used,
+                passed,
+            },
+            // The prefix or the marker was there, but no placeholder.
+            (Ok(()), true, 0) => Self::Unchanged,
+            (Ok(()), true, passed) => Self::Passed(passed),
+        }
+    }
 }
 
 impl fmt::Debug for HeadOutcome {
@@ -34,7 +57,7 @@ impl fmt::Debug for HeadOutcome {
                 used,
                 passed,
             } => write!(f, "Rewritten({} secrets, {passed} passed)", used.len()),
-            Self::Passed => f.write_str("Passed"),
+            Self::Passed(places) => write!(f, "Passed({places})"),
             Self::Refused(why) => write!(f, "Refused({why})"),
         }
     }

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
-use super::reflection::Reflection;
+use super::{Unresolvable, reflection::Reflection};
 use crate::{
     address::VerifiedName,
     policy::binding::{JsonField, PathPlace, Surface, Unbound},
@@ -359,8 +359,17 @@ impl Release {
             .filter_map(move |surface| texts.field_of(surface))
     }
 
+    /// Why the secret `key` was not found for a place to which something is bound.
+    pub(crate) fn why_not(&self, key: &str) -> Unresolvable {
+        if self.is_bound_elsewhere(key) {
+            Unresolvable::BoundElsewhere
+        } else {
+            Unresolvable::Unavailable
+        }
+    }
+
     /// The sandbox has this secret, but it is bound to another host.
-    pub(crate) fn is_bound_elsewhere(&self, key: &str) -> bool {
+    fn is_bound_elsewhere(&self, key: &str) -> bool {
         self.elsewhere.iter().any(|name| name.as_str() == key)
     }
 

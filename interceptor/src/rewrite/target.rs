@@ -15,7 +15,7 @@ use super::{
     outcome::HeadOutcome,
     release::Release,
 };
-use crate::secrets::SecretName;
+use crate::{policy::form_decoded, secrets::SecretName};
 
 /// What a secret keeps in a query (RFC 3986 §2.3, unreserved): `+`, `&` and `=` have meanings of their own there.
 pub(super) const IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -56,15 +56,10 @@ pub(crate) fn rewrite(target: &[u8], release: &Release) -> HeadOutcome {
     let done = rewriting
         .path(path)
         .and_then(|()| query.map_or(Ok(()), |query| rewriting.query(query)));
-    match done {
-        Err(why) => HeadOutcome::Refused(why),
-        Ok(()) if rewriting.used.is_empty() => HeadOutcome::Passed,
-        Ok(()) => HeadOutcome::Rewritten {
-            value: rewriting.out,
-            used: rewriting.used,
-            passed: rewriting.passed,
-        },
-    }
+    let Rewriting {
+        out, used, passed, ..
+    } = rewriting;
+    HeadOutcome::settle(done, out, used, passed)
 }
 
 /// Can there be a placeholder in `text`, plain or percent-encoded?
@@ -152,7 +147,7 @@ impl Rewriting<'_> {
             let value = memchr::memchr(b'=', parameter).map_or(parameter.len(), |at| at + 1);
             let (name, value) = parameter.split_at(value);
             self.pass(name);
-            let name = decoded(name.strip_suffix(b"=").unwrap_or(name));
+            let name = form_decoded(name.strip_suffix(b"=").unwrap_or(name));
             if !self.release.binds_query(&name) || !mentions(value) {
                 self.pass(value);
                 continue;
@@ -206,15 +201,13 @@ pub(super) fn put<'f>(
                 used.push(name.clone());
                 Ok(())
             }
-            None if release.is_bound_elsewhere(key) => Err(Unresolvable::BoundElsewhere),
-            Some(None) | None => Err(Unresolvable::Unavailable),
+            Some(None) => Err(Unresolvable::Unavailable),
+            None => Err(release.why_not(key)),
         }
     };
     let plain = decoded(text);
     let known = |key: &str| release.knows(key);
-    let mut matcher = Matcher::default();
-    matcher.push(&plain, &known, &mut sink)?;
-    matcher.finish(&known, &mut sink)?;
+    Matcher::whole(&plain, &known, &mut sink)?;
     match (found, misplaced) {
         // The prefix or the marker was there, but no placeholder.
         (0, _) => {

@@ -48,6 +48,9 @@ impl<S: Service> Inner<S> {
                 ),
             }
         }
+        // Of sandboxes that ended while no daemon ran.
+        self.programs
+            .unfence_devices(|fenced| !state.namespaces.contains(fenced));
         Ok(())
     }
 
@@ -153,6 +156,7 @@ impl<S: Service> Inner<S> {
         let Some(found) = state.sandboxes.get(&id) else {
             return;
         };
+        self.exempt_adopted(id, found);
         let (programs, cgroup) = (Arc::clone(&self.programs), found.cgroup.clone());
         let linked = blocking(move || programs.adopt(id, &cgroup)).await;
         if let Ok(Err(error)) = linked {
@@ -167,6 +171,12 @@ impl<S: Service> Inner<S> {
             tracing::error!(sandbox = %id, error = chain(&error), "a network namespace stays without listeners");
         }
         tracing::info!(sandbox = %id, name, "adopted");
+    }
+
+    pub(super) fn exempt_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
+        if let Err(error) = self.exempt(id, &sandbox.name) {
+            tracing::error!(sandbox = %id, error = chain(&error), "not all that is exempt by the configuration goes past the daemon");
+        }
     }
 
     /// Without the service's consent the sandbox is as closed as it was: its connections are denied.

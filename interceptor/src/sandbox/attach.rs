@@ -13,7 +13,7 @@ use crate::{
     address::SandboxId,
     error::chain,
     flow::EnrollError,
-    kernel::{Cgroup, CgroupError, LinkError, Netns, Programs},
+    kernel::{Cgroup, CgroupError, LinkError, MapsError, Netns, Programs},
     secrets::SecretName,
 };
 
@@ -109,10 +109,13 @@ impl<S: Service> Inner<S> {
             self.undo(&mut state, id).await;
             return Err(error);
         }
-        let report = state.report(id, &sandbox);
+        let report = state.report(id, &sandbox, &self.programs);
         tracing::info!(sandbox = %id, name = %sandbox.name, cgroup = %sandbox.cgroup.path().display(), "attached");
         for warning in &report.warnings {
             tracing::warn!(sandbox = %id, warning, "not contained");
+        }
+        for door in &report.doors {
+            tracing::warn!(sandbox = %id, door, "left to seccomp");
         }
         Ok(report)
     }
@@ -128,6 +131,7 @@ impl<S: Service> Inner<S> {
         self.store
             .save(&Record::of(id, sandbox))
             .map_err(AttachError::Store)?;
+        self.exempt(id, &sandbox.name).map_err(LinkError::from)?;
         self.settle_all(state, id).await?;
         let (programs, cgroup) = (
             std::sync::Arc::clone(&self.programs),
@@ -165,6 +169,11 @@ impl<S: Service> Inner<S> {
         Ok(())
     }
 
+    /// What the configuration lets a sandbox do without the daemon.
+    pub(super) fn exempt(&self, id: SandboxId, name: &str) -> Result<(), MapsError> {
+        self.programs.exempt(id, &self.service.exemptions(name))
+    }
+
     /// Takes back what a failed attach has done; the links have undone themselves.
     async fn undo(&self, state: &mut State, id: SandboxId) {
         state.sandboxes.remove(&id);
@@ -177,7 +186,7 @@ impl<S: Service> Inner<S> {
         let Some(found) = state.sandboxes.get(&id).cloned() else {
             return Err(DetachError::Unknown(sandbox.to_owned()));
         };
-        let report = state.report(id, &found);
+        let report = state.report(id, &found, &self.programs);
         let (programs, cgroup) = (std::sync::Arc::clone(&self.programs), found.cgroup.id());
         blocking(move || programs.detach(id, cgroup))
             .await

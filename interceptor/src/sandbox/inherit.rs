@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     address::{NetnsCookie, SandboxId},
+    error::chain,
     kernel::{Events, Listeners, NetnsEntry, NetnsInode, NetnsState},
 };
 
@@ -25,6 +26,8 @@ pub(crate) struct Bequest {
     pub(crate) inode: NetnsInode,
     pub(crate) port: u16,
     pub(crate) private: bool,
+    /// Whether its devices have a fence of their own.
+    pub(crate) fenced: bool,
     pub(crate) users: BTreeSet<SandboxId>,
 }
 
@@ -44,6 +47,7 @@ impl Frozen {
                 inode: namespace.inode,
                 port: namespace.port,
                 private: namespace.private,
+                fenced: namespace.fenced,
                 users: namespace.users.clone(),
             };
             (bequest, namespace.sockets.handles())
@@ -118,7 +122,8 @@ impl<S: Service> Successor<S> {
             };
             let sockets = Sockets::register(listeners).map_err(StartError::Inherited)?;
             let (inode, users) = (bequest.inode, bequest.users);
-            let namespace = Namespace::new(inode, entry, users, sockets, JoinSet::new());
+            let mut namespace = Namespace::new(inode, entry, users, sockets, JoinSet::new());
+            namespace.fenced = bequest.fenced;
             state.namespaces.insert(bequest.cookie, namespace);
         }
         drop(state);
@@ -131,6 +136,7 @@ impl<S: Service> Successor<S> {
         let mut state = inner.state.lock().await;
         inner.serve_inherited(&mut state);
         let registry = Registry::running(Arc::clone(&inner));
+        inner.fence_inherited(&mut state).await;
         let sandboxes: Vec<_> = state.sandboxes.keys().copied().collect();
         for id in sandboxes {
             inner.renew(&mut state, id).await;
@@ -141,6 +147,21 @@ impl<S: Service> Successor<S> {
 }
 
 impl<S: Service> Inner<S> {
+    /// Looks after devices that come where the other daemon did, and after those that came in between.
+    async fn fence_inherited(&self, state: &mut State) {
+        for (cookie, namespace) in state.namespaces.iter_mut() {
+            if !namespace.fenced {
+                continue;
+            }
+            match namespace.sockets.netns() {
+                Ok(netns) => self.fence_devices(namespace, netns).await,
+                Err(error) => {
+                    tracing::error!(netns = %cookie, error = chain(&error), "devices that come are not fenced");
+                }
+            }
+        }
+    }
+
     fn serve_inherited(&self, state: &mut MutexGuard<'_, State>) {
         for (cookie, namespace) in state.namespaces.iter_mut() {
             namespace.loops = namespace

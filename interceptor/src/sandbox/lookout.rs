@@ -1,6 +1,6 @@
 //! Namespaces that come, and namespaces and cgroups that go.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use interceptor_ebpf::DEFAULT_PORT;
 
@@ -122,9 +122,9 @@ impl<S: Service> Inner<S> {
         let survey = self.survey(state);
         let opened = blocking(move || {
             let private = Survey::take(survey.0, survey.1).is_private(inode);
-            Listeners::open(&netns, wanted).map(|listeners| (private, listeners))
+            Listeners::open(&netns, wanted).map(|listeners| (private, listeners, netns))
         });
-        let (private, listeners) = opened
+        let (private, listeners, netns) = opened
             .await
             .map_err(|_stopped| WelcomeError::Stopping)?
             .map_err(WelcomeError::Listeners)?;
@@ -143,10 +143,25 @@ impl<S: Service> Inner<S> {
         let sockets = Sockets::register(listeners).map_err(WelcomeError::Serve)?;
         let loops = sockets.serve(&self.programs, &self.service, &self.tally);
         self.programs.set_netns(cookie, entry)?;
-        let namespace = Namespace::new(inode, entry, [id].into(), sockets, loops);
+        let mut namespace = Namespace::new(inode, entry, [id].into(), sockets, loops);
+        if private {
+            self.fence_devices(&mut namespace, netns).await;
+        }
         state.namespaces.insert(cookie, namespace);
         tracing::info!(sandbox = %id, netns = %cookie, port = entry.port, ipv6 = entry.has_v6, private, "listening");
         Ok(())
+    }
+
+    /// Closes the devices of a namespace that a sandbox has to itself, to what no other program sees.
+    pub(super) async fn fence_devices(&self, namespace: &mut Namespace, netns: Netns) {
+        let (programs, cookie) = (Arc::clone(&self.programs), netns.cookie());
+        match blocking(move || programs.fence_devices(netns)).await {
+            Ok(Ok(Some(fence))) => namespace.watch(fence),
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(netns = %cookie, error = chain(&error), "devices are not fenced");
+            }
+        }
     }
 
     /// Lets go of what ended.
@@ -160,6 +175,7 @@ impl<S: Service> Inner<S> {
             tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
             self.forget(&mut state, id).await;
         }
+        self.review_capabilities(&mut state).await;
         let mut empty = Vec::new();
         for (cookie, namespace) in state.namespaces.iter_mut() {
             if namespace.revise(survey.users(namespace.inode)) {
@@ -188,6 +204,7 @@ impl<S: Service> Inner<S> {
             tracing::error!(netns = %cookie, error = chain(&error), "cannot remove a namespace from the maps");
         }
         state.namespaces.close(cookie).await;
+        self.programs.unfence_devices(|fenced| fenced == cookie);
         tracing::info!(netns = %cookie, "stopped listening");
     }
 

@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 use super::{report::NetnsReport, serve::Sockets, survey::Survey};
 use crate::{
     address::{NetnsCookie, SandboxId},
-    kernel::{NetnsEntry, NetnsInode, NetnsState},
+    kernel::{DeviceFence, NetnsEntry, NetnsInode, NetnsState},
 };
 
 /// Most namespaces of one sandbox: each costs the daemon four sockets.
@@ -22,6 +22,8 @@ pub(super) struct Namespace {
     pub(super) port: u16,
     pub(super) has_v6: bool,
     pub(super) private: bool,
+    /// Whether its devices have a fence of their own.
+    pub(super) fenced: bool,
     pub(super) users: BTreeSet<SandboxId>,
     empty_sweeps: u32,
     pub(super) sockets: Sockets,
@@ -41,11 +43,18 @@ impl Namespace {
             port: entry.port,
             has_v6: entry.has_v6,
             private: entry.private,
+            fenced: false,
             users,
             empty_sweeps: 0,
             sockets,
             loops,
         }
+    }
+
+    /// Fences devices that come, as long as it has listeners.
+    pub(super) fn watch(&mut self, fence: DeviceFence) {
+        self.fenced = true;
+        self.loops.spawn(fence.watch());
     }
 
     pub(super) fn entry(&self) -> NetnsEntry {
@@ -154,6 +163,7 @@ impl Namespaces {
             port: found.port,
             has_v6: found.has_v6,
             private: found.private,
+            fenced: found.fenced,
         })
         .collect()
     }

@@ -1,11 +1,11 @@
 //! What is to be told of a sandbox.
 
-use std::{fmt, path::PathBuf, time::SystemTime};
+use std::{collections::BTreeSet, fmt, path::PathBuf, time::SystemTime};
 
-use super::{Sandbox, State, blocking};
+use super::{Inner, Sandbox, Service, State, blocking};
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
-    kernel::{Capabilities, Cgroup},
+    kernel::{Capabilities, Cgroup, Permit, Programs},
     secrets::SecretName,
 };
 
@@ -20,6 +20,12 @@ pub(crate) struct SandboxReport {
     /// Added at attach to those that the configuration gives.
     pub(crate) secrets: Vec<SecretName>,
     pub(crate) attached: SystemTime,
+    /// What goes past the daemon, and how often it did.
+    pub(crate) exemptions: Vec<(Permit, u64)>,
+    /// Refusals by the kernel's programs since it was attached.
+    pub(crate) kernel_denials: u64,
+    /// What the programs cannot watch on this kernel, for an operator.
+    pub(crate) doors: Vec<String>,
     /// What weakens the containment, for an operator.
     pub(crate) warnings: Vec<String>,
 }
@@ -32,25 +38,36 @@ pub(crate) struct NetnsReport {
     pub(crate) has_v6: bool,
     /// Only this sandbox lives there, and its loopback is left alone.
     pub(crate) private: bool,
+    /// Nothing but answers leaves by its devices, whatever socket it comes from.
+    pub(crate) fenced: bool,
 }
 
 impl State {
-    pub(super) fn reports(&self) -> Vec<SandboxReport> {
+    pub(super) fn reports(&self, programs: &Programs) -> Vec<SandboxReport> {
         let sandboxes = self.sandboxes.iter();
         sandboxes
-            .map(|(id, sandbox)| self.report(*id, sandbox))
+            .map(|(id, sandbox)| self.report(*id, sandbox, programs))
             .collect()
     }
 
-    pub(super) fn report(&self, id: SandboxId, sandbox: &Sandbox) -> SandboxReport {
+    pub(super) fn report(
+        &self,
+        id: SandboxId,
+        sandbox: &Sandbox,
+        programs: &Programs,
+    ) -> SandboxReport {
+        let netns = self.namespaces.of(id);
         SandboxReport {
             id,
             name: sandbox.name.clone(),
             cgroup: sandbox.cgroup.path().to_owned(),
             cgroup_id: sandbox.cgroup.id(),
-            netns: self.namespaces.of(id),
+            doors: doors(programs, &netns),
+            netns,
             secrets: sandbox.secrets.clone(),
             attached: sandbox.attached,
+            exemptions: programs.exemptions(id),
+            kernel_denials: programs.denials(id),
             warnings: sandbox
                 .capabilities
                 .iter()
@@ -58,6 +75,25 @@ impl State {
                 .collect(),
         }
     }
+}
+
+/// Doors that stand open: seccomp or capabilities have to close them.
+fn doors(programs: &Programs, netns: &[NetnsReport]) -> Vec<String> {
+    let Err(why) = programs.families() else {
+        return Vec::new();
+    };
+    let mut doors = vec![format!(
+        "sockets of AF_VSOCK, AF_ALG, AF_TIPC, AF_SMC and other families beside IPv4 and IPv6 are not watched, as this \
+         kernel takes no program on socket_create ({why}): refuse them with seccomp"
+    )];
+    for found in netns.iter().filter(|found| !found.fenced) {
+        doors.push(format!(
+            "packet sockets (AF_PACKET, AF_XDP) reach the devices of network namespace {}, which others share or this \
+             kernel cannot fence: drop CAP_NET_RAW",
+            found.cookie
+        ));
+    }
+    doors
 }
 
 /// Processes of a cgroup that can send what the programs do not see.
@@ -68,6 +104,25 @@ pub(super) async fn uncontained(cgroup: Cgroup) -> Vec<Capabilities> {
     });
     // Fails only when the daemon is stopping.
     found.await.unwrap_or_default()
+}
+
+/// Processes of one look that are logged one by one: all of a container may run with capabilities.
+const LOGGED: usize = 8;
+
+impl<S: Service> Inner<S> {
+    /// Looks again at what the processes of each sandbox could do: others have come since.
+    pub(super) async fn review_capabilities(&self, state: &mut State) {
+        for (id, sandbox) in &mut state.sandboxes {
+            let found = uncontained(sandbox.cgroup.clone()).await;
+            let known: BTreeSet<_> = sandbox.capabilities.iter().map(|known| known.pid).collect();
+            let new = found.iter().filter(|process| !known.contains(&process.pid));
+            for process in new.take(LOGGED) {
+                let warning = Uncontained(process).to_string();
+                tracing::warn!(sandbox = %id, warning, "not contained");
+            }
+            sandbox.capabilities = found;
+        }
+    }
 }
 
 /// A process that can send what the programs do not see.

@@ -20,7 +20,7 @@ use tokio::{
 use super::Service;
 use crate::{
     address::NetnsCookie,
-    kernel::{Listeners, Programs, Transport},
+    kernel::{Listeners, Netns, NetnsError, Programs, Transport},
 };
 
 /// How long accepting pauses when the process or the system is out of descriptors or memory.
@@ -102,6 +102,12 @@ impl Sockets {
             loops.spawn(Arc::clone(&desk).receive(Arc::clone(udp)));
         }
         loops
+    }
+
+    /// The namespace that they are in.
+    pub(super) fn netns(&self) -> Result<Netns, NetnsError> {
+        let (tcp, _) = self.pairs.first().ok_or(NetnsError::NoSocket)?;
+        Netns::of_socket(tcp.as_fd())
     }
 
     /// In the order of [`Listeners::inherit`].

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use crate::{
     address::SandboxId,
+    config::Exemptions,
     flow::{Engine, EnrollError, KernelDenial, Origin},
     secrets::SecretName,
 };
@@ -14,6 +15,9 @@ use crate::{
 pub(crate) trait Service: Send + Sync + 'static {
     /// Before a sandbox's first connection.
     fn enroll(&self, id: SandboxId, name: &str, extra: &[SecretName]) -> Result<(), EnrollError>;
+
+    /// What of a sandbox goes past the daemon, by its name.
+    fn exemptions(&self, name: &str) -> Exemptions;
 
     /// After a sandbox is open again.
     fn dismiss(&self, id: SandboxId);
@@ -36,6 +40,12 @@ pub(crate) trait Service: Send + Sync + 'static {
 impl Service for Engine {
     fn enroll(&self, id: SandboxId, name: &str, extra: &[SecretName]) -> Result<(), EnrollError> {
         Self::enroll(self, id, name, extra)
+    }
+
+    fn exemptions(&self, name: &str) -> Exemptions {
+        let configuration = self.configuration();
+        let rules = configuration.snapshot.sandbox(name);
+        rules.map_or_else(Exemptions::default, |rules| rules.exemptions.clone())
     }
 
     fn dismiss(&self, id: SandboxId) {

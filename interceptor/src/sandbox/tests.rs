@@ -2,12 +2,14 @@
 
 mod adoption;
 mod capture;
+mod devices;
+mod exemptions;
 mod lives;
 mod succession;
 
 use std::{
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -17,6 +19,7 @@ use tokio::net::TcpStream;
 use super::{Attach, Proven, Registry, Service, StartError, Target};
 use crate::{
     address::SandboxId,
+    config::Exemptions,
     flow::{EnrollError, KernelDenial, Origin},
     kernel::{
         Cgroup, LoadError, PinsError,
@@ -31,6 +34,7 @@ struct Recorder {
     served: Mutex<Vec<Origin>>,
     asked: Mutex<Vec<Origin>>,
     denied: Mutex<Vec<KernelDenial>>,
+    exemptions: Mutex<Exemptions>,
 }
 
 impl Service for Recorder {
@@ -39,6 +43,10 @@ impl Service for Recorder {
             return Err(EnrollError::UnknownSandbox(name.to_owned()));
         }
         Ok(())
+    }
+
+    fn exemptions(&self, _: &str) -> Exemptions {
+        self.exemptions.lock().unwrap().clone()
     }
 
     fn dismiss(&self, _: SandboxId) {}
@@ -70,6 +78,11 @@ impl House {
             run_dir: tempfile::tempdir().unwrap(),
             pins: ScratchPins::new(test),
         }
+    }
+
+    fn pinned_sandboxes(&self) -> PathBuf {
+        let version = interceptor_ebpf::VERSION;
+        self.pins.path().join(format!("v{version}/sandboxes"))
     }
 
     async fn start(&self) -> (Registry<Recorder>, Arc<Recorder>) {

@@ -7,9 +7,10 @@ const bearer = { Authorization: `Bearer ${TOKEN}` };
 const client = axios.create({ baseURL: "https://api.site.example", validateStatus: () => true });
 
 const ask = async (method, url, options = {}) => {
-  const { status, data } = await client.request({ method, url, ...options });
+  const { status, headers, data } = await client.request({ method, url, ...options });
   const text = typeof data === "string" ? data : JSON.stringify(data);
-  console.log(method, url.replace(TOKEN, "…"), status, text.length < 200 ? text : text.length);
+  const sorted = Object.entries(headers.toJSON()).sort();
+  console.log(method, url.replace(TOKEN, "…"), status, sorted, text.length < 200 ? text : text.length);
 };
 
 await ask("get", "/echo", { params: { q: "a b+ü" }, headers: { ...bearer, "x-MiXed": "Case" } });
@@ -26,7 +27,7 @@ await ask("post", "/echo", { headers: bearer, data: Readable.from(["one", "two",
 const events = await client.get("/events", { responseType: "stream" });
 let text = "";
 for await (const piece of events.data) text += piece;
-console.log(text);
+console.log(Object.entries(events.headers.toJSON()).sort(), text);
 for (const path of ["/gzip", "/chunks", "/large", "/redirect", "/missing", "/broken"]) {
   await ask("get", path, { headers: bearer });
 }

@@ -7,8 +7,9 @@ const headers = { authorization: `Bearer ${TOKEN}` };
 const client = got.extend({ prefixUrl: "https://api.site.example", throwHttpErrors: false, retry: { limit: 0 } });
 
 const ask = async (method, path, options = {}) => {
-  const { statusCode, body } = await client(path, { method, ...options });
-  console.log(method, path.replace(TOKEN, "…"), statusCode, body.length < 200 ? body : body.length);
+  const { statusCode, headers: heads, trailers, body } = await client(path, { method, ...options });
+  const sorted = [heads, trailers].map((fields) => Object.entries(fields).sort());
+  console.log(method, path.replace(TOKEN, "…"), statusCode, ...sorted, body.length < 200 ? body : body.length);
 };
 
 await ask("GET", "echo", { searchParams: { q: "a b+ü" }, headers: { ...headers, "x-mixed": "Case" } });

@@ -6,7 +6,7 @@ await tour(fetch, { FormData });
 
 const headers = { authorization: `Bearer ${process.env.TOKEN}` };
 for (const path of ["/echo", "/chunks", "/large"]) {
-  const { statusCode, body, trailers } = await request(`https://api.site.example${path}`, { headers });
+  const { statusCode, headers: heads, body, trailers } = await request(`https://api.site.example${path}`, { headers });
   const bytes = await body.bytes();
-  console.log(path, statusCode, bytes.length, trailers);
+  console.log(path, statusCode, Object.entries(heads).sort(), bytes.length, Object.entries(trailers).sort());
 }

@@ -1,9 +1,11 @@
-# A tour of the site by curl, over HTTP/2 if `HTTP2` is set. What it prints is compared, so it prints nothing that changes.
+# A tour of the site by curl, over HTTP/2 if `HTTP2` is set. What it prints is compared, so it prints nothing that changes:
+# heads as they come, bodies and trailers.
 set -eu
 site=https://api.site.example
 if [ "${HTTP2:-}" ]; then version=--http2; else version=--http1.1; fi
 form='%{http_code} %{size_download} %{content_type} %{num_redirects}\n'
-ask() { curl "$version" --silent --show-error --write-out "$form" "$@"; }
+one() { curl "$version" --silent --show-error --write-out "$form" "$@"; }
+ask() { one --dump-header - "$@"; }
 
 ask -H "Authorization: Bearer $TOKEN" -H 'x-MiXed: Case' -H 'X-Empty;' "$site/echo?q=a%20b+c&q=%C3%BC"
 ask -u "user:$TOKEN" --json '{"text": "grüße"}' "$site/echo"
@@ -32,7 +34,8 @@ ask "$site/missing"
 ask "$site/broken"
 ask --http1.0 --no-alpn "$site/echo"
 ask --path-as-is "$site/echo?x=/../y" "$site/chunks" "$site/echo"
-ask --parallel --parallel-immediate -o /dev/null -o /dev/null -o /dev/null "$site/echo?1" "$site/echo?2" "$site/echo?3"
+# Heads of these come in any order.
+one --parallel --parallel-immediate -o /dev/null -o /dev/null -o /dev/null "$site/echo?1" "$site/echo?2" "$site/echo?3"
 
 forms=https://forms.site.example/echo
 ask -H 'Content-Type: application/json' -d "{\"login\": {\"token\": \"$TOKEN\"}, \"x\": [1, 2]}" "$forms"

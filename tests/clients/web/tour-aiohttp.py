@@ -22,7 +22,8 @@ async def main():
             async with session.request(method, path, **options) as response:
                 body = await response.read()
                 shown = body if len(body) < 200 else sum(body)
-                print(method, path.replace(TOKEN, "…"), response.status, len(response.history), shown)
+                heads = [sorted(one.raw_headers) for one in [*response.history, response]]
+                print(method, path.replace(TOKEN, "…"), response.status, heads, shown)
 
         await ask("GET", "/echo", params=[("q", "a b+c"), ("q", "ü")], headers={**BEARER, "x-MiXed": "Case"})
         await ask("POST", "/echo", auth=aiohttp.BasicAuth("user", TOKEN), json={"text": "grüße"})
@@ -36,6 +37,7 @@ async def main():
         await ask("POST", "/echo", headers=BEARER, data=pieces())
         await ask("POST", "/echo", headers=BEARER, data=b"small", expect100=True)
         async with session.get("/events") as events:
+            print(sorted(events.raw_headers))
             async for line in events.content:
                 print(line)
         await ask("GET", "/gzip")
@@ -51,7 +53,7 @@ async def main():
         await ask("GET", "/missing")
         await ask("GET", "/broken")
         answers = await asyncio.gather(*(session.get(f"/echo?{number}") for number in range(5)))
-        print([await answer.text() for answer in answers])
+        print([(sorted(answer.raw_headers), await answer.text()) for answer in answers])
 
 
 asyncio.run(main())

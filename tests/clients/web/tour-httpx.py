@@ -14,7 +14,8 @@ client = httpx.Client(base_url=SITE, http2="HTTP2" in os.environ, follow_redirec
 def ask(method, path, **options):
     response = client.request(method, path, **options)
     shown = response.text if len(response.content) < 200 else sum(response.content)
-    print(response.http_version, method, path.replace(TOKEN, "…"), response.status_code, shown)
+    heads = [sorted(one.headers.raw) for one in [*response.history, response]]
+    print(response.http_version, method, path.replace(TOKEN, "…"), response.status_code, heads, shown)
     return response
 
 
@@ -32,6 +33,7 @@ ask("POST", "/echo", headers=BEARER, files={"file": ("upload", b"x" * 2_000_000)
 ask("PUT", "/echo", headers=BEARER, content=b"x" * 2_000_000)
 ask("POST", "/echo", headers=BEARER, content=pieces())
 with client.stream("GET", "/events") as events:
+    print(sorted(events.headers.raw))
     for line in events.iter_lines():
         print(line)
 ask("GET", "/gzip")

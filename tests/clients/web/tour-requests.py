@@ -14,7 +14,8 @@ session = requests.Session()
 def ask(method, path, **options):
     response = session.request(method, path if path == FORMS else SITE + path, **options)
     shown = response.text if len(response.content) < 200 else sum(response.content)
-    print(method, path.replace(TOKEN, "…"), response.status_code, len(response.history), shown)
+    heads = [sorted(one.raw.headers.items()) for one in [*response.history, response]]
+    print(method, path.replace(TOKEN, "…"), response.status_code, heads, shown)
     return response
 
 
@@ -32,6 +33,7 @@ ask("POST", "/echo", headers=BEARER, files={"file": ("upload", b"x" * 2_000_000)
 ask("PUT", "/echo", headers=BEARER, data=b"x" * 2_000_000)
 ask("POST", "/echo", headers=BEARER, data=pieces())
 with session.get(SITE + "/events", stream=True) as events:
+    print(sorted(events.raw.headers.items()))
     for line in events.iter_lines():
         print(line)
 ask("GET", "/gzip")

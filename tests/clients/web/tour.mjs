@@ -7,9 +7,10 @@ export async function tour(fetch, { FormData = globalThis.FormData } = {}) {
   const ask = async (path, options) => {
     const response = await fetch(site + path, options);
     const { status, redirected } = response;
+    const headers = [...response.headers];
     const text = await response.text();
     const shown = text.length < 200 ? text : text.length;
-    console.log(JSON.stringify({ path: path.replace(TOKEN, "…"), status, redirected, text: shown }));
+    console.log(JSON.stringify({ path: path.replace(TOKEN, "…"), status, redirected, headers, text: shown }));
     return response;
   };
 
@@ -39,7 +40,7 @@ export async function tour(fetch, { FormData = globalThis.FormData } = {}) {
   const decoder = new TextDecoder();
   let text = "";
   for await (const piece of events.body) text += decoder.decode(piece, { stream: true });
-  console.log(text);
+  console.log([...events.headers], text);
   await ask("/gzip");
   await ask("/chunks");
   await ask("/large");
@@ -57,7 +58,7 @@ export async function tour(fetch, { FormData = globalThis.FormData } = {}) {
 
   const forms = async (options) => {
     const response = await fetch("https://forms.site.example/echo", { method: "POST", ...options });
-    console.log(await response.text());
+    console.log([...response.headers], await response.text());
   };
   const json = { "Content-Type": "application/json" };
   await forms({ headers: json, body: JSON.stringify({ login: { token: TOKEN }, x: [1, "ü"] }) });

@@ -71,6 +71,21 @@ pub struct Answer {
     pub error: Option<String>,
 }
 
+impl Work {
+    /// How many there are of it.
+    pub(super) fn samples(self) -> usize {
+        let samples = match self {
+            Self::Events { count, .. } => count,
+            Self::Small { requests } => requests,
+            Self::Connect { connections } => connections,
+            Self::Download { .. } | Self::Upload { .. } => 1,
+            Self::Echo { messages } => messages,
+            Self::Hold { .. } => 0,
+        };
+        samples as usize
+    }
+}
+
 impl Version {
     pub(super) fn alpn(self) -> &'static [u8] {
         match self {

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{
     cpu,
@@ -62,10 +62,12 @@ impl Row {
             |client: &mut Client| client.order(self.host, self.version, self.bearer, self.work);
         let (mut without, mut with, mut taken) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..self.rounds {
-            without.push(self.tells.of(&order(direct)?));
+            let answer_direct = order(direct)?;
+            without.push(self.tells.of(&answer_direct));
             let before = cpu::time(daemon)?;
             let answer = order(through)?;
             let time = cpu::time(daemon)?.saturating_sub(before);
+            self.ensure_same(&answer_direct, &answer)?;
             with.push(self.tells.of(&answer));
             taken.push(micros(time) / self.tells.units(&answer));
         }
@@ -82,6 +84,26 @@ impl Row {
             processor: Spread::of(taken),
             limit: matches!(self.work, Work::Events { .. }).then_some(LATEST_EVENT),
         })
+    }
+}
+
+impl Row {
+    /// Less work is done sooner.
+    fn ensure_same(&self, direct: &Answer, through: &Answer) -> Result<()> {
+        let (samples, expected) = (through.samples.len(), self.work.samples());
+        ensure!(
+            direct.samples.len() == expected && samples == expected,
+            "{} samples direct and {samples} through, not {expected}",
+            direct.samples.len()
+        );
+        // Events hold times, whose digits are not always as many, and compress by what they hold.
+        ensure!(
+            direct.bytes == through.bytes || matches!(self.work, Work::Events { .. }),
+            "{} bytes direct, {} through",
+            direct.bytes,
+            through.bytes
+        );
+        Ok(())
     }
 }
 

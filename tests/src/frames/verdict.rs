@@ -34,7 +34,7 @@ pub struct Seen {
 /// How a case must end.
 #[derive(Clone, Copy, Debug)]
 pub enum Right {
-    /// A GOAWAY with one of these codes and a close, or the close alone (RFC 9113 §5.4.1).
+    /// A GOAWAY with one of these codes and a close (RFC 9113 §5.4.1).
     Connection(&'static [u32]),
     /// A RST_STREAM with one of these codes, while the connection goes on; a peer may make more of it, and end the
     /// connection with the same code (§5.4.2).
@@ -81,7 +81,7 @@ impl Right {
                 .any(|(stream, _)| seen.finished.contains(stream))
         };
         let right = match self {
-            Self::Connection(codes) => seen.closed && (left_with(codes) || !broken),
+            Self::Connection(codes) => seen.closed && left_with(codes),
             Self::Stream(codes) => (reset_with(codes) && seen.alive) || left_with(codes),
             Self::Malformed => {
                 let code = &[PROTOCOL_ERROR];

@@ -114,7 +114,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Sink<'a, S> {
 
     /// One message, in one frame.
     async fn pour(&mut self, length: u64) -> Result<()> {
-        let bulk = Bulk::new("{\"op\":0,\"x\":\"", "\"}", length, self.deflate)?;
+        let bulk = Bulk::poured(length, self.deflate)?;
         let rsv = if self.deflate { RSV1 } else { 0 };
         self.stream.write_all(&[FIN | rsv | TEXT, 127]).await?;
         self.stream.write_all(&bulk.length().to_be_bytes()).await?;

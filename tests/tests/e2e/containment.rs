@@ -13,7 +13,7 @@ use tests::{
     netns::Netns,
     process::Running,
     sandbox::Sandbox,
-    scenario::{Scenario, TOKEN},
+    scenario::{Scenario, TOKEN, discord},
 };
 
 /// The other end of a sandbox's way out, with a server that is not to be reached.
@@ -164,6 +164,117 @@ fn datagrams_that_are_not_dns_are_refused_and_reported() -> Result<()> {
     let denials = stats["denials"].to_string();
     assert!(denials.contains("192.0.2.1:443"), "{denials}");
     assert!(denials.contains("[2001:db8::1]:443"), "{denials}");
+    Ok(())
+}
+
+#[test]
+fn every_way_to_send_a_datagram_fails_at_once() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let outside = Outside::new()?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&outside.inside])?;
+    for host in ["10.231.7.1", "fd00:231:7::1", "::ffff:10.231.7.1"] {
+        let send = scenario.clients.datagrams("send", host, 443);
+        let finished = sandbox.run(&outside.inside, &send)?.success()?;
+        let events = finished.events();
+        assert_eq!(events.len(), 8, "{}", finished.stdout);
+        for event in events {
+            assert_eq!(event["error"], "EPERM", "{host}: {event}");
+            let milliseconds = event["milliseconds"].as_u64();
+            assert!(milliseconds.is_some_and(|ms| ms < 1000), "{host}: {event}");
+        }
+    }
+    let stats = scenario.daemon.json(&["stats"])?;
+    assert!(
+        stats["denials"].to_string().contains("\"datagram\""),
+        "{stats}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_speaks_quic_goes_on_over_tcp() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let outside = Outside::new()?;
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&outside.inside])?;
+    let client = scenario.clients.datagrams("fall-back", "10.231.7.1", 443);
+    let event = sandbox.run(&outside.inside, &client)?.event("over_tcp")?;
+    assert_eq!(event["error"], "EPERM");
+    assert!(
+        event["milliseconds"].as_u64().is_some_and(|ms| ms < 1000),
+        "{event}"
+    );
+    assert_eq!(scenario.daemon.connections()?.len(), 1);
+    assert_eq!(outside.reached(), 0, "the sandbox reached the server");
+    Ok(())
+}
+
+#[test]
+fn datagrams_and_connections_that_are_exempt_leave_by_the_sandboxs_own_route() -> Result<()> {
+    let scenario = Scenario::with(Options::new(TOKEN), |configuration, _| {
+        configuration
+            .setting("udp: [{ address: 10.231.7.1, port: 123 }, { address: \"fd00:231:7::1\", port: 123 }]")
+            .setting("exempt: { destinations: [{ address: 10.231.7.1, port: 443 }] }")
+    })?;
+    let outside = Outside::new()?;
+    let clients = &scenario.clients;
+    let mut servers = Vec::new();
+    for host in ["10.231.7.1", "fd00:231:7::1"] {
+        let serve = clients.datagrams("serve", host, 123);
+        let mut command = outside.outside.command(&serve[0]);
+        command.args(&serve[1..]);
+        let server = Running::spawn(command)?;
+        server.wait_for_event("serving")?;
+        servers.push(server);
+    }
+    let sandbox = Sandbox::attach(&scenario.daemon, "demo", &[&outside.inside])?;
+    for host in ["10.231.7.1", "fd00:231:7::1", "::ffff:10.231.7.1"] {
+        let ask = clients.datagrams("ask", host, 123);
+        let answer = sandbox.run(&outside.inside, &ask)?.event("answer")?;
+        assert_eq!(answer["peer"], host);
+        let send = clients.datagrams("send", host, 123);
+        for event in sandbox.run(&outside.inside, &send)?.success()?.events() {
+            let refused = event["way"] == "elsewhere";
+            let error = if refused {
+                "EPERM".into()
+            } else {
+                serde_json::Value::Null
+            };
+            assert_eq!(event["error"], error, "{host}: {event}");
+        }
+        let other = clients.datagrams("send", host, 124);
+        for event in sandbox.run(&outside.inside, &other)?.success()?.events() {
+            assert_eq!(event["error"], "EPERM", "{host}: {event}");
+        }
+    }
+
+    let connect = clients.probe(&["connect", SERVER]);
+    sandbox.run(&outside.inside, &connect)?.event("connected")?;
+    outside.wait_until_reached()?;
+    assert_eq!(scenario.daemon.connections()?.len(), 0);
+    // Another port there, and the same port by another address.
+    let others = clients.probe(&["connect", "10.231.7.1:80", SERVER_V6]);
+    sandbox.run(&outside.inside, &others)?.event("connected")?;
+    assert_eq!(scenario.daemon.connections()?.len(), 2);
+    assert_eq!(outside.reached(), 0, "the sandbox reached the server");
+    let listed = scenario.daemon.json(&["sandboxes"])?;
+    let exempt = listed[0]["exemptions"].to_string();
+    for what in [
+        "TCP to 10.231.7.1:443",
+        "UDP to 10.231.7.1:123",
+        "UDP to [fd00:231:7::1]:123",
+    ] {
+        assert!(exempt.contains(what), "{exempt}");
+    }
+
+    // Reload changes it for the next datagram, and the next connect.
+    discord(&scenario.gateway).write(scenario.directory())?;
+    scenario.daemon.cli(&["reload"])?.success()?;
+    let send = clients.datagrams("send", "10.231.7.1", 123);
+    for event in sandbox.run(&outside.inside, &send)?.success()?.events() {
+        assert_eq!(event["error"], "EPERM", "{event}");
+    }
+    sandbox.run(&outside.inside, &connect)?.event("connected")?;
+    assert_eq!(outside.reached(), 0, "the sandbox reached the server");
     Ok(())
 }
 

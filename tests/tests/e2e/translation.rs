@@ -1,6 +1,7 @@
 //! Clients and servers that have no version of HTTP in common.
 
 use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
 use tests::{
     configuration::Configuration,
     daemon::Daemon,
@@ -22,8 +23,8 @@ network_policies:
       - {host: api.site.example, port: 443, protocol: rest, enforcement: enforce, access: full}
 ";
 
-/// Runs a command in a sandbox, and gives what the site saw.
-fn asked(versions: Versions, command: &[&str]) -> Result<Vec<Seen>> {
+/// Runs a command in a sandbox, and gives what the site saw, and what the command printed, which is JSON.
+fn asked(versions: Versions, command: &[&str]) -> Result<(Vec<Seen>, Vec<Value>)> {
     let place = directory()?;
     let site = Site::start(versions)?;
     let bound = "bindings:\n      - {hosts: [api.site.example], header: authorization}\n      \
@@ -41,14 +42,16 @@ fn asked(versions: Versions, command: &[&str]) -> Result<Vec<Seen>> {
     let finished = finished.with_context(|| format!("the daemon said:\n{}", daemon.log()))?;
     logs::assert_absent(&finished.stdout, SECRET)?;
     logs::assert_absent(&daemon.log(), SECRET)?;
-    Ok(site.take())
+    let lines = finished.stdout.lines();
+    let printed = lines.map(|line| serde_json::from_str(line).with_context(|| line.to_owned()));
+    Ok((site.take(), printed.collect::<Result<_>>()?))
 }
 
 #[test]
 fn a_client_of_http1_reaches_a_server_of_http2_only() -> Result<()> {
     let token = format!("authorization: Bearer {PLACEHOLDER}");
     let json = format!("{{\"token\": \"{PLACEHOLDER}\"}}");
-    let seen = asked(
+    let (seen, answers) = asked(
         Versions::Http2,
         &[
             "curl",
@@ -56,6 +59,8 @@ fn a_client_of_http1_reaches_a_server_of_http2_only() -> Result<()> {
             "--silent",
             "--show-error",
             "--fail",
+            "--write-out",
+            "\n{\"version\": \"%{http_version}\", \"status\": %{http_code}, \"type\": \"%{content_type}\"}\n",
             "--header",
             &token,
             "--json",
@@ -74,6 +79,12 @@ fn a_client_of_http1_reaches_a_server_of_http2_only() -> Result<()> {
         assert_eq!(one.header("authorization"), Some(bearer.as_bytes()));
         assert_eq!(one.body, format!("{{\"token\": \"{SECRET}\"}}").as_bytes());
     }
+    let bytes = SECRET.len() + r#"{"token": ""}"#.len();
+    let answer = [
+        json!({"method": "POST", "bytes": bytes}),
+        json!({"version": "1.1", "status": 200, "type": "application/json"}),
+    ];
+    assert_eq!(answers, [answer.clone(), answer].concat());
     Ok(())
 }
 
@@ -85,12 +96,17 @@ fn a_client_of_http2_only_reaches_a_server_of_http1() -> Result<()> {
         let open = 3;
         for (const path of ['/echo?1', '/echo?2', '/events']) {{
             const stream = session.request({{':path': path, authorization: 'Bearer {PLACEHOLDER}'}});
-            stream.on('response', head => {{ if (head[':status'] !== 200) throw head; }});
-            stream.on('end', () => {{ if (--open === 0) session.close(); }});
-            stream.resume();
+            let status, type, body = '';
+            stream.on('response', head => {{ status = head[':status']; type = head['content-type']; }});
+            stream.setEncoding('utf8');
+            stream.on('data', text => body += text);
+            stream.on('end', () => {{
+                console.log(JSON.stringify({{path, status, type, body}}));
+                if (--open === 0) session.close();
+            }});
         }}"
     );
-    let mut seen = asked(Versions::Http1, &["node", "--eval", &script])?;
+    let (mut seen, mut answers) = asked(Versions::Http1, &["node", "--eval", &script])?;
     seen.sort_by(|one, other| one.target.cmp(&other.target));
     let targets: Vec<_> = seen.iter().map(|one| one.target.as_str()).collect();
     assert_eq!(targets, ["/echo?1", "/echo?2", "/events"]);
@@ -99,5 +115,16 @@ fn a_client_of_http2_only_reaches_a_server_of_http1() -> Result<()> {
         let bearer = format!("Bearer {SECRET}");
         assert_eq!(one.header("authorization"), Some(bearer.as_bytes()));
     }
+    answers.sort_by(|one, other| one["path"].as_str().cmp(&other["path"].as_str()));
+    let echo = json!({"method": "GET", "bytes": 0}).to_string();
+    let events: String = (0..5).map(|number| format!("data: {number}\n\n")).collect();
+    assert_eq!(
+        answers,
+        [
+            json!({"path": "/echo?1", "status": 200, "type": "application/json", "body": echo}),
+            json!({"path": "/echo?2", "status": 200, "type": "application/json", "body": echo}),
+            json!({"path": "/events", "status": 200, "type": "text/event-stream", "body": events}),
+        ]
+    );
     Ok(())
 }

@@ -108,7 +108,9 @@ fn settled(stage: &Stage) -> Result<bool> {
         if log.contains("another daemon has taken over") {
             return Ok(true);
         }
-        let begun = log.matches("another daemon gets ready to take over").count();
+        let begun = log
+            .matches("another daemon gets ready to take over")
+            .count();
         let given_up = log.matches("another daemon did not take over").count();
         if begun <= given_up {
             return Ok(false);
@@ -120,7 +122,7 @@ fn settled(stage: &Stage) -> Result<bool> {
 
 #[test]
 fn a_daemon_that_cannot_take_over_leaves_the_other_one_as_it_was() -> Result<()> {
-    let mut stage = Stage::new()?;
+    let stage = Stage::new()?;
     let mut held = Held::open(&stage, 3)?;
     let daemon = &stage.scenario.daemon;
     // A bad configuration: it never comes to the other one.

@@ -207,6 +207,12 @@ fn every_kind_of_fault_is_told_at_its_place() {
             &["interceptor.yaml:6:20: a body of this type has fields: name one with `body.json`"],
         ),
         (
+            binding("body.text: application/grpc-web+json"),
+            &[
+                "interceptor.yaml:6:20: a body of this type is never read: bind the secret to a header, such as authorization",
+            ],
+        ),
+        (
             binding("body.text: multipart/form-data"),
             &[
                 "interceptor.yaml:6:20: a body of this type has fields: name one with `body.multipart`",
@@ -302,6 +308,34 @@ fn every_kind_of_fault_is_told_at_its_place() {
             ),
             &[
                 "interceptor.yaml:1:27: the secret's file: cannot be read: No such file or directory (os error 2)",
+            ],
+        ),
+        (
+            String::from(
+                "sandboxes:\n  - name: a\n    udp:\n      - { address: 10.0.0.1, port: 53 }\n      - { address: 0.0.0.0, port: 1 }\n      - { address: 224.0.0.251, port: 5353 }\n      - { address: 255.255.255.255, port: 67 }\n      - { address: 10.0.0.0/8, port: 1 }\n      - { address: \"fe80::1\", port: 0 }\n      - { address: \"::ffff:0.0.0.0\", port: 1 }\n      - { address: 10.0.0.1, port: 123 }\n      - { address: \"::ffff:10.0.0.1\", port: 123 }\n",
+            ),
+            &[
+                "interceptor.yaml:4:36: port 53 cannot be exempt: DNS is always answered by policy",
+                "interceptor.yaml:5:20: the unspecified address stands for any host: name one",
+                "interceptor.yaml:6:20: a multicast group cannot be exempt",
+                "interceptor.yaml:7:20: the broadcast address cannot be exempt",
+                "interceptor.yaml:8:20: expected an IP address, such as 10.0.0.1: names and networks cannot be exempt",
+                "interceptor.yaml:9:20: a link-local address means another host on each device, and the kernel's programs do not see which",
+                "interceptor.yaml:9:37: expected a whole number from 1 to 65535",
+                "interceptor.yaml:10:20: the unspecified address stands for any host: name one",
+                "interceptor.yaml:12:9: the same stands here already",
+            ],
+        ),
+        (
+            String::from(
+                "sandboxes:\n  - name: a\n    exempt:\n      destinations: [ { address: 10.0.0.2 } ]\n      processes:\n        - { netns: host }\n        - { uid: 0 }\n        - { netns: proxy, uid: 4294967295 }\n",
+            ),
+            &[
+                "interceptor.yaml:4:23: the key `port` is missing",
+                "interceptor.yaml:6:11: the key `uid` is missing",
+                "interceptor.yaml:7:11: the key `netns` is missing",
+                "interceptor.yaml:8:20: expected `host` or an absolute path to a network namespace, such as /run/netns/proxy",
+                "interceptor.yaml:8:32: expected a whole number from 0 to 4294967294",
             ],
         ),
         (

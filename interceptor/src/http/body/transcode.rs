@@ -63,10 +63,6 @@ impl Unframer {
     }
 
     /// The sender's close ends this body; any other is cut short by it.
-    #[allow(
-        dead_code,
-        reason = "no request ends so, and no answer is taken apart yet"
-    )]
     pub(crate) fn ends_with_close(&self) -> bool {
         self.body.ends_with_close()
     }

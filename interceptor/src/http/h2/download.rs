@@ -100,9 +100,9 @@ impl<'s> Download<'s> {
             let data = match data.transpose() {
                 Ok(data) => data,
                 Err(error) => {
-                    // All that came before it goes before it. What the server did not mean so is answered otherwise.
+                    // What the server did not mean so is answered otherwise.
                     if !error.is_library() {
-                        self.rest(client).await?;
+                        self.let_go(client).await?;
                     }
                     return Err(Cut::Sender(error));
                 }
@@ -142,6 +142,22 @@ impl<'s> Download<'s> {
         self.go_on(client, then).await
     }
 
+    /// The server has ended its answer in the middle: all that came before, and can go, goes before that.
+    async fn let_go(&mut self, client: &mut Client) -> Result<(), Cut> {
+        while self
+            .filter
+            .as_ref()
+            .is_some_and(|filter| filter.patience().is_some())
+        {
+            match self.rest(client).await {
+                Ok(()) => {}
+                Err(Cut::Refused(_)) => break,
+                Err(cut) => return Err(cut),
+            }
+        }
+        Ok(())
+    }
+
     /// The server pauses: nothing that can go may wait. That the client wants no more is heard when there is more.
     async fn rest(&mut self, client: &mut Client) -> Result<(), Cut> {
         if let Some(filter) = &mut self.filter {
@@ -153,22 +169,14 @@ impl<'s> Download<'s> {
 
     /// Sends what may go on.
     async fn go_on(&mut self, client: &mut Client, mut then: Then) -> Result<Option<Reason>, Cut> {
-        let mut finished = matches!(then, Then::More);
+        let complete = matches!(then, Then::End(_));
         loop {
             let Some(filter) = &mut self.filter else {
                 return self.send(client, Bytes::new(), then).await;
             };
-            if filter.is_behind() {
-                filter.more(&mut self.data).map_err(stopped)?;
-            } else if !finished {
-                finished = true;
-                filter.finish(&mut self.data).map_err(stopped)?;
-            }
-            self.stats.count_redactions(filter.count());
-            if filter.went_unread() {
-                self.stats.count_opaque_message();
-            }
-            let last = finished && !filter.is_behind();
+            let last = filter
+                .step(complete, &mut self.data, self.stats)
+                .map_err(stopped)?;
             if !filter.holds() {
                 let data = mem::take(&mut self.data).into();
                 let next = if last {
@@ -233,7 +241,6 @@ impl<'s> Download<'s> {
             lookout,
             filter,
             late,
-            stats,
             ..
         } = self;
         let Some(patterns) = lookout.patterns() else {
@@ -241,12 +248,7 @@ impl<'s> Download<'s> {
         };
         match filter {
             Some(filter) => filter.arm(patterns),
-            None if !late.coded => *filter = Some(late.filter(patterns)),
-            None => {
-                // Once is enough.
-                late.coded = false;
-                stats.count_opaque_message();
-            }
+            None => *filter = Some(late.filter(patterns)),
         }
     }
 }
@@ -254,6 +256,9 @@ impl<'s> Download<'s> {
 impl Late {
     /// For what is still to come of the body.
     fn filter(&self, patterns: &Arc<Patterns>) -> ResponseFilter {
+        if self.coded {
+            return ResponseFilter::unread();
+        }
         let facts = Facts {
             status: self.status.as_u16(),
             media_type: self.media_type.as_ref().map(HeaderValue::as_bytes),

@@ -16,9 +16,9 @@ use crate::{
         head::{HeadError, MAX_FIELDS, MAX_HEAD},
         refusal::Refusal,
         request::judge,
-        rewriting::{Tally, may_carry_secret},
+        resolution::Resolution,
     },
-    rewrite::{body::Rewriter, grammar, header, target},
+    rewrite::body::Rewriter,
     stats::connection::Direction::ClientToServer,
 };
 
@@ -35,7 +35,7 @@ pub(super) struct Allowed {
     pub(super) upgrade: Option<Upgrade>,
 }
 
-/// Decides on the request with this head, and counts it. `complete`: it has no body.
+/// Decides on the request with this head, and counts it and what secrets it takes. `complete`: it has no body.
 pub(super) fn decide(
     mut head: Parts,
     complete: bool,
@@ -46,34 +46,26 @@ pub(super) fn decide(
     let upgrades = websocket::stand_for_get(&mut head)?;
     authority::check_http2(&head, exchange.scheme, &exchange.authority)?;
     let path = head.uri.path_and_query().map_or("", PathAndQuery::as_str);
-    let audited = judge(head.method.as_str(), path, exchange)?;
+    judge(head.method.as_str(), path, exchange)?;
 
     let upgrade = upgrades
         .then(|| Upgrade::read(&mut head.headers, path, exchange))
         .transpose()?;
-    let release = &exchange.release;
-    let mut tally = Tally::default();
-    let path = tally.take(target::rewrite(path.as_bytes(), release))?;
+    let mut resolution = Resolution::new(exchange);
+    let path = resolution.target(path)?;
     let mut changed = Vec::with_capacity(head.headers.len());
     for (name, value) in &head.headers {
-        if !may_carry_secret(name.as_str()) {
-            tally.passed += u64::from(grammar::mentions(value.as_bytes()));
-            changed.push(None);
-            continue;
-        }
         // Cookies come one by one (RFC 9113 §8.2.3), or as one: either is a value.
-        changed.push(tally.take(header::rewrite(name.as_str(), value.as_bytes(), release))?);
+        changed.push(resolution.field(name.as_str(), value.as_bytes())?);
     }
-    for _ in 0..tally.passed {
-        release.pass_unbound(&exchange.stats)?;
-    }
+    let used = resolution.settle()?;
     // It reads the head as the client wrote it: no copy of a secret stays behind there. A WebSocket is no body.
     let rewriter = if complete || upgrade.is_some() {
         None
     } else {
         let fields = head.headers.iter();
         let fields = fields.map(|(name, value)| (name.as_str(), value.as_bytes()));
-        Rewriter::for_request(release, fields, tally.used.len(), &exchange.stats)?
+        Rewriter::for_request(&exchange.release, fields, used, &exchange.stats)?
     };
     for ((_, value), with) in head.headers.iter_mut().zip(changed) {
         if let Some(with) = with {
@@ -82,17 +74,11 @@ pub(super) fn decide(
     }
     head.uri = whole(head.uri, path, &head.headers)?;
 
-    let stats = &exchange.stats;
-    // One with a body that is read may still be refused: it counts when it goes.
+    // One with a body that is read may still be refused: it is a message when it goes.
     if rewriter.is_none() {
-        stats.count_message(ClientToServer);
+        exchange.stats.count_message(ClientToServer);
     }
-    for name in &tally.used {
-        stats.count_rewrite(name);
-    }
-    if let Some(why) = audited {
-        tracing::warn!(host = %exchange.authority.host, why, "the policy would refuse this request");
-    }
+    resolution.count();
     // What the h2 crate has for its own use stays behind.
     head.extensions.clear();
     if upgrade.is_some() {

@@ -1,9 +1,12 @@
 use proptest::prelude::*;
 
 use super::{Change, Facts, Length, ResponseFilter, Stop};
-use crate::rewrite::reflection::{
-    Fill,
-    oracle::{SECRETS, oracle, patterns, placeholder},
+use crate::{
+    rewrite::reflection::{
+        Fill,
+        oracle::{SECRETS, oracle, patterns, placeholder},
+    },
+    stats::connection::Connection,
 };
 
 pub(in crate::http) mod encoders;
@@ -58,8 +61,7 @@ fn carry<'p>(
 struct Carrier {
     filter: ResponseFilter,
     out: Vec<u8>,
-    count: u64,
-    unread: bool,
+    stats: Connection,
 }
 
 impl Carrier {
@@ -69,14 +71,13 @@ impl Carrier {
         Self {
             filter: ResponseFilter::new(&patterns(), facts, encodings.into_iter()),
             out: Vec::new(),
-            count: 0,
-            unread: false,
+            stats: Connection::default(),
         }
     }
 
     fn push(&mut self, piece: &[u8]) -> Result<(), Stop> {
         self.filter.push(piece, &mut self.out)?;
-        self.catch_up()
+        self.catch_up(false)
     }
 
     /// Whether there was something to wait for.
@@ -84,30 +85,25 @@ impl Carrier {
         let rests = self.filter.patience().is_some();
         if rests {
             self.filter.rest(&mut self.out)?;
-            self.catch_up()?;
+            self.catch_up(false)?;
         }
         Ok(rests)
     }
 
-    fn catch_up(&mut self) -> Result<(), Stop> {
-        while self.filter.is_behind() {
-            self.filter.more(&mut self.out)?;
-        }
-        self.count += self.filter.count();
-        self.unread |= self.filter.went_unread();
+    fn catch_up(&mut self, complete: bool) -> Result<(), Stop> {
+        while !self.filter.step(complete, &mut self.out, &self.stats)? {}
         assert!(!self.filter.holds() || self.out.is_empty());
         Ok(())
     }
 
     fn finish(mut self) -> Result<Seen, Stop> {
-        self.filter.finish(&mut self.out)?;
-        self.catch_up()?;
+        self.catch_up(true)?;
         assert!(!self.filter.holds());
         Ok(Seen {
             change: self.filter.change(),
             body: self.out,
-            count: self.count,
-            unread: self.unread,
+            count: self.stats.redactions(),
+            unread: self.stats.opaque_messages() > 0,
         })
     }
 }

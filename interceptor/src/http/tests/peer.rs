@@ -161,7 +161,7 @@ impl Rig {
         Self::of(64 * 1024, exchange, shutdown)
     }
 
-    fn of(room: usize, exchange: Exchange, shutdown: watch::Sender<bool>) -> Self {
+    pub(super) fn of(room: usize, exchange: Exchange, shutdown: watch::Sender<bool>) -> Self {
         let (client, client_end) = duplex(room);
         let (server_end, server) = duplex(room);
         let stats = Arc::clone(&exchange.stats);

@@ -58,21 +58,16 @@ async fn a_head_and_a_body_that_come_together_are_redacted_with_the_right_length
 
 #[tokio::test(start_paused = true)]
 async fn a_body_that_comes_late_keeps_its_length() {
-    let response = sized(JSON, &format!("{{\"token\":\"{SECRET}\"}}"));
-    let (head, body) = response.split_at(response.len() - 12);
+    let response = |token: &str| sized(JSON, &format!("{{\"token\":\"{token}\"}}"));
+    let answer = response(SECRET);
+    let (head, body) = answer.split_at(answer.len() - 12);
     let mut rig = asked("GET").await;
     rig.answer(head).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     rig.answer(body).await;
-    let got = read(&mut rig, response.len()).await;
-    assert!(!got.contains(SECRET), "{got}");
-}
-
-async fn read(rig: &mut Rig, length: usize) -> String {
-    let mut got = vec![0; length];
-    let read = tokio::io::AsyncReadExt::read_exact(&mut rig.client, &mut got);
-    read.await.unwrap();
-    String::from_utf8(got).unwrap()
+    // The first of it had come with the head, and does not wait so long.
+    let overlaid = format!("{}{}", &SECRET[..2], &TOKEN[2..SECRET.len()]);
+    rig.client_gets(response(&overlaid)).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,6 +167,38 @@ async fn a_server_that_cuts_a_body_is_not_made_to_look_as_if_it_had_not() {
     assert!(matches!(rig.end().await, Err(HttpError::UpstreamCutShort)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn all_that_came_of_a_body_goes_before_its_cut() {
+    let begun = format!("{{\"token\":\"{}", &SECRET[..6]);
+    let size = begun.len();
+    for (framed, expected) in [
+        // The head waits for the rest of a short body.
+        (
+            format!("Content-Length: 1000\r\n\r\n{begun}"),
+            format!("Content-Length: 1000\r\n\r\n{begun}"),
+        ),
+        // What could go on as a secret waits as well.
+        (
+            format!("{CHUNKED}{size:x}\r\n{begun}\r\n"),
+            format!(
+                "{CHUNKED}{:x}\r\n{}\r\n6\r\n{}\r\n",
+                size - 6,
+                &begun[..size - 6],
+                &SECRET[..6]
+            ),
+        ),
+    ] {
+        let mut rig = asked("GET").await;
+        let head = format!("HTTP/1.1 200 OK\r\n{JSON}");
+        rig.answer(format!("{head}{framed}")).await;
+        tokio::io::AsyncWriteExt::shutdown(&mut rig.server)
+            .await
+            .unwrap();
+        rig.client_ends_with(&format!("{head}{expected}")).await;
+        assert!(matches!(rig.end().await, Err(HttpError::UpstreamCutShort)));
+    }
+}
+
 fn compressed(texts: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut deflate = zlib_rs::Deflate::new(6, true, 15);
     let flush = zlib_rs::DeflateFlush::SyncFlush;
@@ -246,7 +273,8 @@ async fn a_coded_stream_goes_on_behind_a_secret() {
     assert_eq!(rig.stats.redactions(), 1);
 }
 
-fn unchunked(response: &[u8]) -> Vec<u8> {
+/// The body of a response.
+pub(super) fn unchunked(response: &[u8]) -> Vec<u8> {
     let at = response
         .windows(4)
         .position(|four| four == b"\r\n\r\n")

@@ -124,6 +124,9 @@ async fn unbound_placeholder_is_passed_recorded_or_refused_as_the_policy_says() 
         assert_eq!(refused, (403, "credential_unbound".to_owned()), "{head}");
         assert_eq!(rig.stats.placeholders_passed(), 0, "{head}");
     }
+    // No placeholder, though one begins so.
+    let request = format!("GET /?key=openshell:resolve:env: HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    Rig::on_unbound(Unbound::Refuse).pass(&request, OK).await;
     let bound = |token| format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nX-Api-Key: {token}\r\n\r\n");
     let mut rig = Rig::on_unbound(Unbound::Refuse);
     rig.ask(bound(TOKEN)).await;

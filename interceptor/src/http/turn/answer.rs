@@ -37,11 +37,12 @@ pub(super) struct Final {
     pub(super) after: After,
 }
 
-/// Brings the response back, interim ones included.
+/// Brings the response back, interim ones included. `reads_body`: secrets may be put into the request's body.
 pub(super) async fn answer<R, W>(
     upstream: &mut Inbound<R>,
     client: &mut Outbound<W>,
     request: &Request,
+    reads_body: bool,
     progress: &Progress,
     stats: &Connection,
 ) -> Result<Turn, HttpError>
@@ -98,12 +99,13 @@ where
             Err(refusal) => return refused(refusal),
         };
 
-        if let Some(patterns) = request.reflection.patterns() {
+        // What is put into the rest of the request's body may come back behind the head of an early answer.
+        let expected = reads_body && !progress.asked.load(Relaxed);
+        if let Some(patterns) = request.reflection.patterns_for(expected) {
             stats.count_message(ServerToClient);
             let parts = (upstream, client);
-            return filtered(parts, request, last, patterns, progress, stats).await;
+            return filtered(parts, request, last, &patterns, progress, stats).await;
         }
-        progress.unread.store(true, Relaxed);
         // The head goes on together with what has come of the body: one write, one segment.
         let Final { framing, after, .. } = last;
         let mut body = Body::new(framing);

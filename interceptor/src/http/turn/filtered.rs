@@ -1,6 +1,9 @@
 //! A response that secrets may come back in.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use bytes::{Buf as _, BytesMut};
 use tokio::{
@@ -37,7 +40,6 @@ use crate::{
 /// One response on its way.
 struct Filtered<'t> {
     lookout: Lookout,
-    patterns: Arc<Patterns>,
     filter: ResponseFilter,
     framing: Framing,
     framer: Framer,
@@ -66,7 +68,7 @@ pub(super) async fn filtered<R, W>(
         framing,
         after,
     }: Final,
-    patterns: Arc<Patterns>,
+    patterns: &Arc<Patterns>,
     progress: &Progress,
     stats: &Connection,
 ) -> Result<Turn, HttpError>
@@ -75,13 +77,12 @@ where
     W: AsyncWrite + Unpin,
 {
     let head = upstream.buffer.split_to(length);
-    let filter = match filter(&head, framing, &patterns) {
+    let filter = match filter(&head, framing, patterns) {
         Ok(filter) => filter,
         Err(refusal) => return Ok(refused(refusal, progress)),
     };
     let mut response = Filtered {
         lookout: Lookout::new(Arc::clone(&request.reflection)),
-        patterns,
         filter,
         framing,
         framer: match framing {
@@ -128,20 +129,20 @@ where
             if let Ok(read) = timeout(patience, upstream.fill()).await {
                 break read;
             }
-            let rested = response.filter.rest(&mut response.data);
-            let sent = match rested {
-                Ok(()) => response.go_on(client, false, &[]).await?,
-                Err(stop) => Err(stop),
-            };
-            if let Err(stop) = sent {
+            if let Err(stop) = response.rest(client).await? {
                 return Ok(refused(Refusal::Reflected(stop), progress));
             }
         };
-        if read.map_err(HttpError::Upstream)? > 0 {
-            continue;
-        }
-        if !unframer.ends_with_close() {
-            return Err(HttpError::UpstreamCutShort);
+        let broken = match read {
+            Ok(1..) => continue,
+            Ok(0) if unframer.ends_with_close() => None,
+            Ok(0) => Some(HttpError::UpstreamCutShort),
+            Err(error) => Some(HttpError::Upstream(error)),
+        };
+        if let Some(broken) = broken {
+            // All that came before goes before that.
+            while response.filter.patience().is_some() && response.rest(client).await?.is_ok() {}
+            return Err(broken);
         }
         if let Err(stop) = response.go_on(client, true, &[]).await? {
             return Ok(refused(Refusal::Reflected(stop), progress));
@@ -155,8 +156,18 @@ impl Filtered<'_> {
     /// Searches for what was written meanwhile, too.
     fn arm(&mut self) {
         if let Some(patterns) = self.lookout.patterns() {
-            self.patterns = Arc::clone(patterns);
             self.filter.arm(patterns);
+        }
+    }
+
+    /// The sender pauses: nothing that can go may wait.
+    async fn rest<W: AsyncWrite + Unpin>(
+        &mut self,
+        client: &mut Outbound<W>,
+    ) -> Result<Result<(), Stop>, HttpError> {
+        match self.filter.rest(&mut self.data) {
+            Ok(()) => self.go_on(client, false, &[]).await,
+            Err(stop) => Ok(Err(stop)),
         }
     }
 
@@ -167,19 +178,11 @@ impl Filtered<'_> {
         complete: bool,
         trailers: &[u8],
     ) -> Result<Result<(), Stop>, HttpError> {
-        let mut finished = !complete;
         loop {
-            if self.filter.is_behind() {
-                if let Err(stop) = self.filter.more(&mut self.data) {
-                    return Ok(Err(stop));
-                }
-            } else if !finished {
-                finished = true;
-                if let Err(stop) = self.filter.finish(&mut self.data) {
-                    return Ok(Err(stop));
-                }
-            }
-            let last = finished && !self.filter.is_behind();
+            let last = match self.filter.step(complete, &mut self.data, self.stats) {
+                Ok(last) => last,
+                Err(stop) => return Ok(Err(stop)),
+            };
             let end = (complete && last).then_some(trailers);
             self.send(client, end).await?;
             if last {
@@ -193,10 +196,6 @@ impl Filtered<'_> {
         client: &mut Outbound<W>,
         end: Option<&[u8]>,
     ) -> Result<(), HttpError> {
-        self.stats.count_redactions(self.filter.count());
-        if self.filter.went_unread() {
-            self.stats.count_opaque_message();
-        }
         if self.filter.holds() {
             return Ok(());
         }
@@ -207,8 +206,14 @@ impl Filtered<'_> {
         self.framer.frame(&self.data, &mut out);
         self.data.clear();
         if let Some(trailers) = end {
-            let (trailers, found) = head::trailers(trailers, &self.patterns);
-            self.stats.count_redactions(found);
+            let trailers = match self.lookout.patterns() {
+                Some(patterns) => {
+                    let (trailers, found) = head::trailers(trailers, patterns);
+                    self.stats.count_redactions(found);
+                    trailers.into()
+                }
+                None => Cow::Borrowed(trailers),
+            };
             self.framer.end(&trailers, &mut out);
         }
         if out.is_empty() {
@@ -229,7 +234,11 @@ impl Filtered<'_> {
                 }
             }
         }
-        let (head, found) = head::head(raw, &self.patterns, change, instead);
+        // Nothing is changed where nothing was written yet.
+        let Some(patterns) = self.lookout.patterns() else {
+            return raw.to_vec();
+        };
+        let (head, found) = head::head(raw, patterns, change, instead);
         self.stats.count_redactions(found);
         head
     }

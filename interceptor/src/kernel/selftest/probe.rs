@@ -29,7 +29,7 @@ pub(super) struct Probe {
 }
 
 /// Most destinations of one probe.
-const DESTINATIONS: usize = 2;
+const DESTINATIONS: usize = 3;
 /// One report: an error's number, and a peer's address in 16 bytes and port.
 pub(in crate::kernel) const RECORD: usize = 4 + 16 + 2;
 

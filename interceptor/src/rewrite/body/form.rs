@@ -9,10 +9,13 @@ use percent_encoding::percent_decode;
 use zeroize::Zeroizing;
 
 use super::{Refusal, ledger::Ledger};
-use crate::rewrite::{
-    Unresolvable, append,
-    matcher::{Matcher, Piece},
-    target::{IN_QUERY, put},
+use crate::{
+    policy::form_decoded,
+    rewrite::{
+        Unresolvable, append,
+        matcher::{Matcher, Piece},
+        target::{IN_QUERY, put},
+    },
 };
 
 /// Longest value of a bound field in which a placeholder is replaced. None that is longer can be one placeholder, or a
@@ -126,7 +129,7 @@ impl Form {
         }
         let value = std::mem::take(&mut self.value);
         let release = ledger.release.clone();
-        let name = decoded(&self.name);
+        let name = form_decoded(&self.name);
         let find = |key: &str| release.form(&name, key).map(Some);
         let used = put(&value, IN_QUERY, &release, ledger.left(), out, find)?;
         ledger.spend(&used)
@@ -134,7 +137,7 @@ impl Form {
 
     fn place_of_value(&self, ledger: &Ledger) -> Place {
         let fits = self.name.len() <= NAME_MAX;
-        if fits && ledger.release.binds_form(&decoded(&self.name)) {
+        if fits && ledger.release.binds_form(&form_decoded(&self.name)) {
             Place::Bound
         } else {
             Place::Other
@@ -190,13 +193,4 @@ fn found(piece: Piece<'_>, place: Place, ledger: &Ledger) -> Result<(), Refusal>
         }
         (Piece::Placeholder { .. }, Place::Name | Place::Other) => ledger.pass(),
     }
-}
-
-/// As a server reads it: a plus is a space.
-fn decoded(name: &[u8]) -> Vec<u8> {
-    let spaced: Vec<u8> = name
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
-    percent_decode(&spaced).collect()
 }

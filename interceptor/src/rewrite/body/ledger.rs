@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use zeroize::Zeroizing;
+
 use super::{Refusal, head::Fixed};
 use crate::{
-    rewrite::{Unresolvable, release::Release},
+    rewrite::{Unresolvable, append, matcher::Piece, release::Release},
     secrets::SecretName,
     stats::connection::Connection,
 };
@@ -40,20 +42,35 @@ impl Ledger {
         Ok(self.release.pass_unbound(&self.stats)?)
     }
 
-    /// The secret that takes the place of the placeholder `raw`, as `find` finds it and `write` writes it.
-    pub(super) fn put(
+    /// Appends the next piece of a text. At a bound `place`, `find` finds the secret that takes a placeholder's place, and
+    /// `write` writes it.
+    pub(super) fn take_piece<P>(
         &mut self,
-        (raw, key): (&[u8], &str),
-        find: impl for<'r> Fn(&'r Release, &str) -> Option<(&'r SecretName, &'r [u8])>,
-        write: impl FnOnce(&[u8]) -> Result<(), Unresolvable>,
+        piece: Piece<'_>,
+        place: Option<P>,
+        find: impl for<'r> FnOnce(&'r Release, P, &str) -> Option<(&'r SecretName, &'r [u8])>,
+        write: impl FnOnce(&[u8], &mut Zeroizing<Vec<u8>>) -> Result<(), Unresolvable>,
+        out: &mut Zeroizing<Vec<u8>>,
     ) -> Result<(), Refusal> {
-        let Some((name, secret)) = find(&self.release, key) else {
-            return Err(Refusal::Unresolvable(self.why_not(key)));
+        let (raw, key) = match piece {
+            Piece::Text(text) => {
+                append(text, out);
+                return Ok(());
+            }
+            Piece::Placeholder { raw, key } => (raw, key),
+        };
+        let Some(place) = place else {
+            self.pass()?;
+            append(raw, out);
+            return Ok(());
+        };
+        let Some((name, secret)) = find(&self.release, place, key) else {
+            return Err(self.release.why_not(key).into());
         };
         if self.left == 0 {
             return Err(Unresolvable::TooMany.into());
         }
-        write(secret)?;
+        write(secret, out)?;
         self.release.reflection().note(name, secret, raw);
         self.stats.count_rewrite(name);
         self.take(1)
@@ -90,13 +107,5 @@ impl Ledger {
     /// The body goes on as it is, or not at all.
     pub(super) fn is_fixed(&self) -> bool {
         self.fixed.is_some()
-    }
-
-    fn why_not(&self, key: &str) -> Unresolvable {
-        if self.release.is_bound_elsewhere(key) {
-            Unresolvable::BoundElsewhere
-        } else {
-            Unresolvable::Unavailable
-        }
     }
 }

@@ -18,6 +18,7 @@ use super::{Refusal, ledger::Ledger};
 use crate::rewrite::{
     Unresolvable, append,
     matcher::{Matcher, Piece},
+    release::Release,
 };
 
 /// Longest head of a part.
@@ -38,8 +39,8 @@ pub(super) struct Multipart {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Before the first boundary.
-    Start,
+    /// At the first boundary, or at the one that ends a part.
+    Boundary,
     /// Behind a boundary, on its line.
     Delimiter,
     Head,
@@ -69,7 +70,7 @@ impl Multipart {
         Self {
             delimiter: Finder::new(&delimiter).into_owned(),
             stage: match boundary {
-                Some(_) => Stage::Start,
+                Some(_) => Stage::Boundary,
                 None => Stage::Doubt,
             },
             held: Vec::new(),
@@ -94,10 +95,9 @@ impl Multipart {
                 Step::Stay(taken) => (taken, None),
             };
             let (text, behind) = rest.split_at(taken);
-            self.search(text, ledger, out)?;
+            self.search(text, next.is_some(), ledger, out)?;
             rest = behind;
             if let Some(stage) = next {
-                self.search_end(ledger, out)?;
                 self.stage = stage;
                 if self.stage == Stage::Doubt && ledger.taken() > 0 {
                     return Err(Refusal::Malformed);
@@ -114,8 +114,7 @@ impl Multipart {
         out: &mut Zeroizing<Vec<u8>>,
     ) -> Result<(), Refusal> {
         let held = std::mem::take(&mut self.held);
-        self.search(&held, ledger, out)?;
-        self.search_end(ledger, out)?;
+        self.search(&held, true, ledger, out)?;
         if self.stage != Stage::End && ledger.taken() > 0 {
             return Err(Refusal::Malformed);
         }
@@ -129,7 +128,7 @@ impl Multipart {
 
     fn step(&self, held: &[u8], ledger: &Ledger) -> Step {
         match &self.stage {
-            Stage::Start => self.start(held),
+            Stage::Boundary => self.boundary(held),
             Stage::Delimiter => delimiter_line(held),
             Stage::Head => head(held, ledger),
             Stage::Content(_) => self.content(held),
@@ -138,7 +137,7 @@ impl Multipart {
     }
 
     /// Some clients begin with an empty line; any other text before the first boundary is read in different ways.
-    fn start(&self, held: &[u8]) -> Step {
+    fn boundary(&self, held: &[u8]) -> Step {
         let delimiter = self.delimiter.needle();
         let text = held.strip_prefix(b"\r\n").unwrap_or(held);
         if text.starts_with(delimiter) {
@@ -155,11 +154,10 @@ impl Multipart {
     fn content(&self, held: &[u8]) -> Step {
         let delimiter = self.delimiter.needle();
         if let Some(at) = self.delimiter.find(held) {
-            let (before, _) = held.split_at(at);
-            return if before.ends_with(LINE_END) {
-                Step::Next(at + delimiter.len(), Stage::Delimiter)
-            } else {
-                Step::Next(at, Stage::Doubt)
+            // The line's end before the boundary is not the part's.
+            return match held.split_at(at).0.strip_suffix(LINE_END) {
+                Some(content) => Step::Next(content.len(), Stage::Boundary),
+                None => Step::Next(at, Stage::Doubt),
             };
         }
         // What may be the beginning of a boundary, and the line's end before it.
@@ -167,10 +165,11 @@ impl Multipart {
         Step::Stay(held.len().saturating_sub(open))
     }
 
-    /// Gives on `text`, which belongs to the present stage.
+    /// Gives on `text`, which belongs to the present stage. At its end no placeholder reaches beyond it.
     fn search(
         &mut self,
         text: &[u8],
+        end: bool,
         ledger: &mut Ledger,
         out: &mut Zeroizing<Vec<u8>>,
     ) -> Result<(), Refusal> {
@@ -182,43 +181,13 @@ impl Multipart {
         } = self;
         let release = ledger.release.clone();
         let known = |key: &str| release.knows(key);
-        let (text, behind) = match stage {
-            // The boundary and the line's end before it are not the part's.
-            Stage::Content(_) if text.ends_with(delimiter.needle()) => {
-                text.split_at(text.len() - delimiter.needle().len() - LINE_END.len())
-            }
-            _ => text.split_at(text.len()),
-        };
         let place = place(stage);
-        matcher.push(text, &known, &mut |piece| {
-            take(piece, place, delimiter, ledger, out)
-        })?;
-        if !behind.is_empty() {
-            matcher.finish(&known, &mut |piece| {
-                take(piece, place, delimiter, ledger, out)
-            })?;
-            append(behind, out);
+        let mut sink = |piece: Piece<'_>| take(piece, place, delimiter, ledger, out);
+        matcher.push(text, &known, &mut sink)?;
+        if end {
+            matcher.finish(&known, &mut sink)?;
         }
         Ok(())
-    }
-
-    /// A stage is over: no placeholder reaches beyond it.
-    fn search_end(
-        &mut self,
-        ledger: &mut Ledger,
-        out: &mut Zeroizing<Vec<u8>>,
-    ) -> Result<(), Refusal> {
-        let Self {
-            delimiter,
-            stage,
-            matcher,
-            ..
-        } = self;
-        let release = ledger.release.clone();
-        let place = place(stage);
-        matcher.finish(&|key: &str| release.knows(key), &mut |piece| {
-            take(piece, place, delimiter, ledger, out)
-        })
     }
 }
 
@@ -229,7 +198,7 @@ fn place(stage: &Stage) -> Option<&str> {
     match stage {
         Stage::Content(Part::Bound(name)) => Some(name),
         Stage::Content(Part::Other)
-        | Stage::Start
+        | Stage::Boundary
         | Stage::Delimiter
         | Stage::Head
         | Stage::End
@@ -244,29 +213,21 @@ fn take(
     ledger: &mut Ledger,
     out: &mut Zeroizing<Vec<u8>>,
 ) -> Result<(), Refusal> {
-    let text = match (piece, place) {
-        (Piece::Text(text), _) => text,
-        (Piece::Placeholder { raw, key }, Some(name)) => {
-            return ledger.put(
-                (raw, key),
-                |release, key| release.multipart(name.as_bytes(), key),
-                |secret| {
-                    // It would end its part.
-                    if delimiter.find(secret).is_some() {
-                        return Err(Unresolvable::Unavailable);
-                    }
-                    append(secret, out);
-                    Ok(())
-                },
-            );
+    let write = |secret: &[u8], out: &mut _| {
+        // It would end its part.
+        if delimiter.find(secret).is_some() {
+            return Err(Unresolvable::Unavailable);
         }
-        (Piece::Placeholder { raw, .. }, None) => {
-            ledger.pass()?;
-            raw
-        }
+        append(secret, out);
+        Ok(())
     };
-    append(text, out);
-    Ok(())
+    ledger.take_piece(
+        piece,
+        place.map(str::as_bytes),
+        Release::multipart,
+        write,
+        out,
+    )
 }
 
 /// What follows a boundary: a line's end, or the two dashes of the last one.

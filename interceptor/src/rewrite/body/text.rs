@@ -6,6 +6,7 @@ use super::{Refusal, ledger::Ledger};
 use crate::rewrite::{
     Unresolvable, append, encode, make_room,
     matcher::{Matcher, Piece},
+    release::Release,
 };
 
 /// Follows one body.
@@ -54,18 +55,11 @@ impl Form {
 }
 
 impl Text {
-    pub(super) fn bound(media: &str) -> Self {
+    /// `bound`: the media type, if something is bound to it.
+    pub(super) fn new(bound: Option<&str>) -> Self {
         Self {
-            media: Some(media.into()),
-            form: Form::of(media),
-            matcher: Matcher::default(),
-        }
-    }
-
-    pub(super) fn unbound() -> Self {
-        Self {
-            media: None,
-            form: Form::Plain,
+            media: bound.map(Into::into),
+            form: bound.map_or(Form::Plain, Form::of),
             matcher: Matcher::default(),
         }
     }
@@ -111,20 +105,6 @@ fn take(
     ledger: &mut Ledger,
     out: &mut Zeroizing<Vec<u8>>,
 ) -> Result<(), Refusal> {
-    let text = match (piece, media) {
-        (Piece::Text(text), _) => text,
-        (Piece::Placeholder { raw, key }, Some(media)) => {
-            return ledger.put(
-                (raw, key),
-                |release, key| release.text(media, key),
-                |secret| form.write(secret, out),
-            );
-        }
-        (Piece::Placeholder { raw, .. }, None) => {
-            ledger.pass()?;
-            raw
-        }
-    };
-    append(text, out);
-    Ok(())
+    let write = |secret: &[u8], out: &mut _| form.write(secret, out);
+    ledger.take_piece(piece, media, Release::text, write, out)
 }

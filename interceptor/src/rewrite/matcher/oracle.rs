@@ -26,17 +26,7 @@ pub(crate) fn known(key: &str) -> bool {
 pub(crate) fn collect<'t>(chunks: impl IntoIterator<Item = &'t [u8]>) -> Vec<Part> {
     let mut matcher = Matcher::default();
     let mut parts = Vec::new();
-    let mut sink = |piece: Piece<'_>| {
-        match (piece, parts.last_mut()) {
-            (Piece::Text(text), Some(Part::Text(last))) => last.extend_from_slice(text),
-            (Piece::Text(text), _) => parts.push(Part::Text(text.to_vec())),
-            (Piece::Placeholder { raw, key }, _) => parts.push(Part::Placeholder {
-                raw: raw.to_vec(),
-                key: key.to_owned(),
-            }),
-        }
-        Ok::<_, Infallible>(())
-    };
+    let mut sink = |piece: Piece<'_>| keep(piece, &mut parts);
     for chunk in chunks {
         matcher.push(chunk, &known, &mut sink).unwrap();
         assert!(matcher.held() <= LONGEST, "{} held", matcher.held());
@@ -44,6 +34,25 @@ pub(crate) fn collect<'t>(chunks: impl IntoIterator<Item = &'t [u8]>) -> Vec<Par
     matcher.finish(&known, &mut sink).unwrap();
     assert_eq!(matcher.held(), 0);
     parts
+}
+
+/// What one makes of a text that is all there.
+pub(crate) fn collect_whole(text: &[u8]) -> Vec<Part> {
+    let mut parts = Vec::new();
+    Matcher::whole(text, &known, &mut |piece| keep(piece, &mut parts)).unwrap();
+    parts
+}
+
+fn keep(piece: Piece<'_>, parts: &mut Vec<Part>) -> Result<(), Infallible> {
+    match (piece, parts.last_mut()) {
+        (Piece::Text(text), Some(Part::Text(last))) => last.extend_from_slice(text),
+        (Piece::Text(text), _) => parts.push(Part::Text(text.to_vec())),
+        (Piece::Placeholder { raw, key }, _) => parts.push(Part::Placeholder {
+            raw: raw.to_vec(),
+            key: key.to_owned(),
+        }),
+    }
+    Ok(())
 }
 
 /// The grammar once more, read from the left with all of the text in hand.

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::{
-    oracle::{Part, collect, known, oracle},
+    oracle::{Part, collect, collect_whole, known, oracle},
     *,
 };
 use crate::secrets::SecretName;
@@ -198,6 +198,7 @@ proptest! {
     ) {
         let text = words.concat();
         let expected = oracle(&text);
+        prop_assert_eq!(&collect_whole(&text), &expected);
         prop_assert_eq!(&collect([text.as_slice()]), &expected);
         let mut rest = text.as_slice();
         let mut chunks = Vec::new();

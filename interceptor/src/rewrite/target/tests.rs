@@ -75,9 +75,9 @@ fn a_parameter_by_its_name_takes_the_secret_each_time() {
             2,
         ),
         (
-            format!("/x?api%20key=openshell%3Aresolve%3Aenv%3AKEY&%6bey={KEY}"),
-            format!("/x?api%20key={SECRET}&%6bey={SECRET}"),
-            2,
+            format!("/x?api%20key=openshell%3Aresolve%3Aenv%3AKEY&%6bey={KEY}&api+key={KEY}"),
+            format!("/x?api%20key={SECRET}&%6bey={SECRET}&api+key={SECRET}"),
+            3,
         ),
         (
             format!("https://h.example?key={KEY}"),
@@ -107,14 +107,28 @@ fn elsewhere_in_the_target_a_placeholder_stays_text() {
         "/x?y?key=openshell%3aresolve:env:KEY",
         "https://h.example/x?token=openshell:resolve:env:KEY",
     ] {
-        assert!(matches!(outcome(target), HeadOutcome::Passed), "{target}");
+        assert!(
+            matches!(outcome(target), HeadOutcome::Passed(1)),
+            "{target}"
+        );
     }
-    for target in ["/", "*", "/bot/x?key=1&api+key", "/x?%", "/a://b?key=c"] {
+    for target in [
+        "/",
+        "*",
+        "/bot/x?key=1&api+key",
+        "/x?%",
+        "/a://b?key=c",
+        // What a placeholder begins with, at a place where one would be found.
+        "/x?key=openshell:resolve:env:",
+        "/botOPENSHELL-RESOLVE-ENV-BOT/x",
+    ] {
         assert!(
             matches!(outcome(target), HeadOutcome::Unchanged),
             "{target}"
         );
     }
+    let all = "/openshell:resolve:env:BOT?a=openshell:resolve:env:BOT&openshell:resolve:env:KEY=b";
+    assert!(matches!(outcome(all), HeadOutcome::Passed(3)));
     let both =
         "/botopenshell:resolve:env:BOT/x?a=openshell:resolve:env:BOT&b=openshell:resolve:env:KEY";
     let expected = "/bot123:AA-b_c/x?a=openshell:resolve:env:BOT&b=openshell:resolve:env:KEY";

@@ -89,7 +89,7 @@ async fn kernel_a_sandbox_whose_cgroup_went_meanwhile_is_forgotten() {
     registry.shutdown().await;
     drop(registry);
     cgroup.remove().unwrap();
-    let pins = house.pins.path().join("v1/sandboxes").join(id.to_string());
+    let pins = house.pinned_sandboxes().join(id.to_string());
     assert!(pins.exists());
 
     let (registry, _recorder) = house.start().await;
@@ -127,7 +127,7 @@ async fn kernel_a_missing_link_is_attached_again() {
     let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
     registry.shutdown().await;
     drop(registry);
-    let pins = house.pins.path().join("v1/sandboxes").join(id.to_string());
+    let pins = house.pinned_sandboxes().join(id.to_string());
     std::fs::remove_file(pins.join("connect4")).unwrap();
 
     let (registry, recorder) = house.start().await;
@@ -184,7 +184,7 @@ async fn kernel_a_sandbox_is_not_opened_because_all_its_state_is_lost() {
     let (cgroup, place) = (ScratchCgroup::new("all-lost"), Isolated::new());
     let (registry, _recorder) = house.start().await;
     let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
-    registry.inner.programs.forget_cgroup(cgroup.id());
+    registry.inner.programs.forget_cgroup(id, cgroup.id());
     registry.shutdown().await;
     drop(registry);
     std::fs::remove_dir_all(house.run_dir.path().join("sandboxes")).unwrap();

@@ -96,7 +96,7 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
     let error = registry.detach("micky").await.unwrap_err();
     assert!(matches!(error, DetachError::Unknown(_)), "{error}");
 
-    let pins = house.pins.path().join("v1/sandboxes");
+    let pins = house.pinned_sandboxes();
     assert_eq!(fs::read_dir(pins).unwrap().count(), 0);
     let state = fs::read_dir(house.run_dir.path().join("sandboxes")).unwrap();
     let names: Vec<_> = state.map(|entry| entry.unwrap().file_name()).collect();
@@ -209,7 +209,7 @@ async fn kernel_a_sandbox_whose_cgroup_is_removed_is_forgotten() {
     cgroup.remove().unwrap();
     registry.inner.sweep().await;
     assert!(registry.list().await.is_empty());
-    let pins = house.pins.path().join("v1/sandboxes").join(id.to_string());
+    let pins = house.pinned_sandboxes().join(id.to_string());
     assert!(!pins.exists());
     assert!(registry.inner.programs.sandboxes().is_empty());
 }

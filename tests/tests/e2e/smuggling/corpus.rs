@@ -3,6 +3,8 @@
 //! In a text `¶` is a line's proper end, `{h}` the host, `{g}` and `{p}` how a GET and a POST of `/a` begin, `{c}` a whole
 //! request that the policy denies, and every other character the byte of its number.
 
+use tests::witness::Parser;
+
 use super::Outcome::{self, Carried, Refused, Silent};
 
 /// What one connection sends.
@@ -10,13 +12,25 @@ use super::Outcome::{self, Carried, Refused, Silent};
 pub(super) struct Vector {
     pub(super) text: &'static str,
     pub(super) outcome: Outcome,
+    /// Servers that may refuse what we let pass.
+    pub(super) strict: &'static [Parser],
+}
+
+impl Vector {
+    const fn strict(self, strict: &'static [Parser]) -> Self {
+        Self { strict, ..self }
+    }
 }
 
 /// A body that never ends.
 pub(super) const CUT: &str = "…";
 
 const fn v(text: &'static str, outcome: Outcome) -> Vector {
-    Vector { text, outcome }
+    Vector {
+        text,
+        outcome,
+        strict: &[],
+    }
 }
 
 const A: Outcome = Carried(&[("GET", "/a", "")], None);
@@ -71,7 +85,9 @@ const LENGTHS: &[Vector] = &[
     v(
         "{p}Content-Length: 9999¶¶{c}",
         Carried(&[("POST", "/a", CUT)], None),
-    ),
+    )
+    // It answers a body that its client cuts.
+    .strict(&[Parser::Node]),
 ];
 
 /// Codings that are nearly chunked.

@@ -138,7 +138,7 @@ pub(super) fn run(deflate: &mut Deflate, text: &[u8], flush: DeflateFlush) -> Ve
 
 /// # Panics
 /// It is not whole, or a sum is wrong.
-pub(super) fn decode(encoding: &str, body: &[u8]) -> Vec<u8> {
+pub(in crate::http) fn decode(encoding: &str, body: &[u8]) -> Vec<u8> {
     if let Some((inner, outer)) = encoding.split_once(',') {
         let inner_body = decode(outer.trim(), body);
         return decode(inner.trim(), &inner_body);

@@ -61,14 +61,10 @@ where
         seen: 0,
     };
     loop {
-        let before = carriage.rewriter.taken();
         let taken = match carriage.take(&client.buffer, request, stats) {
             Ok(taken) => taken,
             Err(refusal) => return Ok(Sent::Refused(refusal)),
         };
-        if carriage.rewriter.taken() > before && progress.goes_back_unread(request) {
-            return Ok(Sent::Refused(Refusal::Overtaken));
-        }
         client.buffer.advance(taken.bytes);
         stats.count_bytes(ClientToServer, taken.bytes as u64);
         if !carriage.send(upstream).await? {

@@ -1,0 +1,94 @@
+//! The program over socket families, which only some kernels take. It is tried, not asked for: what a kernel says of its
+//! security modules does not tell whether it loads.
+
+use std::{fs, io, os::fd::AsFd, path::PathBuf};
+
+use aya::{Btf, Ebpf, programs::Program};
+
+use super::{
+    bpf::{AttachType, CgroupLink},
+    cgroup::Cgroup,
+    links::LinkError,
+    programs::Programs,
+};
+use crate::{address::SandboxId, error::chain};
+
+/// Its name in the object and among a sandbox's pins.
+pub(super) const PROGRAM: &str = "socket_create";
+
+/// Why the kernel does not take it, if it does not.
+pub(super) fn load(object: &mut Ebpf) -> Result<(), String> {
+    let program = object.program_mut(PROGRAM);
+    let Some(Program::LsmCgroup(program)) = program else {
+        return Err("the BPF object has none".to_owned());
+    };
+    let btf = Btf::from_sys_fs().map_err(|error| chain(&error))?;
+    program
+        .load("socket_create", &btf)
+        .map_err(|error| match error {
+            aya::programs::ProgramError::LoadError { io_error, .. } => io_error.to_string(),
+            other => chain(&other),
+        })
+}
+
+impl Programs {
+    /// Puts it on a sandbox's cgroup and pins it, or puts this release's in its place.
+    pub(super) fn watch_families(&self, id: SandboxId, cgroup: &Cgroup) -> Result<(), LinkError> {
+        let (Ok(()), Some(pin)) = (self.families(), self.family_pin(id)) else {
+            return Ok(());
+        };
+        let failed = |source| LinkError::Attach {
+            program: PROGRAM,
+            source,
+        };
+        let program = self.program_named(PROGRAM).map_err(failed)?;
+        match CgroupLink::open(&pin) {
+            Ok(link) if link.cgroup().map_err(failed)?.is_some() => {
+                link.update(program).map_err(failed)
+            }
+            Ok(_ended) => {
+                fs::remove_file(&pin).map_err(failed)?;
+                self.put_on_families(&pin, cgroup)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.put_on_families(&pin, cgroup)
+            }
+            Err(source) => Err(LinkError::Pin { path: pin, source }),
+        }
+    }
+
+    fn put_on_families(&self, pin: &std::path::Path, cgroup: &Cgroup) -> Result<(), LinkError> {
+        let failed = |source| LinkError::Attach {
+            program: PROGRAM,
+            source,
+        };
+        let program = self.program_named(PROGRAM).map_err(failed)?;
+        let target = cgroup.open()?;
+        CgroupLink::create(program, target.as_fd(), AttachType::LsmCgroup)
+            .and_then(|link| link.pin(pin))
+            .map_err(failed)
+    }
+
+    /// Takes it off again.
+    pub(super) fn unwatch_families(&self, id: SandboxId) -> Result<(), LinkError> {
+        let Some(pin) = self.family_pin(id) else {
+            return Ok(());
+        };
+        let failed = |source| LinkError::Detach {
+            program: PROGRAM,
+            source,
+        };
+        match CgroupLink::open(&pin) {
+            Ok(link) => {
+                link.detach().map_err(failed)?;
+                fs::remove_file(&pin).map_err(failed)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    fn family_pin(&self, id: SandboxId) -> Option<PathBuf> {
+        Some(self.pins()?.sandbox(id).join(PROGRAM))
+    }
+}
