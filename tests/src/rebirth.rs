@@ -52,6 +52,20 @@ enum During {
     Handover,
 }
 
+impl fmt::Display for During {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Service => "service",
+            Self::Start => "start",
+            Self::Attach => "attach",
+            Self::Detach => "detach",
+            Self::Reload => "reload",
+            Self::Takeover => "takeover, the new one first",
+            Self::Handover => "takeover, the old one first",
+        })
+    }
+}
+
 const ALL: [During; 7] = [
     During::Attach,
     During::Takeover,
@@ -72,10 +86,7 @@ pub struct Death {
 impl fmt::Display for Death {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { during, after } = self;
-        write!(
-            f,
-            "killed during {during:?} after {after:?}: closed, and reborn"
-        )
+        write!(f, "killed during {during}, after {} ms", after.as_millis())
     }
 }
 
@@ -110,7 +121,7 @@ pub fn die(mut seed: Seed, times: usize) -> Result<Vec<Death>> {
             during,
             after: Duration::from_millis(seed.draw(longest)),
         };
-        once(&mut stage, death, &whole).with_context(|| format!("{death:?}"))?;
+        once(&mut stage, death, &whole).with_context(|| death.to_string())?;
         deaths.push(death);
     }
     let left: Vec<_> = capture.finish()?;

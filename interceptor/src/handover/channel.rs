@@ -187,10 +187,10 @@ mod tests {
         let unexpected = other.receive(MOMENT).await;
         assert!(matches!(unexpected, Err(HandoverError::Unexpected)));
         let file = tempfile::tempfile().unwrap();
-        // One more may find room in what the buffers are padded with.
-        let many = [file.as_fd(); DESCRIPTORS + 2];
+        // A few more may find room in what the buffers are padded with.
+        let many = [file.as_fd(); DESCRIPTORS * 3];
         assert!(one.send(&Message::Ready, &many).await.is_err());
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS + 2))];
+        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS * 3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&many));
         sendmsg(&one.0, &garbage, &mut control, SendFlags::NOSIGNAL).unwrap();
