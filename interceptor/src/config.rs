@@ -2,6 +2,7 @@
 
 mod binding;
 mod exemption;
+mod limits;
 mod network;
 mod profile;
 mod sandbox;
@@ -12,7 +13,8 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
     exemption::{ExemptProcess, Exemptions, NetnsPlace},
-    snapshot::{CaFiles, SandboxRules, Snapshot},
+    limits::Limits,
+    snapshot::{CaFiles, Existing, SandboxRules, Snapshot},
 };
 pub(crate) use crate::yaml::Faults;
 use crate::yaml::{self, Findings, Node};
@@ -41,6 +43,7 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     let ca = fields.take("ca");
     let upstream = fields.take("upstream");
     let events = fields.take("events");
+    let metrics = fields.take("metrics");
     fields.finish(findings);
 
     let paths = Paths::beside(path);
@@ -56,6 +59,9 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     }
     if let Some(events) = events {
         snapshot.events_file = read_events(events, &paths, findings);
+    }
+    if let Some(metrics) = metrics {
+        snapshot.metrics = network::read_metrics(metrics, findings);
     }
     let mut known_secrets = secret::Names::default();
     if let Some(secrets) = secrets {

@@ -3,6 +3,7 @@
 pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod listener;
+pub(crate) mod metrics;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::{
 };
 
 use self::api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView};
+use crate::kernel::Peer;
 use crate::stats::{
     Selection,
     view::{ConnectionView, EventView},
@@ -30,6 +32,9 @@ pub(crate) fn draining(run_dir: &Path) -> PathBuf {
 
 /// What the daemon does when asked. Called on the control interface's own thread: what takes long is awaited.
 pub(crate) trait Backend: Send + Sync + 'static {
+    /// Whether a process may ask for anything at all. `Err` says why not, and has been recorded.
+    fn admit(&self, peer: Peer) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Makes a cgroup a sandbox.
     fn attach(
         &self,

@@ -1,5 +1,6 @@
 //! Wires the rooms: start, reload, take over, drain.
 
+mod admission;
 mod assembly;
 mod backend;
 mod draining;
@@ -23,11 +24,13 @@ use crate::{
     config::{self, Faults},
     control::{
         listener::{BindError, ControlListener, Shared},
+        metrics::Metrics,
         server::Server,
     },
     error::chain,
     flow::Engine,
     handover::{Channel, Door, HandoverError},
+    kernel::refuse_the_needless,
     sandbox::{Proven, Registry, StartError},
     tls::{ca::CaError, leaf::MintError, upstream::RootsError},
 };
@@ -63,6 +66,8 @@ pub(crate) enum RunError {
     Roots(#[source] RootsError),
     #[error("the file of events cannot be opened")]
     Events(#[source] io::Error),
+    #[error("metrics cannot be served")]
+    Metrics(#[source] io::Error),
     #[error("the control socket cannot be opened")]
     Control(#[source] BindError),
     #[error("nothing was taken over, the daemon that runs goes on")]
@@ -140,6 +145,7 @@ struct Standing {
     interceptor: Arc<Interceptor>,
     engine: Arc<Engine>,
     control: Server,
+    metrics: Option<Metrics>,
     /// For a daemon that takes over.
     shared: Shared,
     door: Door,
@@ -155,18 +161,25 @@ impl Standing {
         door: Door,
     ) -> Result<Self, RunError> {
         let engine = Arc::clone(&assembly.engine);
+        let address = engine.configuration().snapshot.metrics();
         let interceptor = Arc::new(Interceptor::new(
             settings.clone(),
             assembly.engine,
             registry,
             assembly.stats,
         ));
+        let metrics = address.map(|address| {
+            engine.keep_to_itself(address);
+            Metrics::start(address, Arc::clone(&interceptor))
+        });
+        let metrics = metrics.transpose().map_err(RunError::Metrics)?;
         let shared = control.share().map_err(RunError::System)?;
         let control = Server::start(control, Arc::clone(&interceptor)).map_err(RunError::System)?;
         Ok(Self {
             interceptor,
             engine,
             control,
+            metrics,
             shared,
             door,
             settings,
@@ -175,6 +188,7 @@ impl Standing {
 
     async fn serve(self, mut signals: Signals) -> Result<(), RunError> {
         let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&self.interceptor)));
+        refuse_the_needless().map_err(RunError::System)?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let taken = {
             let mut taken = Box::pin(giving::until_taken(&self));
@@ -204,9 +218,10 @@ impl Standing {
                     interceptor,
                     engine,
                     control,
+                    metrics,
                     ..
                 } = self;
-                drop(control);
+                drop((control, metrics));
                 interceptor.registry().shutdown().await;
                 engine.drain(PATIENCE).await;
             }
@@ -220,10 +235,12 @@ impl Standing {
             interceptor,
             engine,
             control,
+            metrics,
             shared,
             door,
             settings,
         } = self;
+        drop(metrics);
         // It waits for requests under way.
         let left = tokio::task::spawn_blocking(move || control.surrender());
         door.leave();

@@ -79,8 +79,8 @@ pub(crate) enum HandoverError {
     Connect { path: PathBuf, source: io::Error },
     #[error("cannot make the socket {} for a daemon to take over by", path.display())]
     Bind { path: PathBuf, source: io::Error },
-    #[error("the peer on the handover socket is user {0}, not root")]
-    NotRoot(u32),
+    #[error("a process on the handover socket may not take over: {0}")]
+    Unwelcome(String),
     #[error("the running daemon refuses: {0}")]
     Refused(String),
     #[error("the other daemon closed the handover socket before it was done")]

@@ -15,10 +15,14 @@ mod store;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 use std::{
     collections::BTreeMap,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -37,12 +41,17 @@ pub(crate) use inherit::{Bequest, Frozen, Successor};
 pub(crate) use report::{NetnsReport, SandboxReport};
 pub(crate) use service::Service;
 
-use self::{namespaces::Namespaces, serve::Tally, store::Store};
+use self::{
+    namespaces::Namespaces,
+    serve::Tally,
+    store::Store,
+    watchdog::{Leash, Links, Losses},
+};
 use crate::{
-    address::SandboxId,
+    address::{CgroupId, SandboxId},
     kernel::{
         Capabilities, Cgroup, CgroupError, Event, Events, Hierarchy, LinkError, LoadError,
-        Programs, SelfTestError, self_test,
+        Programs, SelfTestError, SocketWatch, pinned_sandboxes, self_test,
     },
     secrets::SecretName,
 };
@@ -93,6 +102,7 @@ struct Sandbox {
     secrets: Vec<SecretName>,
     attached: SystemTime,
     capabilities: Vec<Capabilities>,
+    sockets: Arc<SocketWatch>,
 }
 
 /// What is behind the one lock: attach, detach, new namespaces and sweeps take turns.
@@ -100,6 +110,7 @@ struct Sandbox {
 struct State {
     sandboxes: BTreeMap<SandboxId, Sandbox>,
     namespaces: Namespaces,
+    links: Links,
 }
 
 struct Inner<S> {
@@ -108,6 +119,8 @@ struct Inner<S> {
     store: Store,
     service: Arc<S>,
     tally: Arc<Tally>,
+    losses: Losses,
+    leash: Leash,
     state: Arc<Mutex<State>>,
     /// Held while one is waited for and dealt with.
     events: Arc<Mutex<Events>>,
@@ -186,6 +199,7 @@ impl<S: Service> Registry<S> {
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&inner).watch());
         tasks.spawn(Arc::clone(&inner).keep_sweeping());
+        tasks.spawn(Arc::clone(&inner).keep_watching());
         Self {
             inner,
             runtime: Handle::current(),
@@ -228,6 +242,14 @@ impl<S: Service> Registry<S> {
         state.reports(&self.inner.programs)
     }
 
+    /// Whether every sandbox is as closed as it is to be.
+    ///
+    /// # Errors
+    /// A program is missing from one, and could not be put back.
+    pub(crate) async fn guarded(&self) -> Result<(), String> {
+        self.inner.state.lock().await.trouble().map_or(Ok(()), Err)
+    }
+
     /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox
     /// that the configuration no longer has stays closed.
     pub(crate) async fn enroll_again(&self) {
@@ -238,10 +260,21 @@ impl<S: Service> Registry<S> {
         }
     }
 
+    /// The sandbox that a process is in.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub(crate) fn of_process(&self, pid: u32) -> Result<Option<SandboxId>, CgroupError> {
+        // What the programs go by.
+        let closed = self.inner.programs.sandboxes();
+        among(&closed, &self.inner.hierarchy, pid)
+    }
+
     /// What programs and listeners have counted, by name.
     pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut counters = self.inner.programs.counters();
         counters.extend(self.inner.tally.counts());
+        counters.extend(self.inner.losses.counts());
         counters
     }
 
@@ -255,6 +288,7 @@ impl<S: Service> Registry<S> {
     pub(crate) async fn shutdown(&self) {
         // Waits for their end: until then they hold on to the pins.
         self.tasks.lock().await.shutdown().await;
+        self.inner.leash.stop().await;
         self.inner.state.lock().await.namespaces.close_all().await;
     }
 }
@@ -277,6 +311,8 @@ impl<S: Service> Inner<S> {
             store,
             service,
             tally: Arc::default(),
+            losses: Losses::default(),
+            leash: Leash::default(),
             state: Arc::default(),
             events: Arc::new(Mutex::new(events)),
             pausing: Notify::new(),
@@ -311,6 +347,28 @@ impl<S: Service> Inner<S> {
             self.sweep().await;
         }
     }
+}
+
+/// The sandbox that a process is in, for a daemon that has given up its registry.
+///
+/// # Errors
+/// It cannot be told.
+pub(crate) fn sandbox_of(bpf_dir: &Path, pid: u32) -> Result<Option<SandboxId>, LinkError> {
+    let hierarchy = Hierarchy::find()?;
+    Ok(among(&pinned_sandboxes(bpf_dir)?, &hierarchy, pid)?)
+}
+
+fn among(
+    closed: &[(CgroupId, SandboxId)],
+    hierarchy: &Hierarchy,
+    pid: u32,
+) -> Result<Option<SandboxId>, CgroupError> {
+    let cgroup = hierarchy.of_process(pid)?;
+    Ok(cgroup.path().ancestors().find_map(|path| {
+        let inode = std::fs::metadata(path).ok()?.ino();
+        let (_, id) = closed.iter().find(|(cgroup, _)| cgroup.0 == inode)?;
+        Some(*id)
+    }))
 }
 
 /// Runs what may wait for the kernel or walk /proc.

@@ -35,6 +35,7 @@ pub struct Configuration {
     sandboxes: Vec<Sandbox>,
     resolve: Vec<(String, String)>,
     roots: Vec<String>,
+    more: Vec<String>,
 }
 
 #[derive(Clone)]
@@ -120,6 +121,13 @@ impl Configuration {
         self
     }
 
+    /// A further line of YAML beside `sandboxes`, such as `metrics: { listen: "127.0.0.1:9464" }`.
+    #[must_use]
+    pub fn top_level(mut self, line: &str) -> Self {
+        self.more.push(line.into());
+        self
+    }
+
     /// Writes the file and all that it names into `directory`, over what is there.
     ///
     /// # Errors
@@ -170,6 +178,9 @@ impl Configuration {
                 fs::write(directory.join(&name), pem)?;
                 writeln!(yaml, "    - {name}")?;
             }
+        }
+        for line in &self.more {
+            writeln!(yaml, "{line}")?;
         }
         let path = directory.join("interceptor.yaml");
         fs::write(&path, yaml)?;

@@ -31,6 +31,7 @@ pub mod rebirth;
 pub mod sandbox;
 pub mod scenario;
 pub mod site;
+pub mod steps;
 pub mod upgrade;
 pub mod witness;
 

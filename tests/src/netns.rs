@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::Command,
     thread,
@@ -126,14 +126,31 @@ impl Netns {
     /// # Errors
     /// The address is taken or not the namespace's.
     pub fn listen(&self, address: SocketAddr) -> Result<TcpListener> {
+        self.within(move || {
+            TcpListener::bind(address).with_context(|| format!("listening on {address}"))
+        })
+    }
+
+    /// A UDP socket inside, for use by this process.
+    ///
+    /// # Errors
+    /// The address is taken or not the namespace's.
+    pub fn datagrams(&self, address: SocketAddr) -> Result<UdpSocket> {
+        self.within(move || UdpSocket::bind(address).with_context(|| format!("binding {address}")))
+    }
+
+    fn within<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let namespace = File::open(self.path())?;
         // A thread of its own, which ends in the other namespace.
         thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            TcpListener::bind(address).with_context(|| format!("listening on {address}"))
+            work()
         })
         .join()
-        .map_err(|_panic| anyhow!("the thread that listens in a namespace panicked"))?
+        .map_err(|_panic| anyhow!("the thread in a namespace panicked"))?
     }
 }
 

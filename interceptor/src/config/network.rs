@@ -198,6 +198,27 @@ fn certificate_file(node: &Node, paths: &Paths, findings: &mut Findings) -> Opti
     Some(path)
 }
 
+pub(super) fn read_metrics(node: &Node, findings: &mut Findings) -> Option<SocketAddr> {
+    let mut fields = node.fields(findings)?;
+    let listen = fields.require("listen", findings);
+    fields.finish(findings);
+    let listen = listen?;
+    let address: SocketAddr = listen.text(findings)?.parse().ok().or_else(|| {
+        findings.fault(
+            &listen.at,
+            "expected an IP address with a port: 127.0.0.1:9464, \"[::1]:9464\"",
+        );
+        None
+    })?;
+    if !address.ip().is_loopback() {
+        findings.warn(
+            &listen.at,
+            "metrics are served beyond this host: names of sandboxes and secrets are in them",
+        );
+    }
+    Some(address)
+}
+
 fn readable_file(
     node: &Node,
     paths: &Paths,

@@ -2,11 +2,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{Exemptions, binding::Binding};
+use serde::{Deserialize, Serialize};
+
+use super::{Exemptions, binding::Binding, limits::Limits};
 use crate::{
     address::Host,
     dns::resolver::Override,
@@ -27,6 +30,7 @@ pub(crate) struct Snapshot {
     pub(super) roots: Vec<PathBuf>,
     pub(super) client_certificates: Vec<ClientCertificate>,
     pub(super) events_file: Option<PathBuf>,
+    pub(super) metrics: Option<SocketAddr>,
     pub(super) reports: Vec<Report>,
 }
 
@@ -42,8 +46,19 @@ pub(crate) struct SandboxRules {
     pub(crate) exemptions: Exemptions,
     /// What happens to a placeholder that stands where nothing is bound.
     pub(crate) unbound: Unbound,
+    pub(crate) limits: Limits,
     /// The cgroup to attach without being told to.
     pub(crate) match_cgroup: Option<PathBuf>,
+    pub(crate) existing: Existing,
+}
+
+/// What becomes of sockets that a sandbox's processes have from elsewhere: from before attach, brought along, passed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Existing {
+    #[default]
+    Destroy,
+    Keep,
 }
 
 /// A secret and where it may stand.
@@ -137,6 +152,11 @@ impl Snapshot {
     /// Where events are written, as lines of JSON.
     pub(crate) fn events_file(&self) -> Option<&Path> {
         self.events_file.as_deref()
+    }
+
+    /// Where metrics are served.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
     }
 
     /// Logs every report, at the daemon's start and after a reload.

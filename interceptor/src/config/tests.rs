@@ -311,6 +311,47 @@ fn tunnel_is_opened_by_an_explicit_override_only() {
 }
 
 #[test]
+fn limits_events_and_metrics_are_read_and_have_defaults() {
+    let folder = Folder::new();
+    let plain = folder.load(GOOD).unwrap();
+    assert_eq!(plain.sandbox("micky").unwrap().limits, Limits::default());
+    assert_eq!((plain.events_file(), plain.metrics()), (None, None));
+    let more = GOOD.replace(
+        "  - name: empty\n",
+        "  - name: empty\n    limits: { connections: 10, connects_per_second: 5 }\n",
+    ) + "events: { file: log/events }\nmetrics: { listen: \"[::1]:9464\" }\n";
+    let snapshot = folder.load(&more).unwrap();
+    assert_eq!(
+        snapshot.sandbox("empty").unwrap().limits,
+        Limits {
+            connections: 10,
+            connects_per_second: 5,
+            ..Limits::default()
+        }
+    );
+    let file = snapshot.events_file().unwrap();
+    assert!(
+        file.is_absolute() && file.ends_with("log/events"),
+        "{file:?}"
+    );
+    assert_eq!(snapshot.metrics(), Some("[::1]:9464".parse().unwrap()));
+    for (line, fault) in [
+        ("limits: { connections: 0 }", "from 1 to 1000000"),
+        ("limits: { handshake: 1 }", "did you mean `handshakes`?"),
+    ] {
+        let text = GOOD.replace(
+            "  - name: empty\n",
+            &format!("  - name: empty\n    {line}\n"),
+        );
+        let faults = folder.load(&text).unwrap_err().to_string();
+        assert!(faults.contains(fault), "{faults}");
+    }
+    let faults = folder.load(&format!("{GOOD}metrics: {{ listen: 9464 }}\n"));
+    let faults = faults.unwrap_err().to_string();
+    assert!(faults.contains("127.0.0.1:9464"), "{faults}");
+}
+
+#[test]
 fn each_endpoint_is_reported_with_what_becomes_of_it() {
     let snapshot = Folder::new().load(GOOD).unwrap();
     let lines: Vec<String> = snapshot.reports().iter().map(ToString::to_string).collect();

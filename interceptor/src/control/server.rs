@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use super::{Backend, listener::ControlListener};
+use crate::kernel::Peer;
 
 /// Connections served at a time; others wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -152,17 +153,16 @@ async fn accept(
 }
 
 async fn connection<B: Backend>(stream: UnixStream, backend: Arc<B>) {
-    match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 => {}
-        Ok(peer) => {
-            let (uid, pid) = (peer.uid(), peer.pid());
-            tracing::warn!(uid, pid, "control connection refused: the peer is not root");
-            return;
-        }
+    let peer = match Peer::of(&stream) {
+        Ok(peer) => peer,
         Err(error) => {
             tracing::warn!(%error, "control connection refused: the peer is unknown");
             return;
         }
+    };
+    if let Err(why) = backend.admit(peer).await {
+        tracing::debug!(why, "control connection refused");
+        return;
     }
     let service = service_fn(|request| {
         let backend = Arc::clone(&backend);

@@ -16,6 +16,7 @@ use super::{
     listener::ControlListener,
     server::Server,
 };
+use crate::stats::Selection;
 
 /// A running control interface in a directory of its own.
 struct Control {
@@ -70,6 +71,7 @@ fn attach(name: &str) -> AttachRequest {
         name: name.into(),
         cgroup: Some("/sys/fs/cgroup/agent".into()),
         pid: None,
+        keep_existing: false,
         secrets: vec!["DISCORD_BOT_TOKEN".into()],
     }
 }
@@ -94,6 +96,16 @@ fn every_question_gets_its_answer() {
     assert_eq!(client.connections(true).unwrap().len(), 2);
     assert_eq!(client.stats().unwrap().kernel["connects"], 3);
     assert_eq!(client.reload().unwrap().changed, ["secret A: new value"]);
+    let events = |sandbox: Option<&str>, after| {
+        let sandbox = sandbox.map(str::to_owned);
+        client.events(&Selection { sandbox, after }).unwrap().len()
+    };
+    assert_eq!((events(None, None), events(None, Some(0))), (2, 0));
+    // Whatever a sandbox is called.
+    assert_eq!(
+        (events(Some("a b&c"), None), events(Some("a"), None)),
+        (1, 0)
+    );
     assert_eq!(client.info().unwrap().version, "1.2.3");
 }
 

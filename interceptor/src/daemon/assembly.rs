@@ -36,6 +36,7 @@ impl Assembly {
             connector,
         };
         let engine = Engine::new(configuration, leaves, Arc::clone(&stats));
+        let engine = engine.map_err(RunError::System)?;
         Ok(Self {
             authority,
             engine: Arc::new(engine),

@@ -9,19 +9,22 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
     Settings,
+    admission::admit,
     predecessors::Predecessors,
     reload::{differences, read},
 };
 use crate::{
+    config::Existing,
     control::{
         Backend, Refusal, RefusalKind,
         api::{
-            AttachRequest, ExemptionView, Info, NetnsView, Order, ReloadView, SandboxView,
-            StatsView,
+            AttachRequest, ExemptionView, HolderView, Info, NetnsView, Order, ReloadView,
+            SandboxView, SocketView, StatsView,
         },
     },
     error::chain,
     flow::Engine,
+    kernel::{Peer, UnownedSocket},
     sandbox::{
         Attach, AttachError, DetachError, Frozen, NetnsReport, Registry, SandboxReport, Target,
     },
@@ -123,6 +126,12 @@ impl Interceptor {
         (turn, self.registry.freeze().await)
     }
 
+    /// Whether a process may ask for anything by one of the daemon's sockets.
+    pub(super) fn admit_to(&self, socket: &str, peer: &Peer) -> Result<(), String> {
+        let place = |pid| self.registry.of_process(pid);
+        admit(peer, place, (&self.engine, &self.stats), socket)
+    }
+
     /// Sandboxes whose configured cgroup exists and is not attached.
     pub(super) async fn missing(&self) -> Vec<(String, PathBuf)> {
         let configuration = self.engine.configuration();
@@ -142,11 +151,19 @@ impl Interceptor {
 
     pub(super) async fn attach_cgroup(&self, name: &str, cgroup: &Path) -> Result<(), AttachError> {
         let request = Attach {
+            existing: self.existing(name),
             name: name.to_owned(),
             target: Target::Cgroup(cgroup.to_owned()),
             secrets: Vec::new(),
         };
         self.registry.attach(request).await.map(drop)
+    }
+
+    /// What the configuration says of sockets from before.
+    fn existing(&self, name: &str) -> Existing {
+        let configuration = self.engine.configuration();
+        let rules = configuration.snapshot.sandbox(name);
+        rules.map(|rules| rules.existing).unwrap_or_default()
     }
 
     fn view(&self, report: SandboxReport) -> SandboxView {
@@ -158,6 +175,7 @@ impl Interceptor {
             netns,
             secrets,
             attached,
+            sockets,
             exemptions,
             kernel_denials,
             doors,
@@ -181,6 +199,7 @@ impl Interceptor {
             cgroup,
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
+            sockets: sockets.iter().map(socket_view).collect(),
             warnings,
             doors,
             exemptions: exemptions
@@ -198,12 +217,18 @@ impl Interceptor {
 }
 
 impl Backend for Interceptor {
+    /// Root, and outside of all sandboxes: the socket may have been put into a container, whose root is one as well.
+    async fn admit(&self, peer: Peer) -> Result<(), String> {
+        self.admit_to("control.sock", &peer)
+    }
+
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
         let AttachRequest {
             name,
             cgroup,
             pid,
             secrets,
+            keep_existing,
         } = request;
         let target = match (cgroup, pid) {
             (Some(cgroup), None) => Target::Cgroup(cgroup),
@@ -222,6 +247,11 @@ impl Backend for Interceptor {
         let report = self
             .registry
             .attach(Attach {
+                existing: if keep_existing {
+                    Existing::Keep
+                } else {
+                    self.existing(&name)
+                },
                 name,
                 target,
                 secrets,
@@ -297,9 +327,9 @@ impl Backend for Interceptor {
         info(&self.settings)
     }
 
-    /// The control socket is served only once everything else stands.
+    /// The control socket is served only once everything else stands; after that, sandboxes can come open.
     async fn ready(&self) -> Result<(), String> {
-        Ok(())
+        self.registry.guarded().await
     }
 }
 
@@ -327,6 +357,35 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         ipv6: has_v6,
         private,
         fenced,
+    }
+}
+
+fn socket_view(socket: &UnownedSocket) -> SocketView {
+    let UnownedSocket {
+        protocol,
+        listens,
+        local,
+        remote,
+        netns: _,
+        holders,
+        fate,
+    } = socket;
+    SocketView {
+        fate: fate.to_string(),
+        protocol: protocol.to_string(),
+        listens: *listens,
+        local: *local,
+        remote: *remote,
+        holders: holders
+            .iter()
+            .map(|holder| HolderView {
+                pid: holder.task.tgid,
+                uid: holder.uid,
+                comm: holder.comm.to_string(),
+                descriptor: holder.descriptor,
+            })
+            .collect(),
+        description: socket.to_string(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Settings, backend::info, reload::read};
+use super::{Settings, admission::admit, backend::info, reload::read};
 use crate::{
     address::SandboxId,
     control::{
@@ -12,6 +12,8 @@ use crate::{
         api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
     },
     flow::Engine,
+    kernel::Peer,
+    sandbox::sandbox_of,
     stats::{
         Selection, Stats,
         view::{ConnectionView, EventView, rfc3339},
@@ -77,6 +79,11 @@ impl Draining {
 }
 
 impl Backend for Draining {
+    async fn admit(&self, peer: Peer) -> Result<(), String> {
+        let place = |pid| sandbox_of(&self.settings.bpf_dir, pid);
+        admit(&peer, place, (&self.engine, &self.stats), "draining")
+    }
+
     async fn attach(&self, _: AttachRequest) -> Result<SandboxView, Refusal> {
         Err(elsewhere())
     }

@@ -53,6 +53,10 @@ async fn attempt(
     door: &Door,
 ) -> Result<Taken, HandoverError> {
     let channel = door.accept().await?;
+    let peer = channel.peer()?;
+    interceptor
+        .admit_to("handover.sock", &peer)
+        .map_err(HandoverError::Unwelcome)?;
     let Some(pins) = interceptor.registry().lock() else {
         return Err(HandoverError::Closed);
     };

@@ -6,18 +6,35 @@ use rustix::process::{
     DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit,
 };
 
-/// Keeps the process's memory to itself (no core dump, no ptrace by its own user: it holds secrets), and lets it open
-/// as many files as its hard limit allows (two for each connection of a sandbox).
+use crate::kernel::keep_needed_capabilities;
+
+/// Descriptors that the daemon wants: two for each connection of a sandbox. Not more than the kernel's own default for the
+/// most that a process may ask for (fs.nr_open).
+const DESCRIPTORS: u64 = 1 << 20;
+
+/// Keeps the process's memory to itself (no core dump, no ptrace by its own user: it holds secrets), lets it open as many
+/// files as it may, and gives up all capabilities that it does not need. To be called before other threads are there.
 pub(super) fn set() -> io::Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: limit.maximum,
-            maximum: limit.maximum,
-        },
-    )?;
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none)?;
+    raise_descriptors()?;
+    keep_needed_capabilities()
+}
+
+fn raise_descriptors() -> io::Result<()> {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let wanted = hard.map(|hard| hard.max(DESCRIPTORS));
+    // Above the hard limit only with CAP_SYS_RESOURCE, and not above fs.nr_open.
+    let limits = |most| Rlimit {
+        current: most,
+        maximum: most,
+    };
+    setrlimit(Resource::Nofile, limits(wanted))
+        .or_else(|_refused| setrlimit(Resource::Nofile, limits(hard)))?;
     Ok(())
 }
 
@@ -32,7 +49,7 @@ mod tests {
     const ALONE: &str = "INTERCEPTOR_TEST_ALONE";
 
     #[test]
-    fn the_process_leaves_no_core_dump_and_may_open_what_its_hard_limit_allows() {
+    fn the_process_leaves_no_core_dump_and_may_open_what_it_can() {
         // It holds for the whole process, so in one of its own.
         if std::env::var_os(ALONE).is_none() {
             let alone = Command::new(std::env::current_exe().unwrap())
@@ -54,6 +71,9 @@ mod tests {
         .unwrap();
         set().unwrap();
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
-        assert_eq!(getrlimit(Resource::Nofile).current, hard);
+        assert_eq!(getrlimit(Resource::Core).maximum, Some(0));
+        let now = getrlimit(Resource::Nofile);
+        assert_eq!(now.current, now.maximum);
+        assert!(now.maximum >= hard, "{now:?}");
     }
 }

@@ -76,6 +76,11 @@ pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     if before.events_file() != after.events_file() {
         lines.push("events: written to another file".to_owned());
     }
+    if before.metrics() != after.metrics() {
+        lines.push(
+            "metrics: changed, which takes effect when the daemon is started again".to_owned(),
+        );
+    }
     if before.ca() != after.ca() {
         lines.push("ca: changed, which takes effect when the daemon is started again".to_owned());
     }

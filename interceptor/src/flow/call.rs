@@ -16,7 +16,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep, timeout},
 };
 
@@ -27,7 +27,7 @@ use super::{
     dial::{self, DialError},
     engine::{Configuration, Engine, GOODBYE},
     names::Names,
-    sandbox::{CONNECTIONS, Sandbox},
+    sandbox::{Sandbox, Seat},
     socket,
 };
 use crate::{
@@ -58,7 +58,7 @@ pub(super) struct Call {
     caller: OnceLock<Caller>,
     live: Live,
     stop: watch::Receiver<bool>,
-    seat: Option<OwnedSemaphorePermit>,
+    seat: Result<Seat, Denial>,
 }
 
 impl Call {
@@ -71,7 +71,7 @@ impl Call {
             connected_at: origin.connected_at,
         });
         let stop = sandbox.stopped();
-        let seat = sandbox.seat();
+        let seat = sandbox.seat(engine.share());
         // In this order: a reload in between is heard of, if for nothing.
         let reloads = engine.reloads();
         let configuration = ArcSwap::new(engine.configuration());
@@ -111,12 +111,12 @@ impl Call {
     }
 
     /// Everything up to the first relayed byte; `None` where there is nothing to relay.
-    async fn prepare(&self, client: TcpStream) -> Option<Carriage> {
+    async fn prepare(self: &Arc<Self>, client: TcpStream) -> Option<Carriage> {
         if let Err(error) = socket::tune(&client) {
             tracing::debug!(%error, "socket options could not be set");
         }
-        if self.seat.is_none() {
-            self.refuse(&Denial::Crowded(CONNECTIONS));
+        if let Err(denial) = &self.seat {
+            self.refuse(denial);
             return None;
         }
         let port = self.origin.original.port();
@@ -139,7 +139,12 @@ impl Call {
             Err(_elapsed) => self.refuse(&Denial::Port(port)),
             Ok(Ok(0)) => self.end("the client closed before it sent anything"),
             Ok(Err(error)) => self.end(&chain(&error)),
-            Ok(Ok(_)) if first == [HANDSHAKE] => return self.secured(client).await,
+            Ok(Ok(_)) if first == [HANDSHAKE] => {
+                let call = Arc::clone(self);
+                let secured = async move { call.secured(client).await };
+                let secured = self.engine.workers.run(self.sandbox.id, secured);
+                return secured.await.flatten();
+            }
             Ok(Ok(_)) if first.iter().all(u8::is_ascii_uppercase) => {
                 return self.plain(client).await;
             }
@@ -207,7 +212,7 @@ impl Call {
         .await;
         self.stats()
             .note(|facts| facts.dial = Some(begun.elapsed()));
-        dialled.map(|dialled| dialled.stream)
+        dialled.and_then(|dialled| self.engine.outward(dialled.stream))
     }
 
     fn decided(&self, verdict: &'static str, endpoint: &Endpoint) {

@@ -35,8 +35,18 @@ pub(crate) enum Denial {
     Silent,
     #[error("no rule names port {0} of any host")]
     Port(u16),
-    #[error("the sandbox has {0} connections open, which is the most that it may")]
+    #[error(
+        "the sandbox has {0} connections open, which is the most that it may (`limits.connections`, or its share of the \
+         daemon's descriptors)"
+    )]
     Crowded(usize),
+    #[error("the sandbox opens more than {0} connections a second (`limits.connects_per_second`)")]
+    Hasty(u32),
+    #[error(
+        "the sandbox has {0} connections being set up, which is the most that it may (`limits.handshakes`): none was ready \
+         within 10 s"
+    )]
+    Busy(usize),
     #[error("the upstream cannot be reached")]
     Dial(#[source] DialError),
     #[error("the upstream is not the verified owner of {host}")]
@@ -63,6 +73,9 @@ impl Denial {
             Self::Unreadable | Self::Protocol(_) => "unknown_protocol",
             Self::Silent => "silent_client",
             Self::Crowded(_) => "too_many_connections",
+            Self::Hasty(_) => "too_many_connects",
+            Self::Busy(_) => "too_many_handshakes",
+            Self::Dial(DialError::Own { .. }) => "own_address",
             Self::Dial(_) => "upstream_unreachable",
             Self::Upstream { source, .. } if source.is_certificate() => "upstream_unverified",
             Self::Upstream { .. } => "upstream_handshake",
@@ -90,6 +103,8 @@ impl Denial {
             Self::Hello(_)
             | Self::Silent
             | Self::Crowded(_)
+            | Self::Hasty(_)
+            | Self::Busy(_)
             | Self::Dial(_)
             | Self::Upstream { .. }
             | Self::Mint { .. } => AlertDescription::InternalError,
@@ -117,6 +132,8 @@ impl From<Denial> for Refusal {
             | Denial::Silent
             | Denial::Port(_)
             | Denial::Crowded(_)
+            | Denial::Hasty(_)
+            | Denial::Busy(_)
             | Denial::Revoked(_)
             | Denial::Mint { .. } => Self::Denied(detail),
         }

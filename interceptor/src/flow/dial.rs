@@ -39,6 +39,8 @@ pub(crate) enum DialError {
          write the address under `resolve`"
     )]
     Forbidden { host: Host, address: IpAddr },
+    #[error("{address} is the daemon's own: it is for no sandbox")]
+    Own { address: SocketAddr },
     #[error("{address} does not accept the connection")]
     Connect {
         address: SocketAddr,

@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
-    fmt,
-    sync::{Arc, PoisonError, RwLock},
+    fmt, io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, watch},
@@ -15,11 +17,13 @@ use tokio::{
 };
 
 use super::{
-    KernelDenial, Origin,
+    Incident, KernelDenial, Origin,
     call::Call,
+    dial::DialError,
     names::Names,
     pool::{self, Generation},
     sandbox::Sandbox,
+    workers::Workers,
 };
 use crate::{
     address::SandboxId,
@@ -51,11 +55,24 @@ pub(crate) struct Engine {
     /// For connections to servers that serve no client.
     idle_seats: Arc<Semaphore>,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
+    pub(super) workers: Workers,
+    /// Connections that the process's descriptors suffice for.
+    room: usize,
+    /// Where the daemon serves metrics: dialled for no sandbox.
+    own: OnceLock<SocketAddr>,
 }
 
 impl Engine {
-    pub(crate) fn new(configuration: Configuration, leaves: Leaves, stats: Arc<Stats>) -> Self {
-        Self {
+    /// To be called in the runtime that serves connections.
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub(crate) fn new(
+        configuration: Configuration,
+        leaves: Leaves,
+        stats: Arc<Stats>,
+    ) -> io::Result<Self> {
+        Ok(Self {
             resolver: Resolver::new(configuration.snapshot.resolve().clone()),
             configuration: ArcSwap::from_pointee(configuration),
             reloads: watch::Sender::new(()),
@@ -63,7 +80,10 @@ impl Engine {
             stats,
             idle_seats: Arc::new(Semaphore::new(pool::IN_ALL)),
             sandboxes: RwLock::default(),
-        }
+            workers: Workers::start()?,
+            room: room(),
+            own: OnceLock::new(),
+        })
     }
 
     /// Makes a sandbox known before its first connection. `name` selects policies and secrets in the configuration,
@@ -79,17 +99,23 @@ impl Engine {
     ) -> Result<(), EnrollError> {
         let configuration = self.configuration();
         let snapshot = &configuration.snapshot;
-        if snapshot.sandbox(name).is_none() {
+        let Some(rules) = snapshot.sandbox(name) else {
             return Err(EnrollError::UnknownSandbox(name.to_owned()));
-        }
+        };
         if let Some(unknown) = extra.iter().find(|secret| !snapshot.has_secret(secret)) {
             return Err(EnrollError::UnknownSecret(unknown.clone()));
         }
         self.stats.enroll(id, name);
         // After a reload it is made known again: its connections hold on to what is there.
-        self.write()
-            .entry(id)
-            .or_insert_with(|| Arc::new(Sandbox::new(id, name, extra, &self.idle_seats)));
+        self.write().entry(id).or_insert_with(|| {
+            Arc::new(Sandbox::new(
+                id,
+                name,
+                extra,
+                rules.limits,
+                &self.idle_seats,
+            ))
+        });
         Ok(())
     }
 
@@ -106,15 +132,20 @@ impl Engine {
     pub(crate) fn report(&self, denial: KernelDenial) {
         let KernelDenial {
             sandbox,
-            netns: _,
+            netns,
             process,
             destination,
             code,
             reason,
         } = denial;
-        let name = sandbox
-            .and_then(|id| self.sandbox(id))
-            .map(|sandbox| Arc::clone(&sandbox.name));
+        let name = sandbox.and_then(|id| self.name_of(id));
+        tracing::debug!(
+            sandbox = name.as_deref(),
+            tid = process.tid,
+            %netns,
+            reason,
+            "the kernel refused a socket"
+        );
         self.stats.deny(stats::Denial {
             sandbox,
             sandbox_name: name,
@@ -125,6 +156,38 @@ impl Engine {
             reason: code,
             detail: reason.to_owned(),
         });
+    }
+
+    /// Records what belongs to no connection.
+    pub(crate) fn note(&self, incident: Incident) {
+        let Incident {
+            sandbox,
+            process,
+            destination,
+            reason,
+            detail,
+        } = incident;
+        let name = self.sandbox(sandbox).map(|found| Arc::clone(&found.name));
+        let nobody = ProcessFacts {
+            pid: 0,
+            uid: 0,
+            comm: "".into(),
+        };
+        self.stats.deny(stats::Denial {
+            sandbox: Some(sandbox),
+            sandbox_name: name,
+            process: process.map_or(nobody, Into::into),
+            destination,
+            name: None,
+            connection: None,
+            reason,
+            detail,
+        });
+    }
+
+    /// Its name in the configuration, while it is attached.
+    pub(crate) fn name_of(&self, id: SandboxId) -> Option<Arc<str>> {
+        self.sandbox(id).map(|sandbox| Arc::clone(&sandbox.name))
     }
 
     /// Carries one connection to its end. Never fails: what goes wrong is recorded and shown to the client.
@@ -157,10 +220,12 @@ impl Engine {
             .replace_overrides(configuration.snapshot.resolve().clone());
         let configuration = Arc::new(configuration);
         let valid = Generation::of(&configuration);
-        self.configuration.store(configuration);
-        self.read()
-            .values()
-            .for_each(|sandbox| sandbox.follow(&valid));
+        self.configuration.store(Arc::clone(&configuration));
+        for sandbox in self.read().values() {
+            let rules = configuration.snapshot.sandbox(&sandbox.name);
+            let limits = rules.map_or_else(Default::default, |rules| rules.limits);
+            sandbox.follow(&valid, limits);
+        }
         self.reloads.send_replace(());
     }
 
@@ -193,6 +258,33 @@ impl Engine {
 
     pub(crate) fn configuration(&self) -> Arc<Configuration> {
         self.configuration.load_full()
+    }
+
+    /// Nobody is connected to `address` from now on, whatever a policy says.
+    pub(crate) fn keep_to_itself(&self, address: SocketAddr) {
+        if self.own.set(address).is_err() {
+            tracing::error!(%address, "only one address can be kept from sandboxes");
+        }
+    }
+
+    /// Takes a connection back that was made to the daemon itself.
+    pub(super) fn outward(&self, stream: TcpStream) -> Result<TcpStream, DialError> {
+        let Some(own) = self.own.get() else {
+            return Ok(stream);
+        };
+        match stream.peer_addr() {
+            Ok(peer) if peer.port() != own.port() || !is_here(peer.ip()) => Ok(stream),
+            Ok(address) => Err(DialError::Own { address }),
+            Err(source) => Err(DialError::Connect {
+                address: *own,
+                source,
+            }),
+        }
+    }
+
+    /// Connections that a sandbox may have without leaving others none.
+    pub(super) fn share(&self) -> usize {
+        self.room / self.read().len().max(1)
     }
 
     #[cfg(test)]
@@ -237,6 +329,18 @@ impl From<super::Process> for ProcessFacts {
             comm,
         }
     }
+}
+
+/// Whether an address is one of this host's, in the daemon's network namespace.
+fn is_here(address: IpAddr) -> bool {
+    UdpSocket::bind((address, 0)).is_ok()
+}
+
+/// Of three quarters of what may be open: two descriptors each. The rest is for listeners, servers that serve no client,
+/// and the daemon itself.
+fn room() -> usize {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(most / 8 * 3).unwrap_or(usize::MAX)
 }
 
 /// Why a sandbox could not be made known.

@@ -1,20 +1,35 @@
 //! What the engine knows of one sandbox beyond the configuration.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::timeout,
+};
 
 use super::{
+    denial::Denial,
     pool::{Generation, Pool},
+    rate::Rate,
     upstream::Upstream,
 };
 use crate::{
-    address::SandboxId, config::Snapshot, dns::memory::Memory, secrets::SecretName,
-    tls::upstream::Sessions, websocket::takeover,
+    address::SandboxId,
+    config::{Limits, Snapshot},
+    dns::memory::Memory,
+    secrets::SecretName,
+    tls::upstream::Sessions,
+    websocket::takeover,
 };
 
-/// Connections of one sandbox at a time. Each takes two descriptors and some 20 KiB, more while it is busy.
-pub(super) const CONNECTIONS: usize = 4096;
+/// How long a connection waits for others of its sandbox to be set up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Made by `enroll`, dropped by `dismiss`.
 pub(super) struct Sandbox {
@@ -33,7 +48,22 @@ pub(super) struct Sandbox {
     pub(super) sessions: Sessions,
     /// Turns true when connections are to end. Each of them holds a receiver.
     stop: watch::Sender<bool>,
-    seats: Arc<Semaphore>,
+    limits: Mutex<Limits>,
+    /// Connections that are open.
+    seats: Arc<AtomicUsize>,
+    connects: Rate,
+    /// For those that are being set up. Another one after a reload that changes their number.
+    desks: Mutex<Arc<Semaphore>>,
+}
+
+/// Held by a connection for as long as it lives.
+#[derive(Debug)]
+pub(super) struct Seat(Arc<AtomicUsize>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Sandbox {
@@ -41,6 +71,7 @@ impl Sandbox {
         id: SandboxId,
         name: &str,
         extra: &[SecretName],
+        limits: Limits,
         idle_seats: &Arc<Semaphore>,
     ) -> Self {
         Self {
@@ -52,7 +83,10 @@ impl Sandbox {
             idle: Arc::new(Pool::new(idle_seats)),
             sessions: Sessions::default(),
             stop: watch::Sender::new(false),
-            seats: Arc::new(Semaphore::new(CONNECTIONS)),
+            seats: Arc::default(),
+            connects: Rate::new(),
+            desks: Mutex::new(desks(limits)),
+            limits: Mutex::new(limits),
         }
     }
 
@@ -71,9 +105,43 @@ impl Sandbox {
         self.stop.subscribe()
     }
 
-    /// To be held by a connection for as long as it lives; `None`: there are [`CONNECTIONS`] already.
-    pub(super) fn seat(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.seats).try_acquire_owned().ok()
+    /// To be held by a connection for as long as it lives. `share` is what the sandbox's part of all that the process
+    /// may have open allows.
+    ///
+    /// # Errors
+    /// There are as many as there may be, or they come too fast.
+    pub(super) fn seat(&self, share: usize) -> Result<Seat, Denial> {
+        let limits = self.limits();
+        if !self
+            .connects
+            .admit(limits.connects_per_second, Instant::now())
+        {
+            return Err(Denial::Hasty(limits.connects_per_second));
+        }
+        let most = limits.connections.min(share);
+        let seat = Seat(Arc::clone(&self.seats));
+        if self.seats.fetch_add(1, Relaxed) < most {
+            Ok(seat)
+        } else {
+            Err(Denial::Crowded(most))
+        }
+    }
+
+    /// To be held by a connection while it is set up. Those that come first are served first.
+    ///
+    /// # Errors
+    /// None was free within 10 s.
+    pub(super) async fn desk(&self) -> Result<OwnedSemaphorePermit, Denial> {
+        let desks = Arc::clone(&self.desks.lock().unwrap_or_else(PoisonError::into_inner));
+        let busy = || Denial::Busy(self.limits().handshakes);
+        match timeout(PATIENCE, desks.acquire_owned()).await {
+            Ok(Ok(desk)) => Ok(desk),
+            Ok(Err(_)) | Err(_) => Err(busy()),
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Tells all connections to end.
@@ -83,8 +151,15 @@ impl Sandbox {
     }
 
     /// What was made by an older configuration serves nobody any more.
-    pub(super) fn follow(&self, valid: &Generation) {
+    pub(super) fn follow(&self, valid: &Generation, limits: Limits) {
         self.idle.renew(valid);
+        let before = std::mem::replace(
+            &mut *self.limits.lock().unwrap_or_else(PoisonError::into_inner),
+            limits,
+        );
+        if before.handshakes != limits.handshakes {
+            *self.desks.lock().unwrap_or_else(PoisonError::into_inner) = desks(limits);
+        }
     }
 
     /// Resolves when no connection is left.
@@ -93,16 +168,60 @@ impl Sandbox {
     }
 }
 
+fn desks(limits: Limits) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(limits.handshakes))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn sandbox(connections: usize, handshakes: usize, connects_per_second: u32) -> Sandbox {
+        let limits = Limits {
+            connections,
+            handshakes,
+            connects_per_second,
+        };
+        Sandbox::new(
+            SandboxId(1),
+            "micky",
+            &[],
+            limits,
+            &Arc::new(Semaphore::new(1)),
+        )
+    }
+
     #[test]
     fn connections_are_bounded_and_a_closed_one_makes_room() {
-        let sandbox = Sandbox::new(SandboxId(1), "micky", &[], &Arc::new(Semaphore::new(1)));
-        let mut seats: Vec<_> = std::iter::from_fn(|| sandbox.seat()).collect();
-        assert_eq!(seats.len(), CONNECTIONS);
+        let sandbox = sandbox(100, 1, 100_000);
+        let mut seats: Vec<_> = std::iter::from_fn(|| sandbox.seat(1000).ok()).collect();
+        assert_eq!(seats.len(), 100);
+        assert!(matches!(sandbox.seat(1000), Err(Denial::Crowded(100))));
         seats.pop();
-        assert!(sandbox.seat().is_some());
+        assert!(sandbox.seat(1000).is_ok());
+        // Others need descriptors as well.
+        assert!(matches!(sandbox.seat(50), Err(Denial::Crowded(50))));
+    }
+
+    #[test]
+    fn connections_that_come_too_fast_are_refused() {
+        let sandbox = sandbox(1000, 1, 10);
+        let admitted = (0..100).filter(|_| sandbox.seat(1000).is_ok()).count();
+        assert_eq!(admitted, 10);
+        assert!(matches!(sandbox.seat(1000), Err(Denial::Hasty(10))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_being_set_up_is_bounded_and_others_wait() {
+        let sandbox = Arc::new(sandbox(10, 1, 10));
+        let desk = sandbox.desk().await.unwrap();
+        assert!(matches!(sandbox.desk().await, Err(Denial::Busy(1))));
+        let waiting = tokio::spawn({
+            let sandbox = Arc::clone(&sandbox);
+            async move { sandbox.desk().await.is_ok() }
+        });
+        tokio::time::sleep(PATIENCE / 2).await;
+        drop(desk);
+        assert!(waiting.await.unwrap());
     }
 }

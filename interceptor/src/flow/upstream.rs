@@ -129,6 +129,7 @@ impl Way<'_> {
             facts.dial = Some(begun.elapsed());
         });
         let dial::Dialled { stream, address } = dialled.map_err(Denial::Dial)?;
+        let stream = self.engine.outward(stream).map_err(Denial::Dial)?;
         let begun = Instant::now();
         let offer: Vec<_> = offer.iter().map(|protocol| protocol.name()).collect();
         let connected = self

@@ -23,13 +23,14 @@ use rustix::{
 use tokio::{io::Interest, net::UnixStream, time::timeout};
 
 use super::{HandoverError, Message, door};
+use crate::kernel::Peer;
 
 /// Bytes of the longest packet.
 const PACKET: usize = 64 * 1024;
 /// Descriptors of one packet, at most.
 const DESCRIPTORS: usize = 5;
 
-/// A connection between two daemons. The peer is root. It keeps the bounds of packets, whatever tokio's type is called.
+/// A connection between two daemons. It keeps the bounds of packets, whatever tokio's type is called.
 #[derive(Debug)]
 pub(crate) struct Channel(UnixStream);
 
@@ -45,9 +46,8 @@ impl Channel {
         };
         match open() {
             Ok(socket) => UnixStream::from_std(Socket::from(socket))
-                .map_err(HandoverError::Socket)
-                .and_then(Self::over)
-                .map(Some),
+                .map(|socket| Some(Self::over(socket)))
+                .map_err(HandoverError::Socket),
             Err(Errno::NOENT | Errno::CONNREFUSED) => Ok(None),
             Err(errno) => Err(HandoverError::Connect {
                 path,
@@ -56,11 +56,13 @@ impl Channel {
         }
     }
 
-    pub(super) fn over(socket: UnixStream) -> Result<Self, HandoverError> {
-        match socket.peer_cred().map_err(HandoverError::Socket)?.uid() {
-            0 => Ok(Self(socket)),
-            uid => Err(HandoverError::NotRoot(uid)),
-        }
+    pub(super) fn over(socket: UnixStream) -> Self {
+        Self(socket)
+    }
+
+    /// Who is at the other end.
+    pub(crate) fn peer(&self) -> Result<Peer, HandoverError> {
+        Peer::of(&self.0).map_err(HandoverError::Socket)
     }
 
     pub(super) async fn send(

@@ -61,14 +61,14 @@ impl Door {
         self.path = Some(path(run_dir));
     }
 
-    /// Waits for a daemon that wants to take over. Cancel-safe.
+    /// Waits for a daemon that wants to take over, or for whoever connects. Cancel-safe.
     pub(crate) async fn accept(&self) -> Result<Channel, HandoverError> {
         let (socket, _) = self
             .listener
             .accept()
             .await
             .map_err(HandoverError::Socket)?;
-        Channel::over(socket)
+        Ok(Channel::over(socket))
     }
 
     /// Leaves the socket in its place: it is another daemon's.

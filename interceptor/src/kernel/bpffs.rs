@@ -87,7 +87,7 @@ impl Pins {
     }
 
     pub(super) fn maps(&self) -> PathBuf {
-        self.root.join("maps")
+        maps_in(&self.root)
     }
 
     /// Made when the first device is fenced.
@@ -110,11 +110,19 @@ impl Pins {
     }
 }
 
+pub(super) fn versioned(bpf_dir: &Path) -> PathBuf {
+    bpf_dir.join(format!("v{VERSION}"))
+}
+
+pub(super) fn maps_in(root: &Path) -> PathBuf {
+    root.join("maps")
+}
+
 fn prepare(bpf_dir: &Path) -> Result<PathBuf, PinsError> {
     ensure_mounted(bpf_dir)?;
     refuse_other_versions(bpf_dir)?;
-    let root = bpf_dir.join(format!("v{VERSION}"));
-    for directory in [root.join("maps"), root.join("sandboxes")] {
+    let root = versioned(bpf_dir);
+    for directory in [maps_in(&root), root.join("sandboxes")] {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)

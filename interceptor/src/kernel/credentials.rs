@@ -1,4 +1,4 @@
-//! Whom a command in a sandbox runs as.
+//! Whom a command in a sandbox runs as, and what the daemon may.
 
 use std::{
     ffi::{CStr, CString, c_char},
@@ -10,7 +10,7 @@ use std::{
 use rustix::{
     process::{Gid, Uid},
     thread::{
-        CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+        CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
         remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_groups,
         set_thread_res_gid, set_thread_res_uid,
     },
@@ -88,14 +88,7 @@ impl Credentials {
     /// Becomes this user for good, on the calling thread. Async-signal-safe.
     pub(super) fn assume(&self) -> io::Result<()> {
         set_thread_groups(&self.groups)?;
-        for number in 0..u64::BITS {
-            // The kernel says EINVAL past its last capability.
-            if remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number))
-                .is_err()
-            {
-                break;
-            }
-        }
+        bound(CapabilitySet::empty());
         clear_ambient_capability_set()?;
         set_thread_res_gid(self.gid, self.gid, self.gid)?;
         set_thread_res_uid(self.uid, self.uid, self.uid)?;
@@ -111,6 +104,53 @@ impl Credentials {
         )?;
         set_no_new_privs(true)?;
         Ok(())
+    }
+}
+
+/// What the daemon needs for as long as it runs.
+fn needed() -> CapabilitySet {
+    // bpf(2): programs, maps and links of cgroups; on sockets of cgroups NET_ADMIN as well.
+    CapabilitySet::BPF
+        | CapabilitySet::PERFMON
+        | CapabilitySet::NET_ADMIN
+        // SO_BINDTODEVICE of sockets that are bound to another device: those that are cut off.
+        | CapabilitySet::NET_RAW
+        // setns(2) into network namespaces, mounting bpffs, seccomp.
+        | CapabilitySet::SYS_ADMIN
+        // /proc/PID/ns, /proc/PID/exe of whoever is in a sandbox.
+        | CapabilitySet::SYS_PTRACE
+        // Secrets and policies whose files belong to others; cgroups, whose root nobody may write to otherwise.
+        | CapabilitySet::DAC_OVERRIDE
+}
+
+/// Gives up what the daemon does not need, for good: in the calling thread, and in those that it starts.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn keep_needed_capabilities() -> io::Result<()> {
+    let kept = capabilities(None)?.permitted & needed();
+    bound(needed());
+    clear_ambient_capability_set()?;
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )?;
+    set_no_new_privs(true)?;
+    Ok(())
+}
+
+/// Takes all but `kept` out of what programs that are started can have.
+fn bound(kept: CapabilitySet) {
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        // The kernel says EINVAL past its last capability.
+        if !kept.contains(capability) && remove_capability_from_bounding_set(capability).is_err() {
+            break;
+        }
     }
 }
 
@@ -175,6 +215,29 @@ mod tests {
         let by_number = Credentials::of("0").unwrap();
         assert_eq!(by_number.name, "root");
         assert_eq!(by_number.home, by_name.home);
+    }
+
+    #[test]
+    fn the_daemon_keeps_what_it_needs_and_nothing_else() {
+        // A thread has its capabilities to itself.
+        let kept = std::thread::spawn(|| {
+            let before = capabilities(None).unwrap().permitted;
+            keep_needed_capabilities().unwrap();
+            (before, capabilities(None).unwrap(), fs_status())
+        });
+        let (before, after, status) = kept.join().unwrap();
+        assert!(before.contains(CapabilitySet::SETPCAP), "run as root");
+        let none = CapabilitySet::empty();
+        assert_eq!(after.permitted, before & needed());
+        assert_eq!(after.effective, after.permitted);
+        assert_eq!(after.inheritable, none);
+        let bounding = format!("CapBnd:\t{:016x}", (before & needed()).bits());
+        assert!(status.contains(&bounding), "{status}");
+        assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    }
+
+    fn fs_status() -> String {
+        std::fs::read_to_string("/proc/thread-self/status").unwrap()
     }
 
     #[test]

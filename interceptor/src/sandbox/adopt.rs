@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     address::{CgroupId, SandboxId},
+    config::Existing,
     error::chain,
-    kernel::{NetnsEntry, NetnsState},
+    kernel::{NetnsEntry, NetnsState, SocketWatch},
 };
 
 /// A sandbox that has a record or pins.
@@ -124,6 +125,7 @@ impl<S: Service> Inner<S> {
             );
             return Some(Sandbox {
                 name: format!("lost-{id}"),
+                sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), Existing::Destroy)),
                 cgroup,
                 secrets: Vec::new(),
                 attached: SystemTime::now(),
@@ -138,6 +140,7 @@ impl<S: Service> Inner<S> {
         let secrets = record.secrets.iter();
         Some(Sandbox {
             name: record.name.clone(),
+            sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), record.existing)),
             cgroup,
             secrets: secrets.filter_map(|name| name.parse().ok()).collect(),
             attached: record.attached(),

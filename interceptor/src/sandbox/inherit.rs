@@ -85,6 +85,7 @@ impl<S: Service> Registry<S> {
         // Whoever waits for the state is turned away instead.
         self.inner.surrendered.send_replace(true);
         self.tasks.lock().await.shutdown().await;
+        self.inner.leash.stop().await;
         frozen.state.namespaces.close_all().await;
         frozen.state.sandboxes.clear();
     }

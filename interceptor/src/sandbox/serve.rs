@@ -20,7 +20,7 @@ use tokio::{
 use super::Service;
 use crate::{
     address::NetnsCookie,
-    kernel::{Listeners, Netns, NetnsError, Programs, Transport},
+    kernel::{Listeners, Netns, NetnsError, Programs, Transport, is_exhausted},
 };
 
 /// How long accepting pauses when the process or the system is out of descriptors or memory.
@@ -185,11 +185,4 @@ impl<S: Service> Desk<S> {
         tracing::error!(netns = %self.netns, %error, "cannot accept: raise the limit on open files or on memory");
         sleep(PAUSE).await;
     }
-}
-
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-    )
 }

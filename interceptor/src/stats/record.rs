@@ -109,11 +109,6 @@ impl Live {
         Self { stats, record }
     }
 
-    /// Number of the connection: counts up from 1 in a daemon's life.
-    pub(crate) fn id(&self) -> u64 {
-        self.record.id
-    }
-
     /// What the rooms below `flow` fill.
     pub(crate) fn connection(&self) -> &Arc<Connection> {
         &self.record.connection

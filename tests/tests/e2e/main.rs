@@ -1,7 +1,9 @@
 //! End-to-end tests on this kernel, with real clients. They need root, and run one at a time.
 
+mod abuse;
 mod addresses;
 mod alike;
+mod around;
 mod bench;
 mod clients;
 mod compression;
@@ -9,7 +11,9 @@ mod configuration;
 mod containment;
 mod dns;
 mod encodings;
+mod events;
 mod exec;
+mod exhaustion;
 mod gateway;
 mod hostile;
 mod http2;
@@ -23,6 +27,7 @@ mod rebirth;
 mod reflection;
 mod requests;
 mod smuggling;
+mod surface;
 mod translation;
 mod upgrade;
 mod upstream;

@@ -412,7 +412,7 @@ colour: red
         [
             "broken.yaml:2:1: not YAML: while parsing a node, did not find expected node content",
             "interceptor.yaml:3:51: no such secret under `secrets`",
-            "interceptor.yaml:4:1: unknown key `colour`; known here: secrets, sandboxes, resolve, ca, upstream, events",
+            "interceptor.yaml:4:1: unknown key `colour`; known here: secrets, sandboxes, resolve, ca, upstream, events, metrics",
             "policy.yaml:2:39: the key `port` (or `ports`) is missing",
             "policy.yaml:2:47: a wildcard alone would match every host: write the domain that it stands in",
         ]

@@ -17,6 +17,7 @@ use crate::{
         Backend, Refusal, RefusalKind,
         api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
     },
+    kernel::Peer,
     stats::{
         Denial, Opening, ProcessFacts, Selection, Stats,
         view::{ConnectionView, EventView},
@@ -53,6 +54,14 @@ impl Double {
 }
 
 impl Backend for Double {
+    async fn admit(&self, peer: Peer) -> Result<(), String> {
+        if peer.uid == 0 {
+            Ok(())
+        } else {
+            Err("not root".into())
+        }
+    }
+
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
         match request.name.as_str() {
             "panic" => panic!("a fault of the backend"),
@@ -71,6 +80,7 @@ impl Backend for Double {
             policies: Vec::new(),
             secrets: Vec::new(),
             secret_keys: request.secrets,
+            sockets: Vec::new(),
             exemptions: Vec::new(),
             kernel_denials: 0,
             doors: Vec::new(),
@@ -132,7 +142,7 @@ impl Backend for Double {
                 name: None,
                 connection: None,
                 reason: "policy",
-                detail: "no rule".into(),
+                detail: format!("no rule for {name}"),
             });
         }
         stats.events(&selection)

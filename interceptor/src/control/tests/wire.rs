@@ -59,6 +59,7 @@ fn wrong_paths_methods_queries_and_bodies_are_refused_as_json() {
         ("DELETE /v1/sandboxes", "", 405),
         ("POST /healthz", "", 405),
         ("GET /v1/connections?all", "", 400),
+        ("GET /v1/events?since=1", "", 400),
         ("POST /v1/sandboxes", "", 400),
         ("POST /v1/sandboxes", "{", 400),
         ("POST /v1/sandboxes", "[]", 400),

@@ -52,7 +52,9 @@ impl Call {
         self.stats().note(|facts| facts.protocol = Some("tcp"));
         let dialled = match &target {
             RawTarget::Name(host) => self.dial(host, endpoint).await,
-            RawTarget::Address(address) => dial::connect(*address).await,
+            RawTarget::Address(address) => dial::connect(*address)
+                .await
+                .and_then(|stream| self.engine.outward(stream)),
         };
         match dialled {
             Ok(upstream) => Some(Carriage::Tunnel {

@@ -31,6 +31,14 @@ use crate::{
 impl Call {
     pub(super) async fn secured(&self, client: TcpStream) -> Option<Carriage> {
         self.stats().note(|facts| facts.protocol = Some("tls"));
+        // Until both sides stand: what is read of a ClientHello is held, and handshakes take time.
+        let _desk = match self.sandbox.desk().await {
+            Ok(desk) => desk,
+            Err(denial) => {
+                self.refuse(&denial);
+                return None;
+            }
+        };
         let hello = match hello::read(client).await {
             Ok(hello) => hello,
             Err(error) => {

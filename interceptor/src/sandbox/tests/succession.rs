@@ -8,7 +8,7 @@ use crate::{
         Listeners,
         fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
     },
-    sandbox::{Attach, AttachError, Frozen, Proven, Registry, Successor, Target},
+    sandbox::{AttachError, Frozen, Proven, Registry, Successor},
 };
 
 const CONNECT: &str = "192.0.2.1:443";
@@ -102,13 +102,8 @@ async fn kernel_an_attach_that_waits_for_a_handover_is_turned_away_by_it() {
     let (first, _recorder) = house.start().await;
     let cgroup = ScratchCgroup::new("turned");
     let frozen = first.freeze().await;
-    let request = Attach {
-        name: "micky".to_owned(),
-        target: Target::Cgroup(cgroup.path().to_owned()),
-        secrets: Vec::new(),
-    };
     let waiting = async {
-        let attached = first.attach(request).await;
+        let attached = first.attach(request("micky", &cgroup)).await;
         assert!(matches!(attached, Err(AttachError::Stopping)));
     };
     let handover = async {

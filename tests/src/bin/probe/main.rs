@@ -7,6 +7,7 @@
     reason = "standard output is this program's result"
 )]
 
+mod abuse;
 mod connect;
 mod datagram;
 mod frames;
@@ -55,6 +56,10 @@ enum Question {
     Renew,
     /// Sends one HTTP request.
     Request(request::Arguments),
+    /// Opens connections as fast as it can.
+    Flood(abuse::Flood),
+    /// Asks again and again, and tells how long it took.
+    Pace(abuse::Pace),
 }
 
 fn main() -> Result<()> {
@@ -71,6 +76,8 @@ fn main() -> Result<()> {
         Question::Script(arguments) => script::run(&arguments),
         Question::Renew => hold::renew(),
         Question::Request(arguments) => request::run(&arguments),
+        Question::Flood(arguments) => abuse::flood(&arguments),
+        Question::Pace(arguments) => abuse::pace(&arguments),
     }
 }
 
