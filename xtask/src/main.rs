@@ -19,6 +19,7 @@ mod memory;
 mod step;
 mod system;
 mod test;
+mod upgrades;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,8 @@ enum Action {
     Bench(bench::Arguments),
     /// Build for release, then measure the daemon's memory under load (root)
     Memory,
+    /// Build for release, then upgrade the daemon again and again under load, and kill it at many moments (root)
+    Upgrades(upgrades::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -73,6 +76,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Clients(arguments) => clients::run(&arguments)?,
         Action::Bench(arguments) => bench::run(&arguments)?,
         Action::Memory => memory::run()?,
+        Action::Upgrades(arguments) => upgrades::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }
