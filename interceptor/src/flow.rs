@@ -11,8 +11,8 @@ mod rate;
 mod sandbox;
 mod socket;
 mod tunnel;
-mod turns;
 mod upstream;
+mod workers;
 
 use std::{net::SocketAddr, time::SystemTime};
 

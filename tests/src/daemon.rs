@@ -30,6 +30,8 @@ pub struct Daemon {
     data_dir: PathBuf,
     bpf_dir: PathBuf,
     log_level: &'static str,
+    /// What runs the program, as nsenter(1) would; empty: nothing.
+    runner: Vec<String>,
     process: Option<Running>,
     earlier_logs: String,
 }
@@ -48,6 +50,19 @@ impl Daemon {
     /// # Errors
     /// As those of [`Self::start`].
     pub fn start_logging(config: &Path, directory: &Path, log_level: &'static str) -> Result<Self> {
+        Self::start_by(&[], config, directory, log_level)
+    }
+
+    /// As [`Self::start_logging`], through a command that becomes the daemon.
+    ///
+    /// # Errors
+    /// As those of [`Self::start`].
+    pub fn start_by(
+        runner: &[String],
+        config: &Path,
+        directory: &Path,
+        log_level: &'static str,
+    ) -> Result<Self> {
         crate::require_root()?;
         let mut daemon = Self {
             program: built("interceptor")?,
@@ -56,6 +71,7 @@ impl Daemon {
             data_dir: directory.join("data"),
             bpf_dir: Path::new(BPFFS).join(unique_name()),
             log_level,
+            runner: runner.to_vec(),
             process: None,
             earlier_logs: String::new(),
         };
@@ -68,7 +84,14 @@ impl Daemon {
     /// # Errors
     /// It does not come up; the message holds its log.
     pub fn restart(&mut self) -> Result<()> {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.runner.split_first() {
+            None => Command::new(&self.program),
+            Some((runner, arguments)) => {
+                let mut command = Command::new(runner);
+                command.args(arguments).arg(&self.program);
+                command
+            }
+        };
         command
             .arg("run")
             .args([Path::new("--config"), &self.config])

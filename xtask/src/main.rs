@@ -6,11 +6,14 @@
     reason = "these are command line tools for developers"
 )]
 
+mod adversary;
+mod arm64;
 mod autobahn;
 mod bench;
 mod build_ebpf;
 mod clients;
 mod deadline;
+mod debian;
 mod demo;
 mod memory;
 mod step;
@@ -37,6 +40,10 @@ enum Action {
     Demo,
     /// Install what is missing, then run every check and every test (root)
     Test(test::Arguments),
+    /// Build for arm64, and test on an arm64 kernel (root, to install what is missing)
+    Arm64(arm64::Arguments),
+    /// Try every known way round on this kernel, and print what came of each (root)
+    Adversary(adversary::Arguments),
     /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
     Autobahn(autobahn::Arguments),
     /// Let every library that we know of log in through interceptor and run every HTTP client direct and through it, and
@@ -60,6 +67,8 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::BuildEbpf(arguments) => build_ebpf::run(&arguments)?,
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
+        Action::Arm64(arguments) => return arm64::run(&arguments),
+        Action::Adversary(arguments) => adversary::run(&arguments)?,
         Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients(arguments) => clients::run(&arguments)?,
         Action::Bench(arguments) => bench::run(&arguments)?,
