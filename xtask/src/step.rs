@@ -23,7 +23,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 pub(crate) fn announce(what: &str) {
-    println!("==> {what}");
+    eprintln!("==> {what}");
 }
 
 /// Announces a command and runs it to its end.
@@ -37,6 +37,24 @@ pub(crate) fn run(what: &str, command: &mut Command) -> Result<()> {
         .with_context(|| format!("starting {}", command.get_program().display()))?;
     ensure!(status.success(), "{what}: {status}");
     Ok(())
+}
+
+/// Runs a command to its end and returns what it prints.
+///
+/// # Errors
+/// It cannot be started or fails, or prints no text.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let program = command.get_program().display().to_string();
+    let output = command
+        .output()
+        .with_context(|| format!("starting {program}"))?;
+    ensure!(
+        output.status.success(),
+        "{program}: {}: {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr).trim_end()
+    );
+    String::from_utf8(output.stdout).with_context(|| format!("reading what {program} prints"))
 }
 
 /// How a program is compiled.

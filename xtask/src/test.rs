@@ -39,12 +39,14 @@ enum Part {
     E2e,
     /// The demo (root)
     Demo,
+    /// Every known way round, tried on this kernel (root)
+    Adversary,
     /// A selection of Autobahn's WebSocket suite, direct and through interceptor (root)
     Autobahn,
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
@@ -60,7 +62,8 @@ const FRESH_OBJECT: &str = "target/bpf/interceptor.bpf.o";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let on_kernel = wanted(Part::E2e) || wanted(Part::Demo) || wanted(Part::Autobahn);
+    let on_kernel = [Part::E2e, Part::Demo, Part::Adversary, Part::Autobahn];
+    let on_kernel = on_kernel.into_iter().any(wanted);
     let mut tally = Tally::default();
     if on_kernel {
         system::require_root()?;
@@ -94,6 +97,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if wanted(Part::Demo) {
         let demo = step::built("demo", Profile::Debug);
         tally.check("demo", &mut Command::new(demo));
+    }
+    if wanted(Part::Adversary) {
+        let adversary = step::built("adversary", Profile::Debug);
+        tally.check("the adversary", &mut Command::new(adversary));
     }
     if wanted(Part::Autobahn) {
         autobahn(&mut tally);
@@ -230,6 +237,16 @@ impl Tally {
         }
     }
 
+    /// Counts what a line of libtest says.
+    pub(crate) fn read(&mut self, line: &str) {
+        match Outcome::read(line) {
+            Some(Outcome::Passed) => self.passed += 1,
+            Some(Outcome::Ignored) => self.skipped += 1,
+            Some(Outcome::Failed(name)) => self.fail(name.to_owned()),
+            None => {}
+        }
+    }
+
     fn count(&mut self, what: &str, command: &mut Command) -> Result<()> {
         step::announce(what);
         // Failures say what happened; where in the test's own code is of little use.
@@ -241,12 +258,7 @@ impl Tally {
         for line in BufReader::new(output).lines() {
             let line = line?;
             println!("{line}");
-            match Outcome::read(&line) {
-                Some(Outcome::Passed) => self.passed += 1,
-                Some(Outcome::Ignored) => self.skipped += 1,
-                Some(Outcome::Failed(name)) => self.fail(name.to_owned()),
-                None => {}
-            }
+            self.read(&line);
         }
         let status = child.wait()?;
         if deadline.has_passed() {
@@ -269,7 +281,7 @@ impl Tally {
     }
 
     /// Prints the count as the last line.
-    fn conclude(self) -> ExitCode {
+    pub(crate) fn conclude(self) -> ExitCode {
         let Self {
             passed,
             failed,

@@ -26,6 +26,7 @@ pub(crate) struct Snapshot {
     pub(super) secrets: BTreeMap<SecretName, Arc<BoundTo>>,
     pub(super) sandboxes: BTreeMap<Box<str>, Arc<SandboxRules>>,
     pub(super) resolve: HashMap<Host, Vec<Override>>,
+    pub(super) name_servers: Vec<SocketAddr>,
     pub(super) ca: Option<CaFiles>,
     pub(super) roots: Vec<PathBuf>,
     pub(super) client_certificates: Vec<ClientCertificate>,
@@ -133,6 +134,11 @@ impl Snapshot {
     /// Addresses to dial for a host instead of what DNS says. Allowed as written, private or not.
     pub(crate) fn resolve(&self) -> &HashMap<Host, Vec<Override>> {
         &self.resolve
+    }
+
+    /// Name servers to ask instead of those of /etc/resolv.conf; none: those.
+    pub(crate) fn name_servers(&self) -> &[SocketAddr] {
+        &self.name_servers
     }
 
     pub(crate) fn ca(&self) -> Option<&CaFiles> {

@@ -209,6 +209,7 @@ impl Call {
         let begun = Instant::now();
         let dialled = dial::dial(
             &self.engine.resolver,
+            &self.sandbox,
             host,
             self.origin.original.port(),
             endpoint,

@@ -73,7 +73,10 @@ impl Engine {
         stats: Arc<Stats>,
     ) -> io::Result<Self> {
         Ok(Self {
-            resolver: Resolver::new(configuration.snapshot.resolve().clone()),
+            resolver: Resolver::new(
+                configuration.snapshot.resolve().clone(),
+                configuration.snapshot.name_servers().to_vec(),
+            ),
             configuration: ArcSwap::from_pointee(configuration),
             reloads: watch::Sender::new(()),
             leaves,
@@ -229,8 +232,10 @@ impl Engine {
 
     /// Connections follow `configuration` from now on, those that stand as well.
     pub(crate) fn reconfigure(&self, configuration: Configuration) {
-        self.resolver
-            .replace_overrides(configuration.snapshot.resolve().clone());
+        self.resolver.reconfigure(
+            configuration.snapshot.resolve().clone(),
+            configuration.snapshot.name_servers().to_vec(),
+        );
         let configuration = Arc::new(configuration);
         let valid = Generation::of(&configuration);
         self.configuration.store(Arc::clone(&configuration));
