@@ -85,7 +85,7 @@ pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
         .build()
         .map_err(RunError::System)?;
     let ended = runtime.block_on(serve(settings));
-    // getaddrinfo threads may be stuck in a resolver that does not answer.
+    // A thread may be stuck in a file system that does not answer.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
@@ -115,7 +115,9 @@ async fn serve(settings: Settings) -> Result<(), RunError> {
         snapshot,
         connector,
     };
-    let engine = Arc::new(Engine::new(configuration, leaves, Arc::clone(&stats)));
+    let engine =
+        Engine::new(configuration, leaves, Arc::clone(&stats)).map_err(RunError::System)?;
+    let engine = Arc::new(engine);
 
     let registry_settings = sandbox::Settings {
         run_dir: settings.run_dir.clone(),

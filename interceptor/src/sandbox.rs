@@ -14,6 +14,7 @@ mod store;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod watchdog;
 
 use std::{
     collections::BTreeMap,
@@ -34,12 +35,17 @@ pub(crate) use attach::{Attach, AttachError, DetachError, Target};
 pub(crate) use report::{NetnsReport, SandboxReport};
 pub(crate) use service::Service;
 
-use self::{namespaces::Namespaces, serve::Tally, store::Store};
+use self::{
+    namespaces::Namespaces,
+    serve::Tally,
+    store::Store,
+    watchdog::{Leash, Links, Losses},
+};
 use crate::{
     address::SandboxId,
     kernel::{
         Capabilities, Cgroup, CgroupError, Event, Events, Hierarchy, LinkError, LoadError,
-        Programs, SelfTestError, self_test,
+        Programs, SelfTestError, SocketWatch, self_test,
     },
     secrets::SecretName,
 };
@@ -87,6 +93,7 @@ struct Sandbox {
     secrets: Vec<SecretName>,
     attached: SystemTime,
     capabilities: Vec<Capabilities>,
+    sockets: Arc<SocketWatch>,
 }
 
 /// What is behind the one lock: attach, detach, new namespaces and sweeps take turns.
@@ -94,6 +101,7 @@ struct Sandbox {
 struct State {
     sandboxes: BTreeMap<SandboxId, Sandbox>,
     namespaces: Namespaces,
+    links: Links,
 }
 
 struct Inner<S> {
@@ -102,6 +110,8 @@ struct Inner<S> {
     store: Store,
     service: Arc<S>,
     tally: Arc<Tally>,
+    losses: Losses,
+    leash: Leash,
     state: Mutex<State>,
 }
 
@@ -141,12 +151,15 @@ impl<S: Service> Registry<S> {
             store,
             service,
             tally: Arc::default(),
+            losses: Losses::default(),
+            leash: Leash::default(),
             state: Mutex::default(),
         });
         inner.adopt_all().await?;
         let mut tasks = JoinSet::new();
         tasks.spawn(Arc::clone(&inner).watch(events));
         tasks.spawn(Arc::clone(&inner).keep_sweeping());
+        tasks.spawn(Arc::clone(&inner).keep_watching());
         Ok(Self {
             inner,
             runtime: Handle::current(),
@@ -179,6 +192,14 @@ impl<S: Service> Registry<S> {
         state.reports(&self.inner.programs)
     }
 
+    /// Whether every sandbox is as closed as it is to be.
+    ///
+    /// # Errors
+    /// A program is missing from one, and could not be put back.
+    pub(crate) async fn guarded(&self) -> Result<(), String> {
+        self.inner.state.lock().await.trouble().map_or(Ok(()), Err)
+    }
+
     /// Makes all sandboxes known to the service again, after the configuration changed. Errors are logged: a sandbox
     /// that the configuration no longer has stays closed.
     pub(crate) async fn enroll_again(&self) {
@@ -207,6 +228,7 @@ impl<S: Service> Registry<S> {
     pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut counters = self.inner.programs.counters();
         counters.extend(self.inner.tally.counts());
+        counters.extend(self.inner.losses.counts());
         counters
     }
 
@@ -215,6 +237,7 @@ impl<S: Service> Registry<S> {
     pub(crate) async fn shutdown(&self) {
         // Waits for their end: until then they hold on to the pins.
         self.tasks.lock().await.shutdown().await;
+        self.inner.leash.stop().await;
         self.inner.state.lock().await.namespaces.close_all().await;
     }
 }

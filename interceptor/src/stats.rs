@@ -179,6 +179,11 @@ impl Stats {
         }
     }
 
+    /// Counts a denial that is one too many to be an event.
+    pub(crate) fn count_denial(&self, sandbox: SandboxId, reason: &'static str) {
+        self.lock().count(sandbox, |totals| totals.deny(reason));
+    }
+
     /// Counts one DNS question: answered with addresses, or refused as a name that policy does not know.
     pub(crate) fn count_dns(&self, sandbox: SandboxId, answered: bool) {
         self.lock().count(sandbox, |totals| {

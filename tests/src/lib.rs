@@ -24,6 +24,7 @@ pub mod load;
 pub mod logs;
 pub mod memory;
 pub mod mirror;
+pub mod nameserver;
 pub mod netns;
 pub mod pki;
 pub mod process;
@@ -31,6 +32,7 @@ pub mod programs;
 pub mod sandbox;
 pub mod scenario;
 pub mod site;
+pub mod steps;
 pub mod witness;
 
 use std::sync::{

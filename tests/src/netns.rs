@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::Command,
     thread,
@@ -130,22 +130,26 @@ impl Netns {
         })
     }
 
-    /// Makes something inside, such as a socket, for use by this process.
+    /// A UDP socket inside, for use by this process.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub fn within<T: Send + 'static>(
+    /// The address is taken or not the namespace's.
+    pub fn datagrams(&self, address: SocketAddr) -> Result<UdpSocket> {
+        self.within(move || UdpSocket::bind(address).with_context(|| format!("binding {address}")))
+    }
+
+    fn within<T: Send + 'static>(
         &self,
-        make: impl FnOnce() -> Result<T> + Send + 'static,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let namespace = File::open(self.path())?;
         // A thread of its own, which ends in the other namespace.
         thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            make()
+            work()
         })
         .join()
-        .map_err(|_panic| anyhow!("a thread in a namespace panicked"))?
+        .map_err(|_panic| anyhow!("the thread in a namespace panicked"))?
     }
 }
 

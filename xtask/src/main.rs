@@ -7,11 +7,13 @@
 )]
 
 mod adversary;
+mod arm64;
 mod autobahn;
 mod bench;
 mod build_ebpf;
 mod clients;
 mod deadline;
+mod debian;
 mod demo;
 mod memory;
 mod step;
@@ -40,6 +42,8 @@ enum Action {
     Test(test::Arguments),
     /// Try every known way round on this kernel, and print what came of each (root)
     Adversary(adversary::Arguments),
+    /// Build for arm64, and test on an arm64 kernel (root, to install what is missing)
+    Arm64(arm64::Arguments),
     /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
     Autobahn(autobahn::Arguments),
     /// Let every library that we know of log in through interceptor and run every HTTP client direct and through it, and
@@ -64,6 +68,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
         Action::Adversary(arguments) => adversary::run(&arguments)?,
+        Action::Arm64(arguments) => return arm64::run(&arguments),
         Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients(arguments) => clients::run(&arguments)?,
         Action::Bench(arguments) => bench::run(&arguments)?,

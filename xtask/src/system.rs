@@ -43,6 +43,25 @@ pub(crate) const EBPF: &[Need] = &[
     need("/usr/lib/rustlib/src/rust/library/core", "rust-web-src"),
 ];
 
+/// For building for arm64 on x86_64.
+pub(crate) const ARM64: &[Need] = &[
+    need("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu"),
+    need(
+        "/usr/aarch64-linux-gnu/include/stdio.h",
+        "libc6-dev-arm64-cross",
+    ),
+    need("/usr/lib/x86_64-linux-gnu/libedit.so.2", "libedit2"),
+    need("/usr/lib/x86_64-linux-gnu/libz3.so.4", "libz3-4"),
+    need("/usr/lib/x86_64-linux-gnu/libxml2.so.2", "libxml2"),
+];
+
+/// For making what an arm64 machine boots.
+pub(crate) const MACHINE: &[Need] = &[
+    need("cpio", "cpio"),
+    need("depmod", "kmod"),
+    need("xz", "xz-utils"),
+];
+
 /// Installs whatever of `needs` is missing.
 ///
 /// # Errors

@@ -46,7 +46,7 @@ enum Part {
 }
 
 #[derive(Debug, Default)]
-struct Tally {
+pub(crate) struct Tally {
     passed: u64,
     failed: u64,
     skipped: u64,
@@ -237,6 +237,16 @@ impl Tally {
         }
     }
 
+    /// Counts what a line of libtest says.
+    pub(crate) fn read(&mut self, line: &str) {
+        match Outcome::read(line) {
+            Some(Outcome::Passed) => self.passed += 1,
+            Some(Outcome::Ignored) => self.skipped += 1,
+            Some(Outcome::Failed(name)) => self.fail(name.to_owned()),
+            None => {}
+        }
+    }
+
     fn count(&mut self, what: &str, command: &mut Command) -> Result<()> {
         step::announce(what);
         // Failures say what happened; where in the test's own code is of little use.
@@ -248,12 +258,7 @@ impl Tally {
         for line in BufReader::new(output).lines() {
             let line = line?;
             println!("{line}");
-            match Outcome::read(&line) {
-                Some(Outcome::Passed) => self.passed += 1,
-                Some(Outcome::Ignored) => self.skipped += 1,
-                Some(Outcome::Failed(name)) => self.fail(name.to_owned()),
-                None => {}
-            }
+            self.read(&line);
         }
         let status = child.wait()?;
         if deadline.has_passed() {
@@ -276,7 +281,7 @@ impl Tally {
     }
 
     /// Prints the count as the last line.
-    fn conclude(self) -> ExitCode {
+    pub(crate) fn conclude(self) -> ExitCode {
         let Self {
             passed,
             failed,

@@ -63,6 +63,7 @@ resolve:
   api.example.com: [10.1.2.3, \"[fd00::1]:8443\"]
 ca: { certificate: ca.pem, key: ca.key }
 upstream: { roots: [ca.pem] }
+dns: { servers: [\"127.0.0.1:5353\", 10.0.0.53] }
 ";
 
 /// A certificate and its key, in PEM form.
@@ -227,6 +228,8 @@ fn good_file_means_what_it_says() {
         [address("10.1.2.3", None), address("fd00::1", Some(8443))]
     );
     assert!(!snapshot.resolve().contains_key(&host("discord.com")));
+    let servers = ["127.0.0.1:5353", "10.0.0.53:53"].map(|text| text.parse().unwrap());
+    assert_eq!(snapshot.name_servers(), servers);
     let ca = snapshot.ca().unwrap();
     assert_eq!(
         (&ca.certificate, &ca.key),

@@ -14,7 +14,7 @@
 //!
 //! Every other status than 200 comes with an [`ErrorView`].
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,9 @@ pub(crate) struct AttachRequest {
     /// Names of secrets of the configuration, beyond those that it gives the sandbox.
     #[serde(default)]
     pub(crate) secrets: Vec<String>,
+    /// Whether sockets from before go on; else the configuration says so, or they are destroyed.
+    #[serde(default)]
+    pub(crate) keep_existing: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +70,9 @@ pub(crate) struct SandboxView {
     pub(crate) secrets: Vec<String>,
     /// Secrets that attach added.
     pub(crate) secret_keys: Vec<String>,
+    /// From elsewhere: those that are kept, or cannot be stopped; in the answer to attach, all that were found.
+    #[serde(default)]
+    pub(crate) sockets: Vec<SocketView>,
     /// What the programs cannot watch on this kernel, and is left to seccomp.
     #[serde(default)]
     pub(crate) doors: Vec<String>,
@@ -81,6 +87,31 @@ pub(crate) struct SandboxView {
     /// RFC 3339, UTC.
     pub(crate) attached_at: String,
     pub(crate) live_connections: u64,
+}
+
+/// A socket that was not made in the sandbox while it was one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SocketView {
+    /// `destroyed`, `fenced`, `kept` or `loose`.
+    pub(crate) fate: String,
+    /// `tcp`, `udp`, `family 17`.
+    pub(crate) protocol: String,
+    pub(crate) listens: bool,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
+    /// In the sandbox.
+    pub(crate) holders: Vec<HolderView>,
+    /// All that in words.
+    pub(crate) description: String,
+}
+
+/// A process that has a socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HolderView {
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
+    pub(crate) comm: String,
+    pub(crate) descriptor: i32,
 }
 
 /// A destination of a sandbox, or processes in it, that the programs let go.

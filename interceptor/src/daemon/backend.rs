@@ -9,14 +9,17 @@ use tokio::sync::Mutex;
 
 use super::{Settings, reload::differences};
 use crate::{
-    config,
+    config::{self, Existing},
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, ExemptionView, Info, NetnsView, ReloadView, SandboxView, StatsView},
+        api::{
+            AttachRequest, ExemptionView, HolderView, Info, NetnsView, ReloadView, SandboxView,
+            SocketView, StatsView,
+        },
     },
     error::chain,
     flow::{Configuration, Engine},
-    kernel::Peer,
+    kernel::{Peer, UnownedSocket},
     sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
     secrets::SecretName,
     stats::{
@@ -132,11 +135,19 @@ impl Interceptor {
 
     pub(super) async fn attach_cgroup(&self, name: &str, cgroup: &Path) -> Result<(), AttachError> {
         let request = Attach {
+            existing: self.existing(name),
             name: name.to_owned(),
             target: Target::Cgroup(cgroup.to_owned()),
             secrets: Vec::new(),
         };
         self.registry.attach(request).await.map(drop)
+    }
+
+    /// What the configuration says of sockets from before.
+    fn existing(&self, name: &str) -> Existing {
+        let configuration = self.engine.configuration();
+        let rules = configuration.snapshot.sandbox(name);
+        rules.map(|rules| rules.existing).unwrap_or_default()
     }
 
     fn view(&self, report: SandboxReport) -> SandboxView {
@@ -148,6 +159,7 @@ impl Interceptor {
             netns,
             secrets,
             attached,
+            sockets,
             exemptions,
             kernel_denials,
             doors,
@@ -171,6 +183,7 @@ impl Interceptor {
             cgroup,
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
+            sockets: sockets.iter().map(socket_view).collect(),
             warnings,
             doors,
             exemptions: exemptions
@@ -223,6 +236,7 @@ impl Backend for Interceptor {
             cgroup,
             pid,
             secrets,
+            keep_existing,
         } = request;
         let target = match (cgroup, pid) {
             (Some(cgroup), None) => Target::Cgroup(cgroup),
@@ -241,6 +255,11 @@ impl Backend for Interceptor {
         let report = self
             .registry
             .attach(Attach {
+                existing: if keep_existing {
+                    Existing::Keep
+                } else {
+                    self.existing(&name)
+                },
                 name,
                 target,
                 secrets,
@@ -311,9 +330,9 @@ impl Backend for Interceptor {
         }
     }
 
-    /// The control socket is served only once everything else stands.
+    /// The control socket is served only once everything else stands; after that, sandboxes can come open.
     async fn ready(&self) -> Result<(), String> {
-        Ok(())
+        self.registry.guarded().await
     }
 }
 
@@ -331,6 +350,35 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         ipv6: has_v6,
         private,
         fenced,
+    }
+}
+
+fn socket_view(socket: &UnownedSocket) -> SocketView {
+    let UnownedSocket {
+        protocol,
+        listens,
+        local,
+        remote,
+        netns: _,
+        holders,
+        fate,
+    } = socket;
+    SocketView {
+        fate: fate.to_string(),
+        protocol: protocol.to_string(),
+        listens: *listens,
+        local: *local,
+        remote: *remote,
+        holders: holders
+            .iter()
+            .map(|holder| HolderView {
+                pid: holder.task.tgid,
+                uid: holder.uid,
+                comm: holder.comm.to_string(),
+                descriptor: holder.descriptor,
+            })
+            .collect(),
+        description: socket.to_string(),
     }
 }
 

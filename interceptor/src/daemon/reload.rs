@@ -38,6 +38,9 @@ pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     if before.resolve() != after.resolve() {
         lines.push("resolve: changed".to_owned());
     }
+    if before.name_servers() != after.name_servers() {
+        lines.push("dns: changed".to_owned());
+    }
     if before.extra_roots() != after.extra_roots() {
         lines.push("upstream roots: changed".to_owned());
     }

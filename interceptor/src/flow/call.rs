@@ -29,7 +29,6 @@ use super::{
     names::Names,
     sandbox::{Sandbox, Seat},
     socket,
-    turns::InTurns,
 };
 use crate::{
     address::Host,
@@ -100,8 +99,7 @@ impl Call {
         };
         // Each stage has its memory to itself: what an idle connection keeps is the last one's.
         let stages = async {
-            let prepared = InTurns::new(&self.engine.turns, self.sandbox.id, self.prepare(client));
-            if let Some(carriage) = prepared.await {
+            if let Some(carriage) = Box::pin(self.prepare(client)).await {
                 Box::pin(carriage.carry(&self)).await;
             }
         };
@@ -113,7 +111,7 @@ impl Call {
     }
 
     /// Everything up to the first relayed byte; `None` where there is nothing to relay.
-    async fn prepare(&self, client: TcpStream) -> Option<Carriage> {
+    async fn prepare(self: &Arc<Self>, client: TcpStream) -> Option<Carriage> {
         if let Err(error) = socket::tune(&client) {
             tracing::debug!(%error, "socket options could not be set");
         }
@@ -141,7 +139,12 @@ impl Call {
             Err(_elapsed) => self.refuse(&Denial::Port(port)),
             Ok(Ok(0)) => self.end("the client closed before it sent anything"),
             Ok(Err(error)) => self.end(&chain(&error)),
-            Ok(Ok(_)) if first == [HANDSHAKE] => return self.secured(client).await,
+            Ok(Ok(_)) if first == [HANDSHAKE] => {
+                let call = Arc::clone(self);
+                let secured = async move { call.secured(client).await };
+                let secured = self.engine.workers.run(self.sandbox.id, secured);
+                return secured.await.flatten();
+            }
             Ok(Ok(_)) if first.iter().all(u8::is_ascii_uppercase) => {
                 return self.plain(client).await;
             }
@@ -202,6 +205,7 @@ impl Call {
         let begun = Instant::now();
         let dialled = dial::dial(
             &self.engine.resolver,
+            &self.sandbox,
             host,
             self.origin.original.port(),
             endpoint,

@@ -22,7 +22,11 @@ use super::{
 use crate::{
     address::SandboxId,
     config::{Limits, Snapshot},
-    dns::memory::Memory,
+    dns::{
+        Refusal,
+        bounds::{self, Lookups, Reports},
+        memory::Memory,
+    },
     secrets::SecretName,
     tls::upstream::Sessions,
     websocket::takeover,
@@ -40,6 +44,10 @@ pub(super) struct Sandbox {
     extra: Box<[SecretName]>,
     /// Which names our DNS answered with which addresses.
     pub(super) names: Memory,
+    /// What was looked up under wildcards for it.
+    lookups: Lookups,
+    /// Which of its refused questions are told of.
+    pub(super) reports: Reports,
     /// Hosts whose clients do not take what a handshake tells them.
     pub(super) takeover: Arc<takeover::Memory>,
     /// Connections to servers that serve no client.
@@ -79,6 +87,8 @@ impl Sandbox {
             name: name.into(),
             extra: extra.into(),
             names: Memory::default(),
+            lookups: Lookups::default(),
+            reports: Reports::default(),
             takeover: Arc::default(),
             idle: Arc::new(Pool::new(idle_seats)),
             sessions: Sessions::default(),
@@ -142,6 +152,19 @@ impl Sandbox {
 
     fn limits(&self) -> Limits {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `name`, which a wildcard stands for, may be looked up: its labels reach name servers.
+    pub(super) fn admit(&self, wildcard: &str, name: &str) -> Result<(), Refusal> {
+        let label = name.split('.').map(str::len).max().unwrap_or_default();
+        if bounds::is_long(label, name.len()) {
+            return Err(Refusal::Length);
+        }
+        if self.lookups.admit(wildcard, name) {
+            Ok(())
+        } else {
+            Err(Refusal::Rate(wildcard.into()))
+        }
     }
 
     /// Tells all connections to end.

@@ -1,7 +1,9 @@
 //! The maps that programs and daemon share.
 
 use std::{
+    io,
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -9,14 +11,14 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf, SkStorage},
 };
 use interceptor_ebpf::{
     DEFAULT_PORT, counter,
     flow::{Flow, FlowKey, TCP, UDP},
     netns,
     permit::{Destination, Process},
-    sandbox::{Config, Sandbox},
+    sandbox::{Config, MAX_SANDBOXES, Sandbox},
     socket::Socket,
     tally::{Taken, Tally},
 };
@@ -46,6 +48,14 @@ pub(crate) enum MapsError {
          attached them, then remove the pin"
     )]
     Layout { name: &'static str, path: PathBuf },
+    #[error("there are {MAX_SANDBOXES} sandboxes, and no room for another one: detach one")]
+    Crowded,
+    #[error("cannot hold map {name} open")]
+    Descriptor {
+        name: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot use map {name}")]
     Use {
         name: &'static str,
@@ -77,7 +87,7 @@ pub(crate) struct NetnsEntry {
 
 type Table<K, V> = Mutex<HashMap<MapData, K, Abi<V>>>;
 
-/// All maps but the socket storage, which only the programs use.
+/// All maps of the object.
 pub(super) struct Maps {
     sandboxes: Table<u64, Sandbox>,
     netns: Table<u64, netns::Netns>,
@@ -86,6 +96,8 @@ pub(super) struct Maps {
     tallies: Tallies,
     counters: PerCpuArray<MapData, u64>,
     events: Mutex<Option<RingBuf<MapData>>>,
+    sockets: Mutex<SkStorage<MapData, Abi<Socket>>>,
+    storage: OwnedFd,
 }
 
 impl Maps {
@@ -140,6 +152,11 @@ impl Maps {
             reserved: 0,
         };
         config.set(0, Abi(settings), 0).map_err(using("CONFIG"))?;
+        let sockets = object
+            .take_map("SOCKETS")
+            .ok_or(MapsError::Absent("SOCKETS"))?;
+        let storage = storage_fd(&sockets)?;
+        let sockets = SkStorage::try_from(sockets).map_err(using("SOCKETS"))?;
         Ok(Self {
             sandboxes: Mutex::new(typed(object, "SANDBOXES")?),
             netns: Mutex::new(typed(object, "NETNS")?),
@@ -148,6 +165,8 @@ impl Maps {
             tallies: Tallies::take(object)?,
             counters: typed(object, "COUNTERS")?,
             events: Mutex::new(Some(typed(object, "EVENTS")?)),
+            sockets: Mutex::new(sockets),
+            storage,
         })
     }
 
@@ -164,7 +183,7 @@ impl Maps {
         self.tallies.open(id)?;
         locked(&self.sandboxes)
             .insert(cgroup.0, Abi(entry), 0)
-            .map_err(using("SANDBOXES"))
+            .map_err(entering("SANDBOXES"))
     }
 
     pub(super) fn remove_sandbox(&self, id: SandboxId, cgroup: CgroupId) -> Result<(), MapsError> {
@@ -287,6 +306,53 @@ impl Maps {
         Some(abi::origin(&flow))
     }
 
+    /// What the programs know of a socket that we have a descriptor of.
+    pub(super) fn socket(&self, socket: &OwnedFd) -> Option<Socket> {
+        let Abi(facts) = locked(&self.sockets).get(socket, 0).ok()?;
+        Some(facts)
+    }
+
+    /// Marks a socket without owner: as [`KEPT`](interceptor_ebpf::socket::KEPT) or
+    /// [`EXEMPT`](interceptor_ebpf::socket::EXEMPT).
+    pub(super) fn mark_socket(&self, socket: &OwnedFd, flags: u32) -> Result<(), MapsError> {
+        let facts = Socket {
+            flags,
+            ..Socket::default()
+        };
+        locked(&self.sockets)
+            .insert(socket, Abi(facts), 0)
+            .map_err(using("SOCKETS"))
+    }
+
+    /// The map of the sockets' storage.
+    pub(super) fn storage(&self) -> BorrowedFd<'_> {
+        self.storage.as_fd()
+    }
+
+    #[cfg(test)]
+    pub(super) fn fill_flows(&self) -> Vec<FlowKey> {
+        let mut flows = locked(&self.flows);
+        let keys = (1..=interceptor_ebpf::flow::MAX_FLOWS).map(|number| FlowKey {
+            netns: number.into(),
+            port: 1,
+            protocol: TCP,
+            ..FlowKey::default()
+        });
+        let entered = keys.take_while(|key| {
+            let flow = Abi(Flow::default());
+            flows.insert(Abi(*key), flow, 0).is_ok()
+        });
+        entered.collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn drain_flows(&self, keys: Vec<FlowKey>) {
+        let mut flows = locked(&self.flows);
+        for key in keys {
+            flows.remove(&Abi(key)).unwrap();
+        }
+    }
+
     /// Sums over all CPUs, by name.
     pub(super) fn counters(&self) -> Vec<(&'static str, u64)> {
         let value = |index| {
@@ -338,6 +404,27 @@ pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(
 ) -> Result<M, MapsError> {
     let map = object.take_map(name).ok_or(MapsError::Absent(name))?;
     M::try_from(map).map_err(using(name))
+}
+
+fn storage_fd(sockets: &Map) -> Result<OwnedFd, MapsError> {
+    let Map::SkStorage(data) = sockets else {
+        return Err(MapsError::Absent("SOCKETS"));
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    fd.map_err(|source| MapsError::Descriptor {
+        name: "SOCKETS",
+        source,
+    })
+}
+
+/// For maps that have room for [`MAX_SANDBOXES`].
+pub(super) fn entering(name: &'static str) -> impl FnOnce(MapError) -> MapsError {
+    move |source| match source {
+        MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+            MapsError::Crowded
+        }
+        source => using(name)(source),
+    }
 }
 
 pub(super) fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {

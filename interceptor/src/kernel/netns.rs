@@ -106,7 +106,7 @@ impl AsFd for Netns {
 }
 
 /// A thread of its own, because setns(2) moves the calling thread and there is no way back that cannot fail.
-fn within<T: Send>(
+pub(super) fn within<T: Send>(
     handle: BorrowedFd<'_>,
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, NetnsError> {
@@ -129,6 +129,11 @@ fn own_cookie() -> io::Result<NetnsCookie> {
         SocketFlags::CLOEXEC,
         None,
     )?;
+    cookie_of(socket.as_fd())
+}
+
+/// Of the namespace that a socket was made in.
+pub(super) fn cookie_of(socket: BorrowedFd<'_>) -> io::Result<NetnsCookie> {
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(mem::size_of_val(&cookie)).unwrap_or_default();
     // SAFETY: the kernel writes at most `length` bytes, the size of `cookie`.

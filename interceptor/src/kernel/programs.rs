@@ -230,6 +230,51 @@ impl Programs {
         self.maps.counters()
     }
 
+    #[cfg(test)]
+    pub(crate) fn fill_flows(&self) -> Vec<interceptor_ebpf::flow::FlowKey> {
+        self.maps.fill_flows()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn drain_flows(&self, keys: Vec<interceptor_ebpf::flow::FlowKey>) {
+        self.maps.drain_flows(keys);
+    }
+
+    /// Enters cgroups that there are not, until the table is full.
+    #[cfg(test)]
+    pub(crate) fn fill_sandboxes(&self) -> Vec<(CgroupId, SandboxId)> {
+        let numbers = (1..=interceptor_ebpf::sandbox::MAX_SANDBOXES).map(|number| {
+            let (cgroup, id) = (CgroupId(u64::from(number) << 40), SandboxId(number));
+            ((cgroup, id), self.maps.enter_sandbox(cgroup, id))
+        });
+        let entered = numbers.take_while(|(_, entered)| entered.is_ok());
+        entered.map(|(filler, _)| filler).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn drain_sandboxes(&self, fillers: Vec<(CgroupId, SandboxId)>) {
+        for (cgroup, id) in fillers {
+            self.maps.remove_sandbox(id, cgroup).unwrap();
+        }
+    }
+
+    /// Enters namespaces that there are not, until the table is full.
+    #[cfg(test)]
+    pub(crate) fn fill_netns(&self) {
+        let entry = NetnsEntry {
+            state: super::maps::NetnsState::Pending,
+            port: 1,
+            has_v6: false,
+            private: false,
+        };
+        let cookies = (1..=u64::from(interceptor_ebpf::netns::MAX_NETNS)).map(|n| n << 40);
+        for cookie in cookies {
+            if self.maps.set_netns(NetnsCookie(cookie), entry).is_err() {
+                return;
+            }
+        }
+    }
+
     /// What the programs have refused a sandbox since it was attached.
     pub(crate) fn denials(&self, id: SandboxId) -> u64 {
         self.maps.tally(id).denials
@@ -241,6 +286,16 @@ impl Programs {
 
     pub(super) fn pins(&self) -> Option<&Pins> {
         self.pins.as_ref()
+    }
+
+    /// By which links tell their program.
+    pub(super) fn number(&self, hook: &Hook) -> io::Result<u32> {
+        let program = self
+            .object
+            .program(hook.name)
+            .ok_or(io::ErrorKind::NotFound)?;
+        let info = program.info().map_err(io::Error::other)?;
+        Ok(info.id())
     }
 
     /// Whether sockets of families that the other programs do not see are refused, or why they cannot be.

@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     address::{CgroupId, SandboxId},
+    config::Existing,
     error::chain,
-    kernel::{NetnsEntry, NetnsState},
+    kernel::{NetnsEntry, NetnsState, SocketWatch},
 };
 
 impl<S: Service> Inner<S> {
@@ -95,6 +96,7 @@ impl<S: Service> Inner<S> {
             );
             return Some(Sandbox {
                 name: format!("lost-{id}"),
+                sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), Existing::Destroy)),
                 cgroup,
                 secrets: Vec::new(),
                 attached: SystemTime::now(),
@@ -109,6 +111,7 @@ impl<S: Service> Inner<S> {
         let secrets = record.secrets.iter();
         Some(Sandbox {
             name: record.name.clone(),
+            sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), record.existing)),
             cgroup,
             secrets: secrets.filter_map(|name| name.parse().ok()).collect(),
             attached: record.attached(),

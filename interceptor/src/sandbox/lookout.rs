@@ -29,6 +29,8 @@ pub(crate) enum WelcomeError {
     Serve(#[source] io::Error),
     #[error("cannot tell the programs of the listeners")]
     Maps(#[from] MapsError),
+    #[error("cannot look at the sandbox's processes")]
+    Survey(#[source] io::Error),
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -79,9 +81,8 @@ impl<S: Service> Inner<S> {
         if let Ok(Some(netns)) = direct {
             return Some(netns);
         }
-        let tasks = blocking(move || Task::by_netns(&cgroup.processes()))
-            .await
-            .ok()?;
+        let tasks = blocking(move || Task::by_netns(&cgroup.processes()?));
+        let tasks = tasks.await.ok()?.ok()?;
         let unknown: Vec<_> = tasks
             .into_iter()
             .filter(|(inode, _)| !state.namespaces.knows(*inode))
@@ -122,7 +123,9 @@ impl<S: Service> Inner<S> {
         let inode = netns.inode();
         let survey = self.survey(state);
         let opened = blocking(move || {
-            let private = Survey::take(survey.0, survey.1).is_private(inode);
+            // In doubt there is somebody else.
+            let survey = Survey::take(survey.0, survey.1);
+            let private = survey.is_ok_and(|survey| survey.is_private(inode));
             Listeners::open(&netns, wanted).map(|listeners| (private, listeners, netns))
         });
         let (private, listeners, netns) = opened
@@ -169,8 +172,13 @@ impl<S: Service> Inner<S> {
     pub(super) async fn sweep(&self) {
         let mut state = self.state.lock().await;
         let parts = self.survey(&state);
-        let Ok(survey) = blocking(move || Survey::take(parts.0, parts.1)).await else {
-            return;
+        let survey = match blocking(move || Survey::take(parts.0, parts.1)).await {
+            Ok(Ok(survey)) => survey,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot look at the sandboxes' processes: nothing is let go of");
+                return;
+            }
+            Err(_stopping) => return,
         };
         for id in survey.gone() {
             tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
@@ -224,7 +232,7 @@ impl<S: Service> Inner<S> {
 
     /// Removes entries of namespaces that never got listeners: dead ones would fill the map, and one that was
     /// refused may be allowed by now.
-    fn expire(&self, state: &State) {
+    pub(super) fn expire(&self, state: &State) {
         for (cookie, entry, age) in self.programs.netns() {
             let stale = entry.state == NetnsState::Refused || age > FORGET;
             if stale

@@ -19,7 +19,7 @@ use tokio::{
 use super::Service;
 use crate::{
     address::NetnsCookie,
-    kernel::{Listeners, Programs, Transport},
+    kernel::{Listeners, Programs, Transport, is_exhausted},
 };
 
 /// How long accepting pauses when the process or the system is out of descriptors or memory.
@@ -150,11 +150,4 @@ impl<S: Service> Desk<S> {
         tracing::error!(netns = %self.netns, %error, "cannot accept: raise the limit on open files or on memory");
         sleep(PAUSE).await;
     }
-}
-
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-    )
 }

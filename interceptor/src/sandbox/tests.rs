@@ -1,9 +1,11 @@
 //! Sandboxes on the real kernel, in cgroups, namespaces and directories of pins that each test makes and removes.
 
 mod adoption;
+mod around;
 mod capture;
 mod devices;
 mod exemptions;
+mod exhaustion;
 mod lives;
 
 use std::{
@@ -18,8 +20,8 @@ use tokio::net::TcpStream;
 use super::{Attach, Registry, Service, Settings, StartError, Target};
 use crate::{
     address::SandboxId,
-    config::Exemptions,
-    flow::{EnrollError, KernelDenial, Origin},
+    config::{Exemptions, Existing},
+    flow::{EnrollError, Incident, KernelDenial, Origin},
     kernel::{
         Cgroup, LoadError, PinsError,
         fixtures::{ScratchPins, Visitor},
@@ -33,6 +35,7 @@ struct Recorder {
     served: Mutex<Vec<Origin>>,
     asked: Mutex<Vec<Origin>>,
     denied: Mutex<Vec<KernelDenial>>,
+    noted: Mutex<Vec<Incident>>,
     exemptions: Mutex<Exemptions>,
 }
 
@@ -52,6 +55,10 @@ impl Service for Recorder {
 
     fn report(&self, denial: KernelDenial) {
         self.denied.lock().unwrap().push(denial);
+    }
+
+    fn note(&self, incident: Incident) {
+        self.noted.lock().unwrap().push(incident);
     }
 
     async fn serve(self: Arc<Self>, client: TcpStream, origin: Origin) {
@@ -113,6 +120,7 @@ fn request(name: &str, cgroup: &Cgroup) -> Attach {
         name: name.to_owned(),
         target: Target::Cgroup(cgroup.path().to_owned()),
         secrets: Vec::new(),
+        existing: Existing::Destroy,
     }
 }
 

@@ -3,6 +3,7 @@
 mod abuse;
 mod addresses;
 mod alike;
+mod around;
 mod bench;
 mod clients;
 mod compression;
@@ -12,6 +13,7 @@ mod dns;
 mod encodings;
 mod events;
 mod exec;
+mod exhaustion;
 mod gateway;
 mod hostile;
 mod http2;

@@ -1,16 +1,14 @@
 //! Autobahn's suite with the Python 2.7 that it needs, which no distribution has any more: from packages of an older
 //! Debian, unpacked into `target/autobahn`, and pinned packages of PyPI.
 
-use std::{
-    env::consts::ARCH,
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env::consts::ARCH, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::{step, system};
+use crate::{
+    debian::{self, Archive},
+    step, system,
+};
 
 /// The last Debian with Python 2.7.
 const DEBIAN: &str = "bullseye";
@@ -21,8 +19,6 @@ const PYTHON: &[&str] = &[
     "libssl1.1",
     "python2.7-minimal",
 ];
-/// Keys of all Debian releases, old ones too.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// What installs packages: the last of each for Python 2.7. The suite itself needs setuptools.
 const INSTALLERS: [&str; 3] = ["pip==20.3.4", "setuptools==44.1.1", "wheel==0.37.1"];
 /// The suite and all that it needs, with versions.
@@ -30,7 +26,7 @@ const PINS: &str = "requirements.txt";
 
 /// Whether Python 2.7 can be had here: on Debian, and where PyPI has what is compiled.
 fn is_obtainable() -> bool {
-    ARCH == "x86_64" && Path::new(KEYRING).exists() && mirror().is_ok()
+    ARCH == "x86_64" && Path::new(debian::KEYRING).exists() && debian::mirror(false).is_ok()
 }
 
 /// Installs the suite unless it is there, with the same pins.
@@ -62,68 +58,12 @@ pub(crate) fn install() -> Result<()> {
     fs::rename(&fresh, &target).context("moving the suite into place")
 }
 
-/// Where apt gets Debian's packages from.
-fn mirror() -> Result<String> {
-    let output = Command::new("apt-get")
-        .args([
-            "indextargets",
-            "--format",
-            "$(ORIGIN)|$(COMPONENT)|$(REPO_URI)",
-        ])
-        .args(["Created-By: Packages"])
-        .output()
-        .context("asking apt-get for its mirror")?;
-    let targets = String::from_utf8(output.stdout)?;
-    targets
-        .lines()
-        .filter_map(|line| line.strip_prefix("Debian|main|"))
-        // Security updates come from a place of their own, which has none for releases that old.
-        .find(|uri| !uri.contains("security"))
-        .map(str::to_owned)
-        .context("apt knows no mirror of Debian: run apt-get update")
-}
-
 /// Downloads Python by an apt that shares nothing with the system's but its mirror, and unpacks it into `tree`.
 fn python(tree: &Path) -> Result<()> {
     let apt = tree.join("apt");
-    let packages = apt.join("packages");
-    for directory in ["lists/partial", "archives/partial", "packages"] {
-        fs::create_dir_all(apt.join(directory))?;
-    }
-    fs::write(
-        apt.join("sources.list"),
-        format!("deb [signed-by={KEYRING}] {} {DEBIAN} main\n", mirror()?),
-    )?;
-    fs::write(apt.join("status"), "")?;
-    let get = || {
-        let mut get = Command::new("apt-get");
-        get.current_dir(&packages).arg("-qq");
-        for (key, path) in [
-            ("Dir::Etc::SourceList", apt.join("sources.list")),
-            ("Dir::Etc::SourceParts", PathBuf::from("/dev/null")),
-            ("Dir::State::Lists", apt.join("lists")),
-            ("Dir::State::Status", apt.join("status")),
-            ("Dir::Cache", apt.clone()),
-        ] {
-            get.args(["-o", &format!("{key}={}", path.display())]);
-        }
-        // Nobody signs an old release anew.
-        get.args(["-o", "Acquire::Check-Valid-Until=false"]);
-        // Debian's user for downloads cannot write here.
-        get.args(["-o", "APT::Sandbox::User=root"]);
-        get
-    };
-    step::run(
-        &format!("looking for packages of Debian {DEBIAN}"),
-        get().arg("update"),
-    )?;
-    step::run("downloading Python 2.7", get().arg("download").args(PYTHON))?;
-    for package in fs::read_dir(&packages)? {
-        let unpacked = Command::new("dpkg-deb")
-            .arg("-x")
-            .args([&package?.path(), tree])
-            .status()?;
-        ensure!(unpacked.success(), "unpacking a package: {unpacked}");
+    let archive = Archive::open(&apt, &[DEBIAN], &["amd64"])?;
+    for package in archive.download(PYTHON)? {
+        debian::unpack(&package, tree)?;
     }
     // A link out of the tree, to nothing.
     fs::remove_file(tree.join("usr/lib/python2.7/sitecustomize.py"))?;

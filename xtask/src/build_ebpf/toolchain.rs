@@ -145,9 +145,7 @@ fn is_new_enough(version: &str) -> bool {
 
 /// What a command prints, without the line's end; None if it is not there or fails.
 fn output(command: &mut Command) -> Option<String> {
-    let output = command.output().ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    output.status.success().then(|| text.trim_end().to_owned())
+    Some(step::output(command).ok()?.trim_end().to_owned())
 }
 
 #[cfg(test)]

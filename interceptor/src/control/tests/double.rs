@@ -80,6 +80,7 @@ impl Backend for Double {
             policies: Vec::new(),
             secrets: Vec::new(),
             secret_keys: request.secrets,
+            sockets: Vec::new(),
             exemptions: Vec::new(),
             kernel_denials: 0,
             doors: Vec::new(),
