@@ -178,7 +178,9 @@ def source_route(address, port, via):
 
 def routing_header(address, port, via):
     one = tcp(address)
-    header = struct.pack("=BBBB4x16s", 0, 2, 2, 1, socket.inet_pton(socket.AF_INET6, via))
+    # Of two segments (RFC 8754 §2): the kernel puts the destination into the first.
+    segment = socket.inet_pton(socket.AF_INET6, via)
+    header = struct.pack("!BBBBBBH16s16s", 0, 4, 4, 1, 1, 0, 0, bytes(16), segment)
     one.setsockopt(socket.IPPROTO_IPV6, 57, header)
     one.connect((address, port))
     return talk(one)

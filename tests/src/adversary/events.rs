@@ -16,7 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(60);
 
 /// Reasons that are about a socket which is not on its way anywhere.
-const OF_SOCKETS: [&str; 4] = [
+const OF_SOCKETS: [&str; 5] = [
+    "existing_socket",
     "socket_protocol",
     "socket_family",
     "socket_option",

@@ -242,27 +242,33 @@ impl Stage {
         Ok(doors.context("no doors in the list of sandboxes")?.len())
     }
 
-    /// Has somebody outside do a vector's other half.
-    pub(super) fn help(&mut self, accomplice: Option<Accomplice>, side: Side) -> Result<()> {
-        let Some(accomplice) = accomplice else {
-            return Ok(());
-        };
+    /// Has somebody outside do a vector's other half; [`Self::helped`] waits for its end.
+    pub(super) fn help(
+        &mut self,
+        accomplice: Option<Accomplice>,
+        side: Side,
+    ) -> Result<Option<u64>> {
+        let path = &self.facts.accomplice;
         let (order, with) = match accomplice {
-            Accomplice::Connects => {
-                let path = &self.facts.accomplice;
-                (
-                    "take-and-connect",
-                    json!({"path": path, "address": EVIL, "port": PORT}),
-                )
-            }
-            Accomplice::HandsIn => ("hand-in", json!({"path": self.facts.accomplice})),
-            Accomplice::DialsIn => {
+            None => return Ok(None),
+            Some(Accomplice::Connects) => (
+                "take-and-connect",
+                json!({"path": path, "address": EVIL, "port": PORT}),
+            ),
+            Some(Accomplice::HandsIn) => ("hand-in", json!({"path": path})),
+            Some(Accomplice::DialsIn) => {
                 let address = self.facts(side).address;
                 ("dial", json!({"address": address, "port": INBOUND}))
             }
         };
-        self.accomplice.order(order, &with)?;
-        Ok(())
+        self.accomplice.order(order, &with).map(Some)
+    }
+
+    pub(super) fn helped(&self, order: Option<u64>) -> Result<()> {
+        match order {
+            Some(order) => self.accomplice.outcome(order).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Ends the captures.

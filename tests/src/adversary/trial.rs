@@ -66,8 +66,9 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
             let with = (vector.with)(stage.facts(Side::Control));
             let from = Window::open();
             let order = stage.control.order(vector.order, &with)?;
-            stage.help(vector.accomplice, Side::Control)?;
+            let help = stage.help(vector.accomplice, Side::Control)?;
             let said = stage.control.outcome(order)?.said;
+            stage.helped(help)?;
             Some((said, Window::since(from)))
         }
     };
@@ -81,13 +82,14 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
         &mut stage.hostile
     };
     let order = attacker.order(vector.order, &with)?;
-    stage.help(vector.accomplice, Side::Sandbox)?;
+    let help = stage.help(vector.accomplice, Side::Sandbox)?;
     let attacker = if vector.as_root {
         &stage.rooted
     } else {
         &stage.hostile
     };
     let tried = attacker.outcome(order)?;
+    stage.helped(help)?;
     let refusals = match vector.expected.event.reasons(&tried.said) {
         Some(reasons) => events::of_process(&stage.daemon, &tried.pids, &reasons)?,
         None => Vec::new(),

@@ -10,7 +10,6 @@ use crate::adversary::{
 
 /// Reasons under which a name is refused.
 const DNS: &[&str] = &["dns", "dns_type", "dns_name_length", "dns_rate"];
-const WELL_FORMED: &str = "the question is answered for what it is";
 
 fn ask(name: &str, tries: &'static str, with: Value) -> Vector {
     vector(Group::Names, name, tries, "ask", move |_| with.clone()).refused(&["NXDOMAIN"], DNS)
@@ -94,16 +93,28 @@ pub(super) fn vectors() -> Vec<Vector> {
             json!({"server": EVIL, "name": format!("{name}.test"), "kind": kind}),
         ));
     }
-    for kind in ["TXT", "NULL", "HTTPS"] {
+    for (kind, name) in [
+        ("TXT", "txt-known"),
+        ("NULL", "null-known"),
+        ("ANY", "any-known"),
+    ] {
         all.push(
             ask(
-                &format!("{}-known", kind.to_lowercase()),
+                name,
                 "the same for a known name: there is nothing but addresses",
                 json!({"server": EVIL, "name": "mirror.example", "kind": kind}),
             )
-            .silent(&["NOERROR", "REFUSED"], WELL_FORMED),
+            .refused(&["NOERROR"], DNS),
         );
     }
+    all.push(
+        ask(
+            "https-known",
+            "HTTPS records of a known name, which would bring ECH and HTTP/3",
+            json!({"server": EVIL, "name": "mirror.example", "kind": "HTTPS"}),
+        )
+        .silent(&["NOERROR"], "there are none, and clients do without"),
+    );
     all.extend([
         ask(
             "axfr",

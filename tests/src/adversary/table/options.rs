@@ -26,6 +26,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "source-route",
             |_| json!({"address": EVIL, "port": PORT, "via": EVIL}),
         )
+        .else_says(&["refused EPERM"])
         .refused(REFUSED, OPTION),
         vector(
             Group::Options,
