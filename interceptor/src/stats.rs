@@ -195,6 +195,17 @@ impl Stats {
         });
     }
 
+    /// The highest number that a connection was given.
+    pub(crate) fn last_connection(&self) -> u64 {
+        self.lock().last_id
+    }
+
+    /// Numbers connections above those of an earlier daemon, which may still carry some.
+    pub(crate) fn number_after(&self, last: u64) {
+        let mut state = self.lock();
+        state.last_id = state.last_id.max(last);
+    }
+
     /// Live connections of one sandbox.
     pub(crate) fn live(&self, sandbox: SandboxId) -> u64 {
         let state = self.lock();

@@ -29,10 +29,12 @@ pub mod netns;
 pub mod pki;
 pub mod process;
 pub mod programs;
+pub mod rebirth;
 pub mod sandbox;
 pub mod scenario;
 pub mod site;
 pub mod steps;
+pub mod upgrade;
 pub mod witness;
 
 use std::sync::{

@@ -138,18 +138,22 @@ impl Netns {
         self.within(move || UdpSocket::bind(address).with_context(|| format!("binding {address}")))
     }
 
-    fn within<T: Send + 'static>(
+    /// Makes something inside, such as a socket, for use by this process.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn within<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> Result<T> + Send + 'static,
+        make: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let namespace = File::open(self.path())?;
         // A thread of its own, which ends in the other namespace.
         thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            work()
+            make()
         })
         .join()
-        .map_err(|_panic| anyhow!("the thread in a namespace panicked"))?
+        .map_err(|_panic| anyhow!("a thread in a namespace panicked"))?
     }
 }
 

@@ -349,7 +349,7 @@ fn limits_events_and_metrics_are_read_and_have_defaults() {
         let faults = folder.load(&text).unwrap_err().to_string();
         assert!(faults.contains(fault), "{faults}");
     }
-    let faults = folder.load(&format!("{GOOD}metrics: {{ listen: 9464 }}\n"));
+    let faults = folder.load(&format!("{GOOD}metrics: {{ listen: localhost:9464 }}\n"));
     let faults = faults.unwrap_err().to_string();
     assert!(faults.contains("127.0.0.1:9464"), "{faults}");
 }
@@ -635,4 +635,19 @@ fn every_shipped_policy_loads_without_a_warning_and_goes_with_the_profile_of_its
     }
     names.sort();
     assert_eq!(names, ["discord", "openai", "slack", "telegram"]);
+}
+
+#[test]
+fn sockets_from_before_are_destroyed_unless_the_sandbox_keeps_them() {
+    let folder = Folder::new();
+    let existing = |line: &str| {
+        let text = GOOD.replace("  - name: empty\n", &format!("{line}  - name: empty\n"));
+        folder
+            .load(&text)
+            .map(|snapshot| snapshot.sandbox("micky").unwrap().existing)
+    };
+    assert_eq!(existing("").unwrap(), Existing::Destroy);
+    assert_eq!(existing("    existing: keep\n").unwrap(), Existing::Keep);
+    let fault = existing("    existing: maybe\n").unwrap_err().to_string();
+    assert!(fault.contains("destroy"), "{fault}");
 }

@@ -10,6 +10,7 @@
 //! | `GET /v1/events`, `?sandbox=NAME`, `?after=ID` | | `[`[`EventView`]`]`, the oldest first; behind an event's number only such as change no more, to be asked for again |
 //! | `GET /v1/stats` | | [`StatsView`] |
 //! | `POST /v1/reload` | | [`ReloadView`] |
+//! | `POST /v1/orders` | [`Order`] | `null`, of a daemon that drains |
 //! | `GET /healthz`, `GET /readyz` | | [`HealthView`] |
 //!
 //! Every other status than 200 comes with an [`ErrorView`].
@@ -30,6 +31,7 @@ pub(super) const SANDBOX: &str = "sandbox";
 pub(super) const AFTER: &str = "after";
 pub(super) const STATS: &str = "/v1/stats";
 pub(super) const RELOAD: &str = "/v1/reload";
+pub(super) const ORDERS: &str = "/v1/orders";
 pub(super) const HEALTH: &str = "/healthz";
 pub(super) const READY: &str = "/readyz";
 
@@ -55,6 +57,16 @@ pub(crate) struct AttachRequest {
 pub(crate) struct DetachRequest {
     /// Name or number.
     pub(crate) sandbox: String,
+}
+
+/// What a daemon that only finishes its connections is told by the one that has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    /// Connections are held against this configuration from now on.
+    Follow { config: PathBuf },
+    /// A sandbox was detached: its connections end.
+    Dismiss { sandbox: u32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -146,6 +158,16 @@ pub(crate) struct StatsView {
     pub(crate) kernel: BTreeMap<String, u64>,
     /// The last events, oldest first.
     pub(crate) denials: Vec<EventView>,
+    /// Daemons that this one has taken over from, as long as they have connections.
+    #[serde(default)]
+    pub(crate) draining: Vec<DrainingView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DrainingView {
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+    pub(crate) live_connections: u64,
 }
 
 /// What a reload did.

@@ -21,7 +21,8 @@ use tokio::{net::UnixStream, runtime, time::timeout};
 
 use super::{
     api::{
-        self, AttachRequest, DetachRequest, ErrorView, Info, ReloadView, SandboxView, StatsView,
+        self, AttachRequest, DetachRequest, ErrorView, Info, Order, ReloadView, SandboxView,
+        StatsView,
     },
     server::CONNECTION_DEADLINE,
     socket_path,
@@ -92,6 +93,15 @@ impl Client {
         Self {
             socket: socket_path(run_dir),
         }
+    }
+
+    /// A daemon that drains.
+    pub(crate) fn of_draining(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(crate) fn order(&self, order: &Order) -> Result<(), ClientError> {
+        self.post(api::ORDERS, order)
     }
 
     pub(crate) fn info(&self) -> Result<Info, ClientError> {

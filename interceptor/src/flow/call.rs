@@ -99,7 +99,16 @@ impl Call {
         };
         // Each stage has its memory to itself: what an idle connection keeps is the last one's.
         let stages = async {
-            if let Some(carriage) = Box::pin(self.prepare(client)).await {
+            let prepared = if self.origin.original.port() == DNS {
+                // As many questions as its client likes: the runtime sees to it that others have their turn.
+                Box::pin(self.prepare(client)).await
+            } else {
+                let call = Arc::clone(&self);
+                let prepare = async move { call.prepare(client).await };
+                let prepared = self.engine.workers.run(self.sandbox.id, prepare);
+                prepared.await.flatten()
+            };
+            if let Some(carriage) = prepared {
                 Box::pin(carriage.carry(&self)).await;
             }
         };
@@ -111,7 +120,7 @@ impl Call {
     }
 
     /// Everything up to the first relayed byte; `None` where there is nothing to relay.
-    async fn prepare(self: &Arc<Self>, client: TcpStream) -> Option<Carriage> {
+    async fn prepare(&self, client: TcpStream) -> Option<Carriage> {
         if let Err(error) = socket::tune(&client) {
             tracing::debug!(%error, "socket options could not be set");
         }
@@ -139,12 +148,7 @@ impl Call {
             Err(_elapsed) => self.refuse(&Denial::Port(port)),
             Ok(Ok(0)) => self.end("the client closed before it sent anything"),
             Ok(Err(error)) => self.end(&chain(&error)),
-            Ok(Ok(_)) if first == [HANDSHAKE] => {
-                let call = Arc::clone(self);
-                let secured = async move { call.secured(client).await };
-                let secured = self.engine.workers.run(self.sandbox.id, secured);
-                return secured.await.flatten();
-            }
+            Ok(Ok(_)) if first == [HANDSHAKE] => return self.secured(client).await,
             Ok(Ok(_)) if first.iter().all(u8::is_ascii_uppercase) => {
                 return self.plain(client).await;
             }

@@ -203,6 +203,19 @@ impl Engine {
             );
             return;
         };
+        // Nothing is opened for a flood.
+        if let Err(denial) = sandbox.admit_connect() {
+            return self.stats.deny(stats::Denial {
+                sandbox: Some(sandbox.id),
+                sandbox_name: Some(Arc::clone(&sandbox.name)),
+                process: origin.process.into(),
+                destination: Some(origin.original.0),
+                name: None,
+                connection: None,
+                reason: denial.reason(),
+                detail: denial.detail(),
+            });
+        }
         Arc::new(Call::new(self, sandbox, origin)).run(client).await;
     }
 

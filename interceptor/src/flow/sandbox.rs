@@ -115,20 +115,26 @@ impl Sandbox {
         self.stop.subscribe()
     }
 
+    /// Asked for each connection that comes.
+    ///
+    /// # Errors
+    /// They come too fast.
+    pub(super) fn admit_connect(&self) -> Result<(), Denial> {
+        let most = self.limits().connects_per_second;
+        if self.connects.admit(most, Instant::now()) {
+            Ok(())
+        } else {
+            Err(Denial::Hasty(most))
+        }
+    }
+
     /// To be held by a connection for as long as it lives. `share` is what the sandbox's part of all that the process
     /// may have open allows.
     ///
     /// # Errors
-    /// There are as many as there may be, or they come too fast.
+    /// There are as many as there may be.
     pub(super) fn seat(&self, share: usize) -> Result<Seat, Denial> {
-        let limits = self.limits();
-        if !self
-            .connects
-            .admit(limits.connects_per_second, Instant::now())
-        {
-            return Err(Denial::Hasty(limits.connects_per_second));
-        }
-        let most = limits.connections.min(share);
+        let most = self.limits().connections.min(share);
         let seat = Seat(Arc::clone(&self.seats));
         if self.seats.fetch_add(1, Relaxed) < most {
             Ok(seat)
@@ -229,9 +235,9 @@ mod tests {
     #[test]
     fn connections_that_come_too_fast_are_refused() {
         let sandbox = sandbox(1000, 1, 10);
-        let admitted = (0..100).filter(|_| sandbox.seat(1000).is_ok()).count();
-        assert_eq!(admitted, 10);
-        assert!(matches!(sandbox.seat(1000), Err(Denial::Hasty(10))));
+        let admitted = (0..100).filter(|_| sandbox.admit_connect().is_ok());
+        assert_eq!(admitted.count(), 10);
+        assert!(matches!(sandbox.admit_connect(), Err(Denial::Hasty(10))));
     }
 
     #[tokio::test(start_paused = true)]

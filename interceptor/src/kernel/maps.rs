@@ -25,6 +25,7 @@ use interceptor_ebpf::{
 
 use super::{
     abi::{self, Abi},
+    bpffs::{maps_in, versioned},
     clock,
     listeners::Transport,
     permits::Permits,
@@ -95,7 +96,8 @@ pub(super) struct Maps {
     permits: Permits,
     tallies: Tallies,
     counters: PerCpuArray<MapData, u64>,
-    events: Mutex<Option<RingBuf<MapData>>>,
+    /// Not read yet: a reader goes on from where the last one stood when it was made.
+    events: Mutex<Option<Map>>,
     sockets: Mutex<SkStorage<MapData, Abi<Socket>>>,
     storage: OwnedFd,
 }
@@ -164,15 +166,15 @@ impl Maps {
             permits: Permits::take(object)?,
             tallies: Tallies::take(object)?,
             counters: typed(object, "COUNTERS")?,
-            events: Mutex::new(Some(typed(object, "EVENTS")?)),
+            events: Mutex::new(Some(taken(object, "EVENTS")?)),
             sockets: Mutex::new(sockets),
             storage,
         })
     }
 
     /// The ring buffer; it has one reader, so the second call gives `None`.
-    pub(super) fn take_events(&self) -> Option<RingBuf<MapData>> {
-        locked(&self.events).take()
+    pub(super) fn take_events(&self) -> Option<Result<RingBuf<MapData>, MapError>> {
+        locked(&self.events).take().map(RingBuf::try_from)
     }
 
     pub(super) fn enter_sandbox(&self, cgroup: CgroupId, id: SandboxId) -> Result<(), MapsError> {
@@ -202,11 +204,7 @@ impl Maps {
 
     /// All entries of `SANDBOXES`.
     pub(super) fn sandboxes(&self) -> Vec<(CgroupId, SandboxId)> {
-        locked(&self.sandboxes)
-            .iter()
-            .flatten()
-            .map(|(cgroup, entry)| (CgroupId(cgroup), SandboxId(entry.0.id)))
-            .collect()
+        entries(&locked(&self.sandboxes))
     }
 
     pub(super) fn set_netns(
@@ -402,8 +400,11 @@ pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(
     object: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, MapsError> {
-    let map = object.take_map(name).ok_or(MapsError::Absent(name))?;
-    M::try_from(map).map_err(using(name))
+    M::try_from(taken(object, name)?).map_err(using(name))
+}
+
+fn taken(object: &mut Ebpf, name: &'static str) -> Result<Map, MapsError> {
+    object.take_map(name).ok_or(MapsError::Absent(name))
 }
 
 fn storage_fd(sockets: &Map) -> Result<OwnedFd, MapsError> {
@@ -425,6 +426,22 @@ pub(super) fn entering(name: &'static str) -> impl FnOnce(MapError) -> MapsError
         }
         source => using(name)(source),
     }
+}
+
+/// All entries of `SANDBOXES` that lie pinned under `bpf_dir`, whoever has the maps.
+pub(crate) fn pinned_sandboxes(bpf_dir: &Path) -> Result<Vec<(CgroupId, SandboxId)>, MapsError> {
+    const NAME: &str = "SANDBOXES";
+    let pin = maps_in(&versioned(bpf_dir)).join(NAME);
+    let data = MapData::from_pin(pin).map_err(using(NAME))?;
+    let map = HashMap::try_from(Map::HashMap(data)).map_err(using(NAME))?;
+    Ok(entries(&map))
+}
+
+fn entries(sandboxes: &HashMap<MapData, u64, Abi<Sandbox>>) -> Vec<(CgroupId, SandboxId)> {
+    let entries = sandboxes.iter().flatten();
+    entries
+        .map(|(cgroup, entry)| (CgroupId(cgroup), SandboxId(entry.0.id)))
+        .collect()
 }
 
 pub(super) fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {

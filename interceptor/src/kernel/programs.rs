@@ -1,6 +1,10 @@
 //! The cgroup programs: loading them, all or none.
 
-use std::{io, os::fd::BorrowedFd, path::Path};
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -141,22 +145,23 @@ pub(crate) struct Programs {
 impl Programs {
     /// Loads everything with maps of its own and pins nothing: shows whether the kernel takes it.
     pub(crate) fn trial() -> Result<Self, LoadError> {
+        check_kernel()?;
         Self::load(None)
     }
 
     /// Loads the programs onto the pinned maps under `bpf_dir`, which are made where they are missing.
     pub(crate) fn pinned(bpf_dir: &Path) -> Result<Self, LoadError> {
-        Self::load(Some(bpf_dir))
+        check_kernel()?;
+        Self::load(Some(Pins::open(bpf_dir)?))
     }
 
-    fn load(bpf_dir: Option<&Path>) -> Result<Self, LoadError> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(LoadError::NotRoot);
-        }
-        if let Some(controller) = features::spoiler() {
-            return Err(LoadError::MixedCgroups(controller));
-        }
-        let pins = bpf_dir.map(Pins::open).transpose()?;
+    /// The same beside a daemon that shares its lock: nothing changes for it.
+    pub(crate) fn shared(bpf_dir: &Path, lock: OwnedFd) -> Result<Self, LoadError> {
+        check_kernel()?;
+        Self::load(Some(Pins::share(bpf_dir, lock)?))
+    }
+
+    fn load(pins: Option<Pins>) -> Result<Self, LoadError> {
         let mut loader = EbpfLoader::new();
         if let Some(pins) = &pins {
             let directory = pins.maps();
@@ -185,7 +190,8 @@ impl Programs {
 
     /// The ring buffer's reader, once. To be called inside a runtime.
     pub(crate) fn events(&self) -> Option<io::Result<Events>> {
-        self.maps.take_events().map(Events::new)
+        let ring = self.maps.take_events()?;
+        Some(ring.map_err(io::Error::other).and_then(Events::new))
     }
 
     /// Who is at the other end; see [`Transport`]. `None`: it did not come from a sandbox.
@@ -228,6 +234,11 @@ impl Programs {
     /// What the programs have counted, by name, over all sandboxes and since the maps were made.
     pub(crate) fn counters(&self) -> Vec<(&'static str, u64)> {
         self.maps.counters()
+    }
+
+    /// The lock on the pins, to be shared.
+    pub(crate) fn lock(&self) -> Option<BorrowedFd<'_>> {
+        self.pins.as_ref().map(Pins::lock)
     }
 
     #[cfg(test)]
@@ -312,6 +323,16 @@ impl Programs {
         let program = self.object.program(name).ok_or(io::ErrorKind::NotFound)?;
         program.fd().map(AsFd::as_fd).map_err(io::Error::other)
     }
+}
+
+fn check_kernel() -> Result<(), LoadError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(LoadError::NotRoot);
+    }
+    if let Some(controller) = features::spoiler() {
+        return Err(LoadError::MixedCgroups(controller));
+    }
+    Ok(())
 }
 
 fn load_hooks(object: &mut Ebpf) -> Result<(), LoadError> {

@@ -70,7 +70,7 @@ pub(crate) enum AttachError {
     Link(#[from] LinkError),
     #[error("cannot keep the sandbox's state")]
     Store(#[source] io::Error),
-    #[error("the daemon is stopping")]
+    #[error("the daemon is stopping, or another one has taken over: try again")]
     Stopping,
 }
 
@@ -85,7 +85,7 @@ pub(crate) enum DetachError {
     Ambiguous(String),
     #[error(transparent)]
     Link(#[from] LinkError),
-    #[error("the daemon is stopping")]
+    #[error("the daemon is stopping, or another one has taken over: try again")]
     Stopping,
 }
 

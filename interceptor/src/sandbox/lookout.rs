@@ -5,8 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use interceptor_ebpf::DEFAULT_PORT;
 
 use super::{
-    Inner, Sandbox, Service, State, blocking, namespaces::Namespace, serve::open_desk,
-    survey::Survey,
+    Inner, Sandbox, Service, State, blocking, namespaces::Namespace, serve::Sockets, survey::Survey,
 };
 use crate::{
     address::{NetnsCookie, SandboxId},
@@ -144,12 +143,12 @@ impl<S: Service> Inner<S> {
             has_v6: listeners.v6.is_some(),
             private,
         };
-        let loops = open_desk(listeners, &self.programs, &self.service, &self.tally)
-            .map_err(WelcomeError::Serve)?;
+        let sockets = Sockets::register(listeners).map_err(WelcomeError::Serve)?;
+        let loops = sockets.serve(&self.programs, &self.service, &self.tally);
         self.programs.set_netns(cookie, entry)?;
-        let mut namespace = Namespace::new(inode, entry, id, loops);
+        let mut namespace = Namespace::new(inode, entry, [id].into(), sockets, loops);
         if private {
-            self.fence_devices(id, &mut namespace, netns).await;
+            self.fence_devices(&mut namespace, netns).await;
         }
         state.namespaces.insert(cookie, namespace);
         tracing::info!(sandbox = %id, netns = %cookie, port = entry.port, ipv6 = entry.has_v6, private, "listening");
@@ -157,13 +156,13 @@ impl<S: Service> Inner<S> {
     }
 
     /// Closes the devices of a namespace that a sandbox has to itself, to what no other program sees.
-    async fn fence_devices(&self, id: SandboxId, namespace: &mut Namespace, netns: Netns) {
+    pub(super) async fn fence_devices(&self, namespace: &mut Namespace, netns: Netns) {
         let (programs, cookie) = (Arc::clone(&self.programs), netns.cookie());
         match blocking(move || programs.fence_devices(netns)).await {
             Ok(Ok(Some(fence))) => namespace.watch(fence),
             Ok(Ok(None)) | Err(_) => {}
             Ok(Err(error)) => {
-                tracing::warn!(sandbox = %id, netns = %cookie, error = chain(&error), "devices are not fenced");
+                tracing::warn!(netns = %cookie, error = chain(&error), "devices are not fenced");
             }
         }
     }

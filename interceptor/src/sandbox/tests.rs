@@ -7,6 +7,7 @@ mod devices;
 mod exemptions;
 mod exhaustion;
 mod lives;
+mod succession;
 
 use std::{
     net::SocketAddr,
@@ -17,7 +18,7 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Attach, Registry, Service, Settings, StartError, Target};
+use super::{Attach, Proven, Registry, Service, StartError, Target};
 use crate::{
     address::SandboxId,
     config::{Exemptions, Existing},
@@ -97,14 +98,14 @@ impl House {
 }
 
 async fn start(run_dir: &Path, bpf_dir: &Path) -> (Registry<Recorder>, Arc<Recorder>) {
-    let settings = Settings {
-        run_dir: run_dir.to_owned(),
-        bpf_dir: bpf_dir.to_owned(),
-    };
     let recorder = Arc::new(Recorder::default());
     for _ in 0..1000 {
-        match Registry::start(settings.clone(), Arc::clone(&recorder)).await {
-            Ok(registry) => return (registry, recorder),
+        let proven = Proven::try_out().await.unwrap();
+        match proven.load(bpf_dir.to_owned()).await {
+            Ok(loaded) => {
+                let started = Registry::start(run_dir, loaded, Arc::clone(&recorder)).await;
+                return (started.unwrap(), recorder);
+            }
             // A child that another test has forked meanwhile holds a copy of the lock until it ends.
             Err(StartError::Load(LoadError::Pins(PinsError::Held(_)))) => {
                 tokio::time::sleep(Duration::from_millis(10)).await;

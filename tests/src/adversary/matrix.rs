@@ -172,11 +172,11 @@ impl Row {
                 .push(format!("a packet leaves: {}", short(text))),
             None => {}
         }
-        if let (true, None, Some((_, window))) = (self.leaves, &self.lacking, &self.seen.control)
+        if let (true, None, Some((said, window))) = (self.leaves, &self.lacking, &self.seen.control)
             && !of_control.iter().any(|(at, _)| window.holds(*at))
         {
             self.differences
-                .push("without a sandbox nothing leaves either".into());
+                .push(format!("without a sandbox nothing leaves either: {said}"));
         }
     }
 

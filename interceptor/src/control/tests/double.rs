@@ -15,7 +15,7 @@ use crate::{
     address::{OriginalDst, SandboxId},
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
     },
     kernel::Peer,
     stats::{
@@ -155,6 +155,7 @@ impl Backend for Double {
             sandboxes: Vec::new(),
             kernel: [("connects".to_owned(), 3)].into(),
             denials: Vec::new(),
+            draining: Vec::new(),
         }
     }
 
@@ -174,6 +175,10 @@ impl Backend for Double {
             changed: vec!["secret A: new value".into()],
             reports: Vec::new(),
         })
+    }
+
+    async fn obey(&self, _: Order) -> Result<(), Refusal> {
+        Ok(())
     }
 
     async fn info(&self) -> Info {

@@ -186,7 +186,7 @@ async fn kernel_a_link_that_is_taken_off_is_back_at_once() {
     );
 
     // The pins, without which a new daemon would find an open sandbox.
-    let pins = house.pins.path().join("v1/sandboxes").join(id.to_string());
+    let pins = house.pinned_sandboxes().join(id.to_string());
     fs::remove_dir_all(&pins).unwrap();
     until(|| (recorder.noted.lock().unwrap().len() >= 13).then_some(())).await;
     assert_eq!(fs::read_dir(&pins).unwrap().count(), 13);

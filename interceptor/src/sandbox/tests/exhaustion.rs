@@ -58,7 +58,7 @@ async fn kernel_a_full_table_of_sandboxes_refuses_another_one_and_leaves_nothing
         .unwrap_err();
     assert!(error.to_string().contains("1024"), "{error}");
     assert!(registry.list().await.is_empty());
-    let pins = house.pins.path().join("v1/sandboxes");
+    let pins = house.pinned_sandboxes();
     assert_eq!(std::fs::read_dir(&pins).unwrap().count(), 0);
     programs.drain_sandboxes(before);
     registry.attach(request("micky", &cgroup)).await.unwrap();
