@@ -2,7 +2,7 @@
 
 use std::{thread, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 
 use crate::{netns::Netns, process::Running};
@@ -60,6 +60,12 @@ impl Capture {
         thread::sleep(Duration::from_millis(1100));
         self.tcpdump.signal(Signal::INT)?;
         let output = self.tcpdump.finish()?.success()?;
+        // What was not seen proves nothing.
+        ensure!(
+            output.stderr.contains("\n0 packets dropped by kernel"),
+            "the capture has lost packets:\n{}",
+            output.stderr
+        );
         Ok(output.stdout.lines().filter_map(parse).collect())
     }
 }

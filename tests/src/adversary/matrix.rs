@@ -67,6 +67,11 @@ const LACKING: [&str; 8] = [
     "lacking",
 ];
 
+/// What the kernel does not have, by what a program saw without a sandbox.
+pub(super) fn lack(said: &str) -> Option<&'static str> {
+    LACKING.into_iter().find(|lack| said.starts_with(lack))
+}
+
 impl Row {
     pub(super) fn new(vector: &Vector, seen: Seen) -> Self {
         let mut row = Self {
@@ -99,8 +104,8 @@ impl Row {
             window: _,
         } = &self.seen;
         if let Some((without, _)) = control {
-            if let Some(lack) = LACKING.iter().find(|lack| without.starts_with(*lack)) {
-                self.lacking = Some((*lack).to_owned());
+            if let Some(lack) = lack(without) {
+                self.lacking = Some(lack.to_owned());
             } else if let Control::Says(right) = &vector.control
                 && !right.contains(&without.as_str())
             {
@@ -172,11 +177,11 @@ impl Row {
                 .push(format!("a packet leaves: {}", short(text))),
             None => {}
         }
-        if let (true, None, Some((_, window))) = (self.leaves, &self.lacking, &self.seen.control)
+        if let (true, None, Some((said, window))) = (self.leaves, &self.lacking, &self.seen.control)
             && !of_control.iter().any(|(at, _)| window.holds(*at))
         {
             self.differences
-                .push("without a sandbox nothing leaves either".into());
+                .push(format!("without a sandbox nothing leaves either: {said}"));
         }
     }
 

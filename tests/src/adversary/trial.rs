@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{
     attacker::Tried,
     events::{self, Refusal},
-    matrix::Row,
+    matrix::{Row, lack},
     stage::{Side, Stage},
     vector::{Control, Group, Vector},
 };
@@ -90,9 +90,13 @@ pub fn try_out(stage: &mut Stage, vector: &Vector) -> Result<Row> {
     };
     let tried = attacker.outcome(order)?;
     stage.helped(help)?;
+    // The kernel refuses what it does not have before any hook.
+    let lacks = control.as_ref().and_then(|(said, _)| lack(said));
     let refusals = match vector.expected.event.reasons(&tried.said) {
-        Some(reasons) => events::of_process(&stage.daemon, &tried.pids, &reasons)?,
-        None => Vec::new(),
+        Some(reasons) if lacks.is_none() => {
+            events::of_process(&stage.daemon, &tried.pids, &reasons)?
+        }
+        _ => Vec::new(),
     };
     let seen = Seen {
         control,

@@ -124,7 +124,8 @@ fn splits() -> Vec<Vector> {
         .collect();
     all.push(
         release("split-chunks", "in a body, one byte in each chunk", json!({
-            "request": format!("POST / HTTP/1.1\r\n{HEAD}Content-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+                "sni": "site.example",
+            "request": format!("POST /echo HTTP/1.1\r\nHost: site.example\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
         }))
         .silent(&["status 200"], TEXT),
     );
