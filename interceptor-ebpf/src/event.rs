@@ -12,7 +12,7 @@ pub struct Event {
     pub kind: u32,
     /// IP protocol number of the socket.
     pub protocol: u32,
-    /// As at the time of the event; `sandbox` is 0 where the socket has no owner.
+    /// As at the time of the event; `sandbox` is 0 where the socket has no owner and whoever calls is in none.
     pub owner: Owner,
     /// Destination, where there is one.
     pub address: Address,

@@ -41,3 +41,5 @@ pub const LOCAL: u32 = 1 << 6;
 pub const DIRECT: u32 = 1 << 7;
 /// Made by an exempt process: no program minds it, in whosever hands it is later.
 pub const EXEMPT: u32 = 1 << 8;
+/// Made before the sandbox was one, and kept: what its peer is sent passes. It has no owner, so it gets no other peer.
+pub const KEPT: u32 = 1 << 9;

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub(crate) use self::{
     exemption::{ExemptProcess, Exemptions, NetnsPlace},
     limits::Limits,
-    snapshot::{CaFiles, SandboxRules, Snapshot},
+    snapshot::{CaFiles, Existing, SandboxRules, Snapshot},
 };
 pub(crate) use crate::yaml::Faults;
 use crate::yaml::{self, Findings, Node};
@@ -40,6 +40,7 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     let secrets = fields.take("secrets");
     let sandboxes = fields.take("sandboxes");
     let resolve = fields.take("resolve");
+    let dns = fields.take("dns");
     let ca = fields.take("ca");
     let upstream = fields.take("upstream");
     let events = fields.take("events");
@@ -49,6 +50,9 @@ fn read(path: &Path, root: &Node, findings: &mut Findings) -> Snapshot {
     let paths = Paths::beside(path);
     if let Some(resolve) = resolve {
         snapshot.resolve = network::read_resolve(resolve, findings);
+    }
+    if let Some(dns) = dns {
+        snapshot.name_servers = network::read_dns(dns, findings);
     }
     if let Some(ca) = ca {
         snapshot.ca = network::read_ca(ca, &paths, findings);

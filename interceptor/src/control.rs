@@ -13,9 +13,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use self::api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView};
 use crate::kernel::Peer;
-
-use self::api::{AttachRequest, Info, ReloadView, SandboxView, StatsView};
 use crate::stats::{
     Selection,
     view::{ConnectionView, EventView},
@@ -24,6 +23,11 @@ use crate::stats::{
 /// Where the daemon listens, below its run directory.
 pub(crate) fn socket_path(run_dir: &Path) -> PathBuf {
     run_dir.join("control.sock")
+}
+
+/// Where daemons listen that another one has taken over from, below the run directory.
+pub(crate) fn draining(run_dir: &Path) -> PathBuf {
+    run_dir.join("draining")
 }
 
 /// What the daemon does when asked. Called on the control interface's own thread: what takes long is awaited.
@@ -52,6 +56,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// Reads the configuration again. A refusal leaves what runs untouched.
     fn reload(&self) -> impl Future<Output = Result<ReloadView, Refusal>> + Send;
+
+    /// Does what the daemon that has taken over says.
+    fn obey(&self, order: Order) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     fn info(&self) -> impl Future<Output = Info> + Send;
 

@@ -11,8 +11,8 @@ mod rate;
 mod sandbox;
 mod socket;
 mod tunnel;
-mod turns;
 mod upstream;
+mod workers;
 
 use std::{net::SocketAddr, time::SystemTime};
 
@@ -50,6 +50,18 @@ pub(crate) struct KernelDenial {
     pub(crate) code: &'static str,
     /// For an operator, lower case.
     pub(crate) reason: &'static str,
+}
+
+/// What has happened to a sandbox, or was done about it, outside of any connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Incident {
+    pub(crate) sandbox: SandboxId,
+    pub(crate) process: Option<Process>,
+    pub(crate) destination: Option<SocketAddr>,
+    /// One of a fixed set, by which they are counted.
+    pub(crate) reason: &'static str,
+    /// For an operator.
+    pub(crate) detail: String,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod flow;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod handover;
 mod http;
 #[allow(
     unsafe_code,

@@ -205,6 +205,17 @@ impl Policy {
         })
     }
 
+    /// The wildcard that stands for the host, unless an endpoint spells it out.
+    pub(crate) fn wildcard(&self, host: &Host) -> Option<&HostPattern> {
+        let naming = self
+            .endpoints
+            .iter()
+            .filter(|endpoint| endpoint.names(host));
+        let mut wildcards = naming.map(|endpoint| endpoint.wildcard());
+        let first = wildcards.next()??;
+        wildcards.all(|other| other.is_some()).then_some(first)
+    }
+
     /// Some endpoint is at `port`, whatever becomes of it there.
     pub(crate) fn names_port(&self, port: u16) -> bool {
         self.endpoints.iter().any(|endpoint| endpoint.port == port)

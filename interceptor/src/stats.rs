@@ -179,6 +179,11 @@ impl Stats {
         }
     }
 
+    /// Counts a denial that is one too many to be an event.
+    pub(crate) fn count_denial(&self, sandbox: SandboxId, reason: &'static str) {
+        self.lock().count(sandbox, |totals| totals.deny(reason));
+    }
+
     /// Counts one DNS question: answered with addresses, or refused as a name that policy does not know.
     pub(crate) fn count_dns(&self, sandbox: SandboxId, answered: bool) {
         self.lock().count(sandbox, |totals| {
@@ -188,6 +193,17 @@ impl Stats {
                 totals.dns_refused += 1;
             }
         });
+    }
+
+    /// The highest number that a connection was given.
+    pub(crate) fn last_connection(&self) -> u64 {
+        self.lock().last_id
+    }
+
+    /// Numbers connections above those of an earlier daemon, which may still carry some.
+    pub(crate) fn number_after(&self, last: u64) {
+        let mut state = self.lock();
+        state.last_id = state.last_id.max(last);
     }
 
     /// Live connections of one sandbox.

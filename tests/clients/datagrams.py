@@ -48,8 +48,13 @@ def sendmmsg(one):
         raise OSError(ctypes.get_errno(), "sendmmsg")
 
 
+# A socket that nobody refers to is closed.
+OPEN = []
+
+
 def opened():
-    return socket.socket(FAMILY, socket.SOCK_DGRAM)
+    OPEN.append(socket.socket(FAMILY, socket.SOCK_DGRAM))
+    return OPEN[-1]
 
 
 def connected():

@@ -27,11 +27,23 @@ impl Capture {
     /// # Errors
     /// tcpdump is not installed.
     pub fn start(netns: &Netns) -> Result<Self> {
-        let mut command = netns.command("tcpdump");
-        command.args(["-i", "any", "-nn", "-l", "-U", "-Z", "root"]);
         // Neighbour discovery and listener reports, which have a hop-by-hop header (RFC 3810 §5), belong to the kernel
         // here, not to a socket of the sandbox.
-        command.arg("not arp and not icmp6 and not ip6[6] = 0");
+        Self::of(netns, "not arp and not icmp6 and not ip6[6] = 0")
+    }
+
+    /// As [`Self::start`], with what the kernel sends of itself, and with times in seconds since 1970.
+    ///
+    /// # Errors
+    /// tcpdump is not installed.
+    pub fn start_with_kernel(netns: &Netns) -> Result<Self> {
+        Self::of(netns, "")
+    }
+
+    fn of(netns: &Netns, which: &str) -> Result<Self> {
+        let mut command = netns.command("tcpdump");
+        command.args(["-i", "any", "-nn", "-tt", "-l", "-U", "-Z", "root"]);
+        command.args(["-B", "32768", which]);
         let tcpdump = Running::spawn(command)?;
         tcpdump.wait_for_error_line("a running capture", |line| {
             line.contains("listening on").then_some(())
@@ -52,7 +64,7 @@ impl Capture {
     }
 }
 
-/// `12:00:00.000000 lo    In  IP 127.0.0.1.1 > 127.0.0.1.2: …`
+/// `1700000000.000000 lo    In  IP 127.0.0.1.1 > 127.0.0.1.2: …`
 fn parse(line: &str) -> Option<Packet> {
     let mut fields = line.split_whitespace();
     fields.next()?;

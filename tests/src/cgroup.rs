@@ -42,8 +42,21 @@ impl Cgroup {
         self.path.join("cgroup.procs")
     }
 
-    fn members(&self) -> Vec<Pid> {
-        fs::read_to_string(self.procs())
+    /// Of it and all below it, the deepest last.
+    fn tree(&self) -> Vec<PathBuf> {
+        let mut found = vec![self.path.clone()];
+        let mut next = 0;
+        while let Some(directory) = found.get(next).cloned() {
+            next += 1;
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let below = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            found.extend(below.map(|entry| entry.path()));
+        }
+        found
+    }
+
+    fn members(directory: &Path) -> Vec<Pid> {
+        fs::read_to_string(directory.join("cgroup.procs"))
             .unwrap_or_default()
             .lines()
             .filter_map(|line| line.parse().ok().and_then(Pid::from_raw))
@@ -55,13 +68,14 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(5);
         loop {
-            for pid in self.members() {
+            let tree = self.tree();
+            for pid in tree.iter().flat_map(|directory| Self::members(directory)) {
                 // Gone meanwhile: as wanted.
                 if kill_process(pid, Signal::KILL).is_err() {
                     continue;
                 }
             }
-            match fs::remove_dir(&self.path) {
+            match tree.iter().rev().try_for_each(fs::remove_dir) {
                 Ok(()) => return,
                 Err(error) if Instant::now() > deadline => {
                     return complain(&format!("removing {}: {error}", self.path.display()));

@@ -131,6 +131,11 @@ impl Clients {
         ]
     }
 
+    /// Does with sockets what it is told; see [`crate::steps::Steps`].
+    pub(crate) fn steps(&self) -> Vec<String> {
+        vec!["/usr/bin/python3".into(), self.path("steps.py")]
+    }
+
     fn path(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }

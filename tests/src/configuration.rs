@@ -34,6 +34,7 @@ pub struct Configuration {
     secrets: Vec<Secret>,
     sandboxes: Vec<Sandbox>,
     resolve: Vec<(String, String)>,
+    name_servers: Vec<String>,
     roots: Vec<String>,
     more: Vec<String>,
 }
@@ -114,6 +115,13 @@ impl Configuration {
         self
     }
 
+    /// A name server to ask instead of the host's.
+    #[must_use]
+    pub fn name_server(mut self, address: impl ToString) -> Self {
+        self.name_servers.push(address.to_string());
+        self
+    }
+
     /// A further root for upstream certificates, as PEM.
     #[must_use]
     pub fn root(mut self, pem: String) -> Self {
@@ -170,6 +178,13 @@ impl Configuration {
             for (host, address) in &self.resolve {
                 writeln!(yaml, "  {host}: {address}")?;
             }
+        }
+        if !self.name_servers.is_empty() {
+            writeln!(
+                yaml,
+                "dns: {{ servers: [{}] }}",
+                self.name_servers.join(", ")
+            )?;
         }
         if !self.roots.is_empty() {
             yaml.push_str("upstream:\n  roots:\n");

@@ -30,7 +30,11 @@ pub struct Daemon {
     data_dir: PathBuf,
     bpf_dir: PathBuf,
     log_level: &'static str,
+    /// What runs the program, as nsenter(1) would; empty: nothing.
+    runner: Vec<String>,
     process: Option<Running>,
+    /// Those that another one has taken over from, the latest last.
+    draining: Vec<Running>,
     earlier_logs: String,
 }
 
@@ -48,6 +52,19 @@ impl Daemon {
     /// # Errors
     /// As those of [`Self::start`].
     pub fn start_logging(config: &Path, directory: &Path, log_level: &'static str) -> Result<Self> {
+        Self::start_by(&[], config, directory, log_level)
+    }
+
+    /// As [`Self::start_logging`], through a command that becomes the daemon.
+    ///
+    /// # Errors
+    /// As those of [`Self::start`].
+    pub fn start_by(
+        runner: &[String],
+        config: &Path,
+        directory: &Path,
+        log_level: &'static str,
+    ) -> Result<Self> {
         crate::require_root()?;
         let mut daemon = Self {
             program: built("interceptor")?,
@@ -56,7 +73,9 @@ impl Daemon {
             data_dir: directory.join("data"),
             bpf_dir: Path::new(BPFFS).join(unique_name()),
             log_level,
+            runner: runner.to_vec(),
             process: None,
+            draining: Vec::new(),
             earlier_logs: String::new(),
         };
         daemon.restart()?;
@@ -68,14 +87,7 @@ impl Daemon {
     /// # Errors
     /// It does not come up; the message holds its log.
     pub fn restart(&mut self) -> Result<()> {
-        let mut command = Command::new(&self.program);
-        command
-            .arg("run")
-            .args([Path::new("--config"), &self.config])
-            .args([Path::new("--run-dir"), &self.run_dir])
-            .args([Path::new("--bpf-dir"), &self.bpf_dir])
-            .args([Path::new("--data-dir"), &self.data_dir])
-            .env("INTERCEPTOR_LOG", self.log_level);
+        let command = self.run(&[]);
         let process = self.process.insert(Running::spawn(command)?);
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -95,6 +107,46 @@ impl Daemon {
             }
             thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// `interceptor run` on the directories of this daemon, not yet started.
+    pub fn run(&self, arguments: &[&str]) -> Command {
+        let mut command = match self.runner.split_first() {
+            None => Command::new(&self.program),
+            Some((runner, arguments)) => {
+                let mut command = Command::new(runner);
+                command.args(arguments).arg(&self.program);
+                command
+            }
+        };
+        command
+            .arg("run")
+            .args([Path::new("--config"), &self.config])
+            .args([Path::new("--run-dir"), &self.run_dir])
+            .args([Path::new("--bpf-dir"), &self.bpf_dir])
+            .args([Path::new("--data-dir"), &self.data_dir])
+            .args(arguments)
+            .env("INTERCEPTOR_LOG", self.log_level);
+        command
+    }
+
+    /// Starts a daemon that takes over from this one, which is one of [`Self::draining`] from then on.
+    ///
+    /// # Errors
+    /// It does not take over; the message holds its log.
+    pub fn take_over(&mut self, arguments: &[&str]) -> Result<()> {
+        let command = self.run(&[&["--takeover"], arguments].concat());
+        let successor = Running::spawn(command)?;
+        successor.wait_for_error_line("\"ready\"", |line| line.contains("ready").then_some(()))?;
+        let earlier = self.process.replace(successor);
+        self.draining
+            .push(earlier.context("the daemon does not run")?);
+        Ok(())
+    }
+
+    /// Those that another one has taken over from, the latest last.
+    pub fn draining(&mut self) -> &mut Vec<Running> {
+        &mut self.draining
     }
 
     /// Ends the daemon at once, as a crash would: SIGKILL.

@@ -4,6 +4,7 @@
 //! Everything here needs root, says so, and cleans up after itself on success, failure and interruption; the next one
 //! cleans up after one that was killed.
 
+pub mod adversary;
 pub mod alike;
 pub mod autobahn;
 pub mod bench;
@@ -23,13 +24,17 @@ pub mod load;
 pub mod logs;
 pub mod memory;
 pub mod mirror;
+pub mod nameserver;
 pub mod netns;
 pub mod pki;
 pub mod process;
 pub mod programs;
+pub mod rebirth;
 pub mod sandbox;
 pub mod scenario;
 pub mod site;
+pub mod steps;
+pub mod upgrade;
 pub mod witness;
 
 use std::sync::{

@@ -70,6 +70,14 @@ impl Mirror {
     /// # Errors
     /// No port or no randomness to be had.
     pub fn start() -> Result<Self> {
+        Self::start_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?)
+    }
+
+    /// As [`Self::start`], on a listener, which may belong to another network namespace.
+    ///
+    /// # Errors
+    /// No randomness to be had.
+    pub fn start_on(listener: TcpListener) -> Result<Self> {
         let authority = Arc::new(Authority::new("test authority of the mirror")?);
         let mut config =
             ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -78,7 +86,6 @@ impl Mirror {
                 .with_cert_resolver(Arc::new(Resolver::new(Arc::clone(&authority))));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let config = Arc::new(config);
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
         let heard = Arc::<Mutex<Vec<Heard>>>::default();
         let all = Arc::clone(&heard);

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, UdpSocket},
     path::PathBuf,
     process::Command,
     thread,
@@ -61,18 +61,7 @@ impl Netns {
     /// # Errors
     /// The kernel has no veth.
     pub fn route_through(&self, outside: &Self) -> Result<()> {
-        self.ip(&[
-            "link",
-            "add",
-            "out0",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "in0",
-            "netns",
-            &outside.name,
-        ])?;
+        self.join("out0", outside, "in0")?;
         for (netns, device, v4, v6) in [
             (self, "out0", "10.231.7.2/24", "fd00:231:7::2/64"),
             (outside, "in0", "10.231.7.1/24", "fd00:231:7::1/64"),
@@ -83,6 +72,15 @@ impl Netns {
         }
         self.ip(&["route", "add", "default", "via", "10.231.7.1"])?;
         self.ip(&["-6", "route", "add", "default", "via", "fd00:231:7::1"])
+    }
+
+    /// Makes a pair of devices, one here and one there, which are down and have no addresses.
+    ///
+    /// # Errors
+    /// The kernel has no veth.
+    pub fn join(&self, device: &str, there: &Self, peer: &str) -> Result<()> {
+        let pair = ["type", "veth", "peer", "name", peer, "netns", &there.name];
+        self.ip(&[&["link", "add", device], &pair[..]].concat())
     }
 
     /// Runs `ip` inside.
@@ -117,7 +115,8 @@ impl Netns {
         format!("--net={}", self.path().display())
     }
 
-    fn path(&self) -> PathBuf {
+    /// Where it can be opened, to go in.
+    pub fn path(&self) -> PathBuf {
         PathBuf::from("/run/netns").join(&self.name)
     }
 
@@ -126,14 +125,35 @@ impl Netns {
     /// # Errors
     /// The address is taken or not the namespace's.
     pub fn listen(&self, address: SocketAddr) -> Result<TcpListener> {
+        self.within(move || {
+            TcpListener::bind(address).with_context(|| format!("listening on {address}"))
+        })
+    }
+
+    /// A UDP socket inside, for use by this process.
+    ///
+    /// # Errors
+    /// The address is taken or not the namespace's.
+    pub fn datagrams(&self, address: SocketAddr) -> Result<UdpSocket> {
+        self.within(move || UdpSocket::bind(address).with_context(|| format!("binding {address}")))
+    }
+
+    /// Makes something inside, such as a socket, for use by this process.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn within<T: Send + 'static>(
+        &self,
+        make: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let namespace = File::open(self.path())?;
         // A thread of its own, which ends in the other namespace.
         thread::spawn(move || {
             move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network))?;
-            TcpListener::bind(address).with_context(|| format!("listening on {address}"))
+            make()
         })
         .join()
-        .map_err(|_panic| anyhow!("the thread that listens in a namespace panicked"))?
+        .map_err(|_panic| anyhow!("a thread in a namespace panicked"))?
     }
 }
 

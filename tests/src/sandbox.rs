@@ -36,12 +36,7 @@ impl Sandbox {
     /// # Errors
     /// The daemon refuses.
     pub fn attach(daemon: &Daemon, name: &str, namespaces: &[&Netns]) -> Result<Self> {
-        let mut sandbox = Self {
-            name: name.into(),
-            residents: Vec::new(),
-            cgroup: Cgroup::new()?,
-            trust: daemon.trust(),
-        };
+        let mut sandbox = Self::beside(daemon, name)?;
         for netns in namespaces {
             sandbox.settle(netns)?;
         }
@@ -49,7 +44,20 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// Attaches once more after [`Self::detach`], and makes sure that it is attached.
+    /// A cgroup and processes like a sandbox's, but not attached: what they do shows what a sandbox is kept from.
+    ///
+    /// # Errors
+    /// No cgroup to be had.
+    pub fn beside(daemon: &Daemon, name: &str) -> Result<Self> {
+        Ok(Self {
+            name: name.into(),
+            residents: Vec::new(),
+            cgroup: Cgroup::new()?,
+            trust: daemon.trust(),
+        })
+    }
+
+    /// Attaches, once more after [`Self::detach`], and makes sure that it is attached.
     ///
     /// # Errors
     /// The daemon refuses.
@@ -104,6 +112,14 @@ impl Sandbox {
     /// # Errors
     /// `arguments` is empty.
     pub fn command(&self, netns: &Netns, arguments: &[String]) -> Result<Command> {
+        self.command_as(65534, netns, arguments)
+    }
+
+    /// As [`Self::command`], as another user, who has no capabilities either.
+    ///
+    /// # Errors
+    /// `arguments` is empty.
+    pub fn command_as(&self, user: u32, netns: &Netns, arguments: &[String]) -> Result<Command> {
         let (program, rest) = arguments.split_first().context("nothing to run")?;
         let mut command = netns.command("sh");
         command
@@ -111,8 +127,8 @@ impl Sandbox {
             .arg(self.cgroup.procs())
             .args([
                 "setpriv",
-                "--reuid=65534",
-                "--regid=65534",
+                &format!("--reuid={user}"),
+                &format!("--regid={user}"),
                 "--clear-groups",
             ])
             .args(["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"])

@@ -131,6 +131,11 @@ impl Site {
         &self.authority
     }
 
+    /// The requests since they were last taken.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.record().clone()
+    }
+
     /// The requests since the last time, in the order in which they were complete.
     pub fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.shared.record())

@@ -6,6 +6,7 @@
     reason = "these are command line tools for developers"
 )]
 
+mod adversary;
 mod arm64;
 mod autobahn;
 mod bench;
@@ -18,6 +19,7 @@ mod memory;
 mod step;
 mod system;
 mod test;
+mod upgrades;
 
 use std::process::ExitCode;
 
@@ -41,6 +43,8 @@ enum Action {
     Test(test::Arguments),
     /// Build for arm64, and test on an arm64 kernel (root, to install what is missing)
     Arm64(arm64::Arguments),
+    /// Try every known way round on this kernel, and print what came of each (root)
+    Adversary(adversary::Arguments),
     /// Run Autobahn's WebSocket suite direct and through interceptor, and compare the verdicts (root)
     Autobahn(autobahn::Arguments),
     /// Let every library that we know of log in through interceptor and run every HTTP client direct and through it, and
@@ -50,6 +54,8 @@ enum Action {
     Bench(bench::Arguments),
     /// Build for release, then measure the daemon's memory under load (root)
     Memory,
+    /// Build for release, then upgrade the daemon again and again under load, and kill it at many moments (root)
+    Upgrades(upgrades::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -65,10 +71,12 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Demo => demo::run()?,
         Action::Test(arguments) => return test::run(&arguments),
         Action::Arm64(arguments) => return arm64::run(&arguments),
+        Action::Adversary(arguments) => adversary::run(&arguments)?,
         Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients(arguments) => clients::run(&arguments)?,
         Action::Bench(arguments) => bench::run(&arguments)?,
         Action::Memory => memory::run()?,
+        Action::Upgrades(arguments) => upgrades::run(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

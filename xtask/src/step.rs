@@ -23,7 +23,7 @@ pub(crate) fn cargo() -> Command {
 }
 
 pub(crate) fn announce(what: &str) {
-    println!("==> {what}");
+    eprintln!("==> {what}");
 }
 
 /// Announces a command and runs it to its end.

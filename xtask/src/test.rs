@@ -39,6 +39,8 @@ enum Part {
     E2e,
     /// The demo (root)
     Demo,
+    /// Every known way round, tried on this kernel (root)
+    Adversary,
     /// A selection of Autobahn's WebSocket suite, direct and through interceptor (root)
     Autobahn,
 }
@@ -60,7 +62,8 @@ const FRESH_OBJECT: &str = "target/bpf/interceptor.bpf.o";
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let wanted = |part| arguments.only.is_empty() || arguments.only.contains(&part);
-    let on_kernel = wanted(Part::E2e) || wanted(Part::Demo) || wanted(Part::Autobahn);
+    let on_kernel = [Part::E2e, Part::Demo, Part::Adversary, Part::Autobahn];
+    let on_kernel = on_kernel.into_iter().any(wanted);
     let mut tally = Tally::default();
     if on_kernel {
         system::require_root()?;
@@ -94,6 +97,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if wanted(Part::Demo) {
         let demo = step::built("demo", Profile::Debug);
         tally.check("demo", &mut Command::new(demo));
+    }
+    if wanted(Part::Adversary) {
+        let adversary = step::built("adversary", Profile::Debug);
+        tally.check("the adversary", &mut Command::new(adversary));
     }
     if wanted(Part::Autobahn) {
         autobahn(&mut tally);

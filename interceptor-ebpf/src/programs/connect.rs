@@ -49,7 +49,7 @@ fn decide(call: Call) -> i32 {
         },
         _ => DENIED_UNOWNED,
     };
-    report::denial(refusal, call.protocol(), &owner, &original);
+    report::denied_call(refusal, call.protocol(), owner, &original);
     DENY
 }
 

@@ -74,7 +74,7 @@ fn decide(call: Call) -> i32 {
         }
         _ => DENIED_UNOWNED,
     };
-    report::denial(refusal, call.protocol(), &owner, &wanted);
+    report::denied_call(refusal, call.protocol(), owner, &wanted);
     DENY
 }
 

@@ -13,7 +13,7 @@ use interceptor_ebpf::{
     counter,
     event::DENIED_PACKET_EGRESS,
     flow::{AF_INET, AF_INET6, Address, Owner},
-    socket::{DIRECT, EXEMPT, INBOUND},
+    socket::{DIRECT, EXEMPT, INBOUND, KEPT},
 };
 
 use super::{context::read, facts::Facts, maps, owner, report};
@@ -67,7 +67,7 @@ fn of_socket(skb: *mut __sk_buff, sk: *mut bpf_sock) -> bool {
     let known = Facts::of(sk.cast());
     if internet {
         let flags = known.map_or(0, Facts::flags);
-        if flags & (EXEMPT | INBOUND | DIRECT) != 0 || read!(sk, state) == TCP_LISTEN {
+        if flags & (EXEMPT | KEPT | INBOUND | DIRECT) != 0 || read!(sk, state) == TCP_LISTEN {
             return true;
         }
         if sandbox_of(skb).is_none() {

@@ -13,7 +13,7 @@ use interceptor_ebpf::{
     },
     flow::{Address, FlowKey, Owner, UDP},
     netns::{PENDING, PRIVATE, READY},
-    socket::{DENIED, DIRECT, EXEMPT, HELD, INBOUND, LOCAL, MUTE},
+    socket::{DENIED, DIRECT, EXEMPT, HELD, INBOUND, KEPT, LOCAL, MUTE},
 };
 
 use super::{
@@ -59,7 +59,7 @@ fn judge(context: &SkBuffContext) -> i32 {
         return unowned(context, sk);
     };
     let flags = facts.flags();
-    if flags & EXEMPT != 0 {
+    if flags & (EXEMPT | KEPT) != 0 {
         return PASS;
     }
     if flags & DENIED != 0 {

@@ -63,7 +63,7 @@ fn setsockopt(context: SockoptContext) -> i32 {
         port: option as u16,
         ..Address::default()
     };
-    report::denial(DENIED_SOCKOPT, level as u32, &owner, &address);
+    report::denied_call(DENIED_SOCKOPT, level as u32, owner, &address);
     DENY
 }
 

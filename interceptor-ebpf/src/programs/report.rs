@@ -8,7 +8,7 @@ use interceptor_ebpf::{
 
 use super::{
     maps::{EVENTS, count},
-    tallies,
+    owner, tallies,
 };
 
 /// Counts a denial and reports it with its reason.
@@ -16,6 +16,15 @@ use super::{
 pub(super) fn denial(kind: u32, protocol: u32, owner: &Owner, address: &Address) {
     repeated(owner.sandbox);
     emit(kind, protocol, owner, address);
+}
+
+/// The same in a system call, where a socket without an owner is laid to the sandbox of whoever makes the call.
+#[inline(always)]
+pub(super) fn denied_call(kind: u32, protocol: u32, mut owner: Owner, address: &Address) {
+    if owner.sandbox == 0 {
+        owner.sandbox = owner::sandbox_of_current().unwrap_or(0);
+    }
+    denial(kind, protocol, &owner, address);
 }
 
 /// Counts a denial like one that was reported.

@@ -12,7 +12,9 @@ use crate::control::{api::AttachRequest, client::Client};
 
 const EXAMPLES: &str = "\
 From now on every connection that is opened in the cgroup, or in one below it, goes through the daemon, and what is \
-no TCP connection and no DNS question is refused. Sockets from before are cut off. Prefer a cgroup that exists before \
+no TCP connection and no DNS question is refused. Sockets from before are destroyed and listed, unless \
+`--keep-existing` lets them go on: those with their peers, listening ones with whoever connects. So are sockets that a \
+process brings along later, or is passed from outside, within a second or two. Prefer a cgroup that exists before \
 its processes, such as a pod's, to one that is attached while they run.
 
 Examples:
@@ -30,6 +32,9 @@ pub(super) struct AttachArgs {
     /// A secret of the configuration, beyond those that it gives the sandbox; may be given several times
     #[arg(long = "secret", value_name = "KEY")]
     secrets: Vec<String>,
+    /// Lets sockets that were opened before go on as they are, beside interceptor; else they are destroyed
+    #[arg(long)]
+    keep_existing: bool,
     #[command(flatten)]
     json: Json,
 }
@@ -53,6 +58,7 @@ pub(super) fn run(args: AttachArgs, run_dir: &Path) -> anyhow::Result<()> {
         cgroup,
         pid: args.target.pid,
         secrets: args.secrets,
+        keep_existing: args.keep_existing,
     })?;
     for door in &sandbox.doors {
         complain(&format!("left to seccomp: {door}"));
@@ -63,10 +69,18 @@ pub(super) fn run(args: AttachArgs, run_dir: &Path) -> anyhow::Result<()> {
     if args.json.json {
         return output::json(&sandbox);
     }
-    output::print(&format!(
+    let mut text = format!(
         "attached {} as sandbox {}: {}\n",
         escape(&sandbox.name),
         sandbox.id,
         escape(&sandbox.cgroup.display().to_string()),
-    ))
+    );
+    for socket in &sandbox.sockets {
+        text.push_str(&format!(
+            "{}: {}\n",
+            socket.fate,
+            escape(&socket.description)
+        ));
+    }
+    output::print(&text)
 }

@@ -178,8 +178,13 @@ fn end(connection: &ConnectionView) -> String {
         (None, true) => "live",
         (None, false) => "ended",
     };
+    let daemon = connection.draining.map(|pid| format!("in daemon {pid}"));
     let remarks = connection.remarks.iter().map(String::as_str);
-    let parts: Vec<_> = std::iter::once(end).chain(remarks).collect();
+    let parts: Vec<_> = [Some(end), daemon.as_deref()]
+        .into_iter()
+        .flatten()
+        .chain(remarks)
+        .collect();
     parts.join("; ")
 }
 
@@ -189,6 +194,7 @@ mod tests {
 
     fn websocket() -> ConnectionView {
         ConnectionView {
+            draining: None,
             id: 12,
             sandbox_id: 1,
             sandbox: "micky".into(),
@@ -226,6 +232,7 @@ mod tests {
 
     fn denied() -> ConnectionView {
         ConnectionView {
+            draining: Some(77),
             id: 13,
             comm: "\x1b]0;evil\x07".into(),
             destination: "[2001:db8::1]:25".parse().unwrap(),
@@ -299,7 +306,7 @@ mod tests {
                 "-",
                 "2026-01-31T23:59:59.123Z",
                 "2 ms",
-                "denied: no rule for 2001:db8::1 port 25",
+                "denied: no rule for 2001:db8::1 port 25; in daemon 77",
             ]
         );
         assert_eq!(lines[0].len(), lines[1].len());

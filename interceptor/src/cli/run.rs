@@ -1,10 +1,13 @@
 //! `interceptor run`
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 
-use super::logging::LogArgs;
+use super::{logging::LogArgs, units};
 use crate::daemon;
 
 const EXAMPLES: &str = "\
@@ -13,10 +16,15 @@ system's roots, into --run-dir as ca.pem and ca-bundle.pem.
 
 A sandbox outlives the daemon: while none runs, its connections are refused. A new daemon takes it over.
 
+With --takeover the new daemon goes on where one that runs is: with its listeners, so that no connection is refused in \
+between. The other one finishes the connections that it has, for --drain at most, and exits. When anything is wrong \
+with the new one it says so and ends, and the other one goes on.
+
 Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon.
 
 Examples:
   interceptor run --config /etc/interceptor/interceptor.yaml
+  interceptor run --takeover --config /etc/interceptor/interceptor.yaml
   INTERCEPTOR_LOG=interceptor=debug interceptor run --config interceptor.yaml --log-format json";
 
 #[derive(Debug, Args)]
@@ -31,6 +39,12 @@ pub(super) struct RunArgs {
     /// Where the certificate authority is kept
     #[arg(long, default_value = super::ca::DATA_DIR, value_name = "DIR")]
     data_dir: PathBuf,
+    /// Take over from the daemon that runs on --run-dir, if there is one
+    #[arg(long)]
+    takeover: bool,
+    /// How long connections may go on once another daemon has taken over: 90s, 15m, 1h, 2d
+    #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = units::parse_duration)]
+    drain: Duration,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -38,10 +52,13 @@ pub(super) struct RunArgs {
 pub(super) fn run(args: RunArgs, run_dir: &Path) -> anyhow::Result<()> {
     args.log.start()?;
     daemon::run(daemon::Settings {
-        config: args.config,
+        // A daemon that drains elsewhere reads it too.
+        config: std::path::absolute(args.config)?,
         run_dir: run_dir.to_owned(),
         bpf_dir: args.bpf_dir,
         data_dir: args.data_dir,
+        takeover: args.takeover,
+        drain: args.drain,
     })?;
     Ok(())
 }

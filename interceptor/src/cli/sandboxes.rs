@@ -135,6 +135,7 @@ mod tests {
             policies: vec!["policies/discord.yaml".into()],
             secrets: vec!["DISCORD_BOT_TOKEN".into()],
             secret_keys: vec!["OPENAI_API_KEY".into()],
+            sockets: Vec::new(),
             exemptions: vec![ExemptionView {
                 what: "UDP to 10.0.0.1:123".into(),
                 uses: 7,

@@ -71,12 +71,30 @@ fn render(Report { daemon, stats }: &Report<'_>) -> anyhow::Result<String> {
     ] {
         section(&mut text, &counted(title, counts));
     }
+    section(&mut text, &draining(stats));
     let recent = stats.denials.len().saturating_sub(DENIALS);
     section(
         &mut text,
         &events::table(stats.denials.get(recent..).unwrap_or_default()),
     );
     Ok(text)
+}
+
+/// Daemons that another one has taken over from, and still have connections.
+fn draining(stats: &StatsView) -> Table {
+    let mut table = Table::new(&[
+        Column::Number("DRAINING DAEMON"),
+        Column::Text("VERSION"),
+        Column::Number("LIVE"),
+    ]);
+    for daemon in &stats.draining {
+        table.row([
+            daemon.pid.to_string(),
+            daemon.version.clone(),
+            daemon.live_connections.to_string(),
+        ]);
+    }
+    table
 }
 
 fn section(text: &mut String, table: &Table) {
@@ -141,6 +159,7 @@ fn counted(title: &'static str, counts: &BTreeMap<String, u64>) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::api::DrainingView;
     use crate::stats::view::{DirectionView, EventView, SandboxTotalsView};
 
     fn totals() -> TotalsView {
@@ -195,6 +214,11 @@ mod tests {
             }],
             kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
             denials: (0..12).map(denial).collect(),
+            draining: vec![DrainingView {
+                pid: 66,
+                version: "0.0.9".into(),
+                live_connections: 2,
+            }],
         }
     }
 
@@ -212,7 +236,7 @@ mod tests {
     fn people_see_totals_counters_and_the_last_denials() {
         let (daemon, stats) = (&info(), &stats());
         let text = render(&Report { daemon, stats }).unwrap();
-        let head: Vec<_> = text.lines().take(18).collect();
+        let head: Vec<_> = text.lines().take(21).collect();
         assert_eq!(
             head,
             [
@@ -232,6 +256,9 @@ mod tests {
                 "KERNEL    COUNT",
                 "connects     12",
                 "fenced        0",
+                "",
+                "DRAINING DAEMON  VERSION  LIVE",
+                "             66  0.0.9       2",
                 "",
                 "REFUSED AT                COUNT  SANDBOX  PROCESS      UID  DESTINATION                  REASON  DETAIL",
             ]

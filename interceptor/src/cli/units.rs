@@ -38,9 +38,39 @@ pub(super) fn duration(duration: Duration) -> String {
     }
 }
 
+/// `90s`, `15m`, `1h`, `2d`.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    const FORM: &str = "give a number and s, m, h or d, as in 90s";
+    let unit = text.chars().next_back().ok_or(FORM)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(FORM),
+    };
+    let number = text.strip_suffix(unit).unwrap_or_default();
+    let number: u32 = number.parse().map_err(|_not_a_number| FORM)?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_duration_is_a_number_and_a_unit() {
+        for (text, seconds) in [("90s", 90), ("15m", 900), ("1h", 3600), ("2d", 172_800)] {
+            assert_eq!(
+                parse_duration(text),
+                Ok(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        for text in ["", "h", "90", "1.5h", "-1s", "1 h", "9999999999d", "1µ"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn sizes_read_well() {

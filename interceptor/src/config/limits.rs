@@ -18,7 +18,7 @@ impl Default for Limits {
         Self {
             connections: 4096,
             handshakes: 256,
-            connects_per_second: 2000,
+            connects_per_second: 1000,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `resolve:`, `ca:` and `upstream:`.
+//! `resolve:`, `dns:`, `ca:` and `upstream:`.
 
 use std::{
     collections::HashMap,
@@ -23,6 +23,12 @@ const MAX_PEM: usize = 4 << 20;
 
 /// Addresses for one host.
 const MAX_OVERRIDES: usize = 16;
+
+/// As in resolv.conf(5): the next one is asked when one fails, and all have to be asked in 5 s.
+const MAX_SERVERS: usize = 3;
+
+/// Of a name server.
+const DNS: u16 = 53;
 
 pub(super) fn read_resolve(node: &Node, findings: &mut Findings) -> HashMap<Host, Vec<Override>> {
     let mut resolve = HashMap::new();
@@ -61,6 +67,30 @@ fn read_overrides(node: &Node, findings: &mut Findings) -> Option<Vec<Override>>
         .filter_map(|item| read_override(item, findings))
         .collect();
     (overrides.len() == items.len()).then_some(overrides)
+}
+
+/// Empty where it is at fault.
+pub(super) fn read_dns(node: &Node, findings: &mut Findings) -> Vec<SocketAddr> {
+    let Some(mut fields) = node.fields(findings) else {
+        return Vec::new();
+    };
+    let servers = fields.require("servers", findings);
+    fields.finish(findings);
+    let Some(servers) = servers else {
+        return Vec::new();
+    };
+    let items = servers.filled_list(findings).unwrap_or_default();
+    if items.len() > MAX_SERVERS {
+        findings.fault(
+            &servers.at,
+            format!("more than {MAX_SERVERS} name servers: the others would never be asked"),
+        );
+    }
+    items
+        .iter()
+        .filter_map(|item| read_override(item, findings))
+        .map(|Override { ip, port }| SocketAddr::new(ip, port.unwrap_or(DNS)))
+        .collect()
 }
 
 /// `10.1.2.3`, `10.1.2.3:8443`, `fd00::1`, `[fd00::1]:8443`.

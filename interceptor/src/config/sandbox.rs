@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use super::{
-    Paths, SandboxRules, exemption, limits,
+    Existing, Paths, SandboxRules, exemption, limits,
     secret::{Names, Secrets},
 };
 use crate::{
@@ -22,6 +22,9 @@ const UNBOUND: &[(&str, Unbound)] = &[
     ("record", Unbound::Record),
     ("refuse", Unbound::Refuse),
 ];
+
+/// What `existing` can be.
+const EXISTING: &[(&str, Existing)] = &[("destroy", Existing::Destroy), ("keep", Existing::Keep)];
 
 /// Reads sandboxes against the rest of the configuration.
 pub(super) struct Reader<'a> {
@@ -65,6 +68,7 @@ impl Reader<'_> {
         let unredacted = fields.take("unredacted");
         let upgrades = fields.take("upgrades");
         let unbound = fields.take("unbound");
+        let existing = fields.take("existing");
         let udp = fields.take("udp");
         let exempt = fields.take("exempt");
         let limits = fields.take("limits");
@@ -77,6 +81,7 @@ impl Reader<'_> {
         {
             findings.fault(&node.at, format!("sandbox {other} matches the same cgroup"));
         }
+        let existing = existing.and_then(|node| node.choice(EXISTING, findings));
         let exemptions = exemption::read(udp, exempt, findings);
         let limits = limits.and_then(|node| limits::read(node, findings));
         let unbound = unbound.and_then(|node| node.choice(UNBOUND, findings));
@@ -114,6 +119,7 @@ impl Reader<'_> {
             name,
             exemptions,
             unbound: unbound.unwrap_or_default(),
+            existing: existing.unwrap_or_default(),
             limits: limits.unwrap_or_default(),
         })
     }

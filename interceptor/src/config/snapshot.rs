@@ -7,6 +7,8 @@ use std::{
     sync::Arc,
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{Exemptions, binding::Binding, limits::Limits};
 use crate::{
     address::Host,
@@ -24,6 +26,7 @@ pub(crate) struct Snapshot {
     pub(super) secrets: BTreeMap<SecretName, Arc<BoundTo>>,
     pub(super) sandboxes: BTreeMap<Box<str>, Arc<SandboxRules>>,
     pub(super) resolve: HashMap<Host, Vec<Override>>,
+    pub(super) name_servers: Vec<SocketAddr>,
     pub(super) ca: Option<CaFiles>,
     pub(super) roots: Vec<PathBuf>,
     pub(super) client_certificates: Vec<ClientCertificate>,
@@ -47,6 +50,16 @@ pub(crate) struct SandboxRules {
     pub(crate) limits: Limits,
     /// The cgroup to attach without being told to.
     pub(crate) match_cgroup: Option<PathBuf>,
+    pub(crate) existing: Existing,
+}
+
+/// What becomes of sockets that a sandbox's processes have from elsewhere: from before attach, brought along, passed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Existing {
+    #[default]
+    Destroy,
+    Keep,
 }
 
 /// A secret and where it may stand.
@@ -121,6 +134,11 @@ impl Snapshot {
     /// Addresses to dial for a host instead of what DNS says. Allowed as written, private or not.
     pub(crate) fn resolve(&self) -> &HashMap<Host, Vec<Override>> {
         &self.resolve
+    }
+
+    /// Name servers to ask instead of those of /etc/resolv.conf; none: those.
+    pub(crate) fn name_servers(&self) -> &[SocketAddr] {
+        &self.name_servers
     }
 
     pub(crate) fn ca(&self) -> Option<&CaFiles> {

@@ -63,6 +63,7 @@ resolve:
   api.example.com: [10.1.2.3, \"[fd00::1]:8443\"]
 ca: { certificate: ca.pem, key: ca.key }
 upstream: { roots: [ca.pem] }
+dns: { servers: [\"127.0.0.1:5353\", 10.0.0.53] }
 ";
 
 /// A certificate and its key, in PEM form.
@@ -227,6 +228,8 @@ fn good_file_means_what_it_says() {
         [address("10.1.2.3", None), address("fd00::1", Some(8443))]
     );
     assert!(!snapshot.resolve().contains_key(&host("discord.com")));
+    let servers = ["127.0.0.1:5353", "10.0.0.53:53"].map(|text| text.parse().unwrap());
+    assert_eq!(snapshot.name_servers(), servers);
     let ca = snapshot.ca().unwrap();
     assert_eq!(
         (&ca.certificate, &ca.key),
@@ -346,7 +349,7 @@ fn limits_events_and_metrics_are_read_and_have_defaults() {
         let faults = folder.load(&text).unwrap_err().to_string();
         assert!(faults.contains(fault), "{faults}");
     }
-    let faults = folder.load(&format!("{GOOD}metrics: {{ listen: 9464 }}\n"));
+    let faults = folder.load(&format!("{GOOD}metrics: {{ listen: localhost:9464 }}\n"));
     let faults = faults.unwrap_err().to_string();
     assert!(faults.contains("127.0.0.1:9464"), "{faults}");
 }
@@ -632,4 +635,19 @@ fn every_shipped_policy_loads_without_a_warning_and_goes_with_the_profile_of_its
     }
     names.sort();
     assert_eq!(names, ["discord", "openai", "slack", "telegram"]);
+}
+
+#[test]
+fn sockets_from_before_are_destroyed_unless_the_sandbox_keeps_them() {
+    let folder = Folder::new();
+    let existing = |line: &str| {
+        let text = GOOD.replace("  - name: empty\n", &format!("{line}  - name: empty\n"));
+        folder
+            .load(&text)
+            .map(|snapshot| snapshot.sandbox("micky").unwrap().existing)
+    };
+    assert_eq!(existing("").unwrap(), Existing::Destroy);
+    assert_eq!(existing("    existing: keep\n").unwrap(), Existing::Keep);
+    let fault = existing("    existing: maybe\n").unwrap_err().to_string();
+    assert!(fault.contains("destroy"), "{fault}");
 }

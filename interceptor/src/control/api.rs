@@ -10,11 +10,12 @@
 //! | `GET /v1/events`, `?sandbox=NAME`, `?after=ID` | | `[`[`EventView`]`]`, the oldest first; behind an event's number only such as change no more, to be asked for again |
 //! | `GET /v1/stats` | | [`StatsView`] |
 //! | `POST /v1/reload` | | [`ReloadView`] |
+//! | `POST /v1/orders` | [`Order`] | `null`, of a daemon that drains |
 //! | `GET /healthz`, `GET /readyz` | | [`HealthView`] |
 //!
 //! Every other status than 200 comes with an [`ErrorView`].
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -30,6 +31,7 @@ pub(super) const SANDBOX: &str = "sandbox";
 pub(super) const AFTER: &str = "after";
 pub(super) const STATS: &str = "/v1/stats";
 pub(super) const RELOAD: &str = "/v1/reload";
+pub(super) const ORDERS: &str = "/v1/orders";
 pub(super) const HEALTH: &str = "/healthz";
 pub(super) const READY: &str = "/readyz";
 
@@ -45,6 +47,9 @@ pub(crate) struct AttachRequest {
     /// Names of secrets of the configuration, beyond those that it gives the sandbox.
     #[serde(default)]
     pub(crate) secrets: Vec<String>,
+    /// Whether sockets from before go on; else the configuration says so, or they are destroyed.
+    #[serde(default)]
+    pub(crate) keep_existing: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +57,16 @@ pub(crate) struct AttachRequest {
 pub(crate) struct DetachRequest {
     /// Name or number.
     pub(crate) sandbox: String,
+}
+
+/// What a daemon that only finishes its connections is told by the one that has taken over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Order {
+    /// Connections are held against this configuration from now on.
+    Follow { config: PathBuf },
+    /// A sandbox was detached: its connections end.
+    Dismiss { sandbox: u32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +82,9 @@ pub(crate) struct SandboxView {
     pub(crate) secrets: Vec<String>,
     /// Secrets that attach added.
     pub(crate) secret_keys: Vec<String>,
+    /// From elsewhere: those that are kept, or cannot be stopped; in the answer to attach, all that were found.
+    #[serde(default)]
+    pub(crate) sockets: Vec<SocketView>,
     /// What the programs cannot watch on this kernel, and is left to seccomp.
     #[serde(default)]
     pub(crate) doors: Vec<String>,
@@ -81,6 +99,31 @@ pub(crate) struct SandboxView {
     /// RFC 3339, UTC.
     pub(crate) attached_at: String,
     pub(crate) live_connections: u64,
+}
+
+/// A socket that was not made in the sandbox while it was one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SocketView {
+    /// `destroyed`, `fenced`, `kept` or `loose`.
+    pub(crate) fate: String,
+    /// `tcp`, `udp`, `family 17`.
+    pub(crate) protocol: String,
+    pub(crate) listens: bool,
+    pub(crate) local: Option<SocketAddr>,
+    pub(crate) remote: Option<SocketAddr>,
+    /// In the sandbox.
+    pub(crate) holders: Vec<HolderView>,
+    /// All that in words.
+    pub(crate) description: String,
+}
+
+/// A process that has a socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HolderView {
+    pub(crate) pid: u32,
+    pub(crate) uid: u32,
+    pub(crate) comm: String,
+    pub(crate) descriptor: i32,
 }
 
 /// A destination of a sandbox, or processes in it, that the programs let go.
@@ -115,6 +158,16 @@ pub(crate) struct StatsView {
     pub(crate) kernel: BTreeMap<String, u64>,
     /// The last events, oldest first.
     pub(crate) denials: Vec<EventView>,
+    /// Daemons that this one has taken over from, as long as they have connections.
+    #[serde(default)]
+    pub(crate) draining: Vec<DrainingView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DrainingView {
+    pub(crate) pid: u32,
+    pub(crate) version: String,
+    pub(crate) live_connections: u64,
 }
 
 /// What a reload did.

@@ -21,7 +21,8 @@ use tokio::{net::UnixStream, runtime, time::timeout};
 
 use super::{
     api::{
-        self, AttachRequest, DetachRequest, ErrorView, Info, ReloadView, SandboxView, StatsView,
+        self, AttachRequest, DetachRequest, ErrorView, Info, Order, ReloadView, SandboxView,
+        StatsView,
     },
     server::CONNECTION_DEADLINE,
     socket_path,
@@ -54,8 +55,11 @@ pub(crate) enum ClientError {
     Connect { path: PathBuf, source: io::Error },
     #[error("the daemon at {} did not answer within {} s", .0.display(), DEADLINE.as_secs())]
     Deadline(PathBuf),
-    /// The daemon closes the connections of peers that are not root without a word.
-    #[error("the daemon at {} closed the connection without an answer: is this command run as root?", .0.display())]
+    /// The daemon closes the connections of peers that may not ask it for anything without a word.
+    #[error(
+        "the daemon at {} closed the connection without an answer: run this command as root, and outside of all sandboxes",
+        .0.display()
+    )]
     NoAnswer(PathBuf),
     #[error("the exchange with the daemon failed")]
     Exchange(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -89,6 +93,15 @@ impl Client {
         Self {
             socket: socket_path(run_dir),
         }
+    }
+
+    /// A daemon that drains.
+    pub(crate) fn of_draining(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(crate) fn order(&self, order: &Order) -> Result<(), ClientError> {
+        self.post(api::ORDERS, order)
     }
 
     pub(crate) fn info(&self) -> Result<Info, ClientError> {
@@ -232,7 +245,11 @@ impl Client {
     }
 
     fn broken(&self, error: hyper::Error) -> ClientError {
-        let closed = error.is_incomplete_message() || error.is_canceled() || error.is_closed();
+        let reset = std::error::Error::source(&error)
+            .and_then(|source| source.downcast_ref::<io::Error>())
+            .is_some_and(|source| source.kind() == io::ErrorKind::ConnectionReset);
+        let closed =
+            reset || error.is_incomplete_message() || error.is_canceled() || error.is_closed();
         if closed {
             ClientError::NoAnswer(self.socket.clone())
         } else {

@@ -3,11 +3,13 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io,
+    os::fd::{AsFd, OwnedFd},
     os::unix::{
         fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt},
         net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use rustix::{
@@ -16,7 +18,7 @@ use rustix::{
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
 };
 
-use super::socket_path;
+use super::{draining, socket_path};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 64;
@@ -25,15 +27,25 @@ const BACKLOG: i32 = 64;
 #[derive(Debug)]
 pub(crate) struct ControlListener {
     listener: UnixListener,
-    path: PathBuf,
-    /// Held as long as the daemon lives: closes the gap between looking for another daemon and binding.
-    _lock: File,
+    /// `None`: it is another daemon's by now.
+    path: Option<PathBuf>,
+    /// Held as long as the daemon lives: closes the gap between looking for another daemon and binding. `None` in a
+    /// daemon that another one has taken over from.
+    lock: Option<File>,
+}
+
+/// What makes the control socket another daemon's as well.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) listener: OwnedFd,
+    pub(crate) lock: OwnedFd,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BindError {
     #[error(
-        "another interceptor is running on {}: stop it, or use another --run-dir, --bpf-dir and --data-dir", .0.display()
+        "another interceptor is running on {}: stop it, take over from it with --takeover, or use another --run-dir, --bpf-dir \
+         and --data-dir", .0.display()
     )]
     Running(PathBuf),
     #[error("cannot make the run directory {}", .path.display())]
@@ -60,15 +72,51 @@ impl ControlListener {
         let lock = lock(run_dir)?;
         let path = socket_path(run_dir);
         clear(&path)?;
-        let listener = bind_private(&path).map_err(|errno| BindError::Socket {
-            path: path.clone(),
-            source: errno.into(),
-        })?;
+        let listener = bind_at(&path)?;
         Ok(Self {
             listener,
-            path,
-            _lock: lock,
+            path: Some(path),
+            lock: Some(lock),
         })
+    }
+
+    /// Binds the socket of a daemon that only finishes what it has, beside the one that runs.
+    pub(crate) fn bind_draining(run_dir: &Path) -> Result<Self, BindError> {
+        let directory = draining(run_dir);
+        prepare(&directory)?;
+        // A number alone may be given twice, in two namespaces.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_nanos();
+        let path = directory.join(format!("{}-{now}.sock", std::process::id()));
+        clear(&path)?;
+        let listener = bind_at(&path)?;
+        Ok(Self {
+            listener,
+            path: Some(path),
+            lock: None,
+        })
+    }
+
+    /// Goes on with the socket of the daemon to take over from.
+    pub(crate) fn inherit(run_dir: &Path, shared: Shared) -> Self {
+        Self {
+            listener: shared.listener.into(),
+            path: Some(socket_path(run_dir)),
+            lock: Some(shared.lock.into()),
+        }
+    }
+
+    pub(crate) fn share(&self) -> io::Result<Shared> {
+        let lock = self.lock.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        Ok(Shared {
+            listener: self.listener.as_fd().try_clone_to_owned()?,
+            lock: lock.as_fd().try_clone_to_owned()?,
+        })
+    }
+
+    /// Lets go of the socket and leaves it in its place: it is another daemon's.
+    pub(super) fn leave(mut self) {
+        self.path = None;
     }
 
     pub(super) fn listener(&self) -> &UnixListener {
@@ -78,8 +126,11 @@ impl ControlListener {
 
 impl Drop for ControlListener {
     fn drop(&mut self) {
-        if let Err(error) = fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "control socket stays behind");
+        let Some(path) = &self.path else {
+            return;
+        };
+        if let Err(error) = fs::remove_file(path) {
+            tracing::debug!(path = %path.display(), %error, "control socket stays behind");
         }
     }
 }
@@ -109,6 +160,16 @@ fn prepare(run_dir: &Path) -> Result<(), BindError> {
         return Err(BindError::Writable(run_dir.to_owned()));
     }
     Ok(())
+}
+
+fn bind_at(path: &Path) -> Result<UnixListener, BindError> {
+    match bind_private(path, SocketType::STREAM) {
+        Ok(socket) => Ok(socket.into()),
+        Err(errno) => Err(BindError::Socket {
+            path: path.to_owned(),
+            source: errno.into(),
+        }),
+    }
 }
 
 fn lock(run_dir: &Path) -> Result<File, BindError> {
@@ -159,15 +220,15 @@ fn clear(path: &Path) -> Result<(), BindError> {
 /// Binds with mode 0600 from the first moment on. bind(2) gives the file the mode of the socket's own inode, less the
 /// umask (net/unix/af_unix.c, `unix_bind_bsd`), so there is no window as with chmod afterwards, and no umask to change
 /// for all threads.
-fn bind_private(path: &Path) -> Result<UnixListener, Errno> {
+pub(crate) fn bind_private(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
     let socket = socket_with(
         AddressFamily::UNIX,
-        SocketType::STREAM,
+        kind,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
     fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
     bind(&socket, &SocketAddrUnix::new(path)?)?;
     listen(&socket, BACKLOG)?;
-    Ok(socket.into())
+    Ok(socket)
 }

@@ -41,9 +41,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// socket.
 #[derive(Debug)]
 pub(crate) struct Server {
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<oneshot::Sender<Surrender>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// Stops, and leaves the socket to another daemon that has it too.
+#[derive(Debug)]
+struct Surrender;
 
 impl Server {
     /// Serves what `socket` receives from now on.
@@ -63,13 +67,24 @@ impl Server {
         let thread = thread::Builder::new()
             .name("control".into())
             .spawn(move || {
-                runtime.block_on(serve(listener, backend, stopped));
-                drop(socket);
+                let ended = runtime.block_on(serve(listener, backend, stopped));
+                if let Some(Surrender) = ended {
+                    socket.leave();
+                }
             })?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
         })
+    }
+
+    /// Accepts nothing more, and leaves the socket to the daemon that has it too. Requests under way are answered.
+    pub(crate) fn surrender(mut self) {
+        if let Some(stop) = self.stop.take()
+            && stop.send(Surrender).is_err()
+        {
+            tracing::error!("the control thread has ended before");
+        }
     }
 }
 
@@ -88,14 +103,15 @@ impl Drop for Server {
 async fn serve<B: Backend>(
     listener: UnixListener,
     backend: Arc<B>,
-    mut stopped: oneshot::Receiver<()>,
-) {
+    mut stopped: oneshot::Receiver<Surrender>,
+) -> Option<Surrender> {
     let permits = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
-    loop {
+    let ended = loop {
         let accepted = select! {
             biased;
-            _ = &mut stopped => break,
+            // Without a word: its server was dropped.
+            ended = &mut stopped => break ended.ok(),
             accepted = accept(&listener, &permits) => accepted,
         };
         // Nothing is learned from how a connection's task ended; taking it out frees it.
@@ -113,7 +129,7 @@ async fn serve<B: Backend>(
                 sleep(ACCEPT_PAUSE).await;
             }
         }
-    }
+    };
     drop(listener);
     let drained = timeout(DRAIN, async {
         while connections.join_next().await.is_some() {}
@@ -121,6 +137,7 @@ async fn serve<B: Backend>(
     if drained.await.is_err() {
         tracing::warn!("control requests were cut off");
     }
+    ended
 }
 
 async fn accept(

@@ -71,6 +71,7 @@ fn attach(name: &str) -> AttachRequest {
         name: name.into(),
         cgroup: Some("/sys/fs/cgroup/agent".into()),
         pid: None,
+        keep_existing: false,
         secrets: vec!["DISCORD_BOT_TOKEN".into()],
     }
 }

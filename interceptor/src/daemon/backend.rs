@@ -5,28 +5,35 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{Settings, reload::differences};
+use super::{
+    Settings,
+    admission::admit,
+    predecessors::Predecessors,
+    reload::{differences, read},
+};
 use crate::{
-    config,
+    config::Existing,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, ExemptionView, Info, NetnsView, ReloadView, SandboxView, StatsView},
+        api::{
+            AttachRequest, ExemptionView, HolderView, Info, NetnsView, Order, ReloadView,
+            SandboxView, SocketView, StatsView,
+        },
     },
     error::chain,
-    flow::{Configuration, Engine},
-    kernel::Peer,
-    sandbox::{Attach, AttachError, DetachError, NetnsReport, Registry, SandboxReport, Target},
+    flow::Engine,
+    kernel::{Peer, UnownedSocket},
+    sandbox::{
+        Attach, AttachError, DetachError, Frozen, NetnsReport, Registry, SandboxReport, Target,
+    },
     secrets::SecretName,
     stats::{
-        Denial, ProcessFacts, Selection, Stats,
+        Selection, Stats,
         view::{ConnectionView, EventView, rfc3339},
     },
-    tls::{
-        ca::{BUNDLE, CERTIFICATE},
-        upstream::Connector,
-    },
+    tls::ca::{BUNDLE, CERTIFICATE},
 };
 
 /// The running daemon.
@@ -35,8 +42,9 @@ pub(super) struct Interceptor {
     engine: Arc<Engine>,
     registry: Registry<Engine>,
     stats: Arc<Stats>,
+    predecessors: Predecessors,
     /// Reloads take turns.
-    reloading: Mutex<()>,
+    reloading: Arc<Mutex<()>>,
 }
 
 impl Interceptor {
@@ -47,11 +55,12 @@ impl Interceptor {
         stats: Arc<Stats>,
     ) -> Self {
         Self {
+            predecessors: Predecessors::of(&settings.run_dir),
             settings,
             engine,
             registry,
             stats,
-            reloading: Mutex::default(),
+            reloading: Arc::default(),
         }
     }
 
@@ -59,31 +68,22 @@ impl Interceptor {
         &self.registry
     }
 
+    pub(super) fn stats(&self) -> &Arc<Stats> {
+        &self.stats
+    }
+
     /// Reads the configuration again and, if it is free of faults, makes it hold for every connection from now on.
     pub(super) async fn reload(&self) -> Result<ReloadView, Refusal> {
         let turn = self.reloading.lock().await;
-        let path = self.settings.config.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            let snapshot = config::load(&path).map_err(|faults| {
-                let detail = faults.to_string().lines().map(str::to_owned).collect();
-                Refusal::new(
-                    RefusalKind::Invalid,
-                    "the configuration is faulty, the running one stays",
-                )
-                .with_detail(detail)
-            })?;
-            let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
-                .map_err(|error| invalid(&error))?;
-            Ok::<_, Refusal>(Configuration {
-                snapshot,
-                connector,
-            })
-        });
-        let configuration = read
-            .await
-            .map_err(|_stopped| Refusal::new(RefusalKind::Failed, "the daemon is stopping"))??;
+        if self.registry.is_surrendered() {
+            return Err(Refusal::new(
+                RefusalKind::Conflict,
+                "another daemon has taken over meanwhile: try again",
+            ));
+        }
+        let configuration = read(&self.settings.config).await?;
         let running = self.engine.configuration();
-        let view = ReloadView {
+        let mut view = ReloadView {
             changed: differences(&running.snapshot, &configuration.snapshot),
             reports: configuration
                 .snapshot
@@ -109,8 +109,27 @@ impl Interceptor {
         for change in &view.changed {
             tracing::info!(change, "reloaded");
         }
+        view.reports.extend(self.lead().await);
         drop(turn);
         Ok(view)
+    }
+
+    /// Has daemons that drain follow this one's configuration. Tells of those that cannot.
+    pub(super) async fn lead(&self) -> Vec<String> {
+        let config = self.settings.config.clone();
+        self.predecessors.order(Order::Follow { config }).await
+    }
+
+    /// Stands still for a daemon that takes over: no reload, no attach, no event, until both are dropped.
+    pub(super) async fn freeze(&self) -> (OwnedMutexGuard<()>, Frozen) {
+        let turn = Arc::clone(&self.reloading).lock_owned().await;
+        (turn, self.registry.freeze().await)
+    }
+
+    /// Whether a process may ask for anything by one of the daemon's sockets.
+    pub(super) fn admit_to(&self, socket: &str, peer: &Peer) -> Result<(), String> {
+        let place = |pid| self.registry.of_process(pid);
+        admit(peer, place, (&self.engine, &self.stats), socket)
     }
 
     /// Sandboxes whose configured cgroup exists and is not attached.
@@ -132,11 +151,19 @@ impl Interceptor {
 
     pub(super) async fn attach_cgroup(&self, name: &str, cgroup: &Path) -> Result<(), AttachError> {
         let request = Attach {
+            existing: self.existing(name),
             name: name.to_owned(),
             target: Target::Cgroup(cgroup.to_owned()),
             secrets: Vec::new(),
         };
         self.registry.attach(request).await.map(drop)
+    }
+
+    /// What the configuration says of sockets from before.
+    fn existing(&self, name: &str) -> Existing {
+        let configuration = self.engine.configuration();
+        let rules = configuration.snapshot.sandbox(name);
+        rules.map(|rules| rules.existing).unwrap_or_default()
     }
 
     fn view(&self, report: SandboxReport) -> SandboxView {
@@ -148,6 +175,7 @@ impl Interceptor {
             netns,
             secrets,
             attached,
+            sockets,
             exemptions,
             kernel_denials,
             doors,
@@ -171,6 +199,7 @@ impl Interceptor {
             cgroup,
             cgroup_id: cgroup_id.0,
             netns: netns.into_iter().map(netns_view).collect(),
+            sockets: sockets.iter().map(socket_view).collect(),
             warnings,
             doors,
             exemptions: exemptions
@@ -190,31 +219,7 @@ impl Interceptor {
 impl Backend for Interceptor {
     /// Root, and outside of all sandboxes: the socket may have been put into a container, whose root is one as well.
     async fn admit(&self, peer: Peer) -> Result<(), String> {
-        let place = peer.pid().map(|pid| self.registry.of_process(pid));
-        let (sandbox, why) = match place {
-            Some(Ok(sandbox @ Some(_))) => (sandbox, "it is in the sandbox"),
-            _ if peer.uid != 0 => (None, "it is not root"),
-            // After its place was read: that is no other process's.
-            Some(Ok(None)) if peer.is_alive() => return Ok(()),
-            Some(Ok(None) | Err(_)) | None => (None, "it cannot be told in which cgroup it is"),
-        };
-        let pid = peer.pid().unwrap_or(0);
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        self.stats.deny(Denial {
-            sandbox,
-            sandbox_name: sandbox.and_then(|id| self.engine.name_of(id)),
-            process: ProcessFacts {
-                pid,
-                uid: peer.uid,
-                comm: comm.trim_end().into(),
-            },
-            destination: None,
-            name: Some("control.sock".to_owned()),
-            connection: None,
-            reason: "control_refused",
-            detail: format!("the process may not ask the daemon for anything: {why}"),
-        });
-        Err(why.to_owned())
+        self.admit_to("control.sock", &peer)
     }
 
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
@@ -223,6 +228,7 @@ impl Backend for Interceptor {
             cgroup,
             pid,
             secrets,
+            keep_existing,
         } = request;
         let target = match (cgroup, pid) {
             (Some(cgroup), None) => Target::Cgroup(cgroup),
@@ -241,6 +247,11 @@ impl Backend for Interceptor {
         let report = self
             .registry
             .attach(Attach {
+                existing: if keep_existing {
+                    Existing::Keep
+                } else {
+                    self.existing(&name)
+                },
                 name,
                 target,
                 secrets,
@@ -253,21 +264,30 @@ impl Backend for Interceptor {
 
     async fn detach(&self, sandbox: &str) -> Result<SandboxView, Refusal> {
         let report = self.registry.detach(sandbox).await;
-        report
+        let mut view = report
             .map(|report| self.view(report))
-            .map_err(|error| detach_refusal(&error))
+            .map_err(|error| detach_refusal(&error))?;
+        let dismiss = Order::Dismiss { sandbox: view.id };
+        view.warnings.extend(self.predecessors.order(dismiss).await);
+        Ok(view)
     }
 
     async fn sandboxes(&self) -> Vec<SandboxView> {
         let reports = self.registry.list().await;
-        reports
-            .into_iter()
-            .map(|report| self.view(report))
-            .collect()
+        let elsewhere = self.predecessors.connections(false).await;
+        let views = reports.into_iter().map(|report| {
+            let mut view = self.view(report);
+            let own = elsewhere.iter().filter(|found| found.sandbox_id == view.id);
+            view.live_connections += own.count() as u64;
+            view
+        });
+        views.collect()
     }
 
     async fn connections(&self, ended: bool) -> Vec<ConnectionView> {
-        self.stats.connections(ended)
+        let mut connections = self.predecessors.connections(ended).await;
+        connections.extend(self.stats.connections(ended));
+        connections
     }
 
     async fn events(&self, selection: Selection) -> Vec<EventView> {
@@ -288,6 +308,7 @@ impl Backend for Interceptor {
                 .map(|(name, count)| (name.to_owned(), count))
                 .collect(),
             denials: self.stats.events(&Selection::default()),
+            draining: self.predecessors.views().await,
         }
     }
 
@@ -295,25 +316,30 @@ impl Backend for Interceptor {
         Self::reload(self).await
     }
 
-    async fn info(&self) -> Info {
-        let Settings {
-            config,
-            run_dir,
-            bpf_dir: _,
-            data_dir: _,
-        } = &self.settings;
-        Info {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            config: config.clone(),
-            ca_certificate: run_dir.join(CERTIFICATE),
-            ca_bundle: run_dir.join(BUNDLE),
-        }
+    async fn obey(&self, _: Order) -> Result<(), Refusal> {
+        Err(Refusal::new(
+            RefusalKind::Conflict,
+            "this daemon does not drain: it takes no orders from another one",
+        ))
     }
 
-    /// The control socket is served only once everything else stands.
+    async fn info(&self) -> Info {
+        info(&self.settings)
+    }
+
+    /// The control socket is served only once everything else stands; after that, sandboxes can come open.
     async fn ready(&self) -> Result<(), String> {
-        Ok(())
+        self.registry.guarded().await
+    }
+}
+
+pub(super) fn info(settings: &Settings) -> Info {
+    Info {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        config: settings.config.clone(),
+        ca_certificate: settings.run_dir.join(CERTIFICATE),
+        ca_bundle: settings.run_dir.join(BUNDLE),
     }
 }
 
@@ -331,6 +357,35 @@ fn netns_view(report: NetnsReport) -> NetnsView {
         ipv6: has_v6,
         private,
         fenced,
+    }
+}
+
+fn socket_view(socket: &UnownedSocket) -> SocketView {
+    let UnownedSocket {
+        protocol,
+        listens,
+        local,
+        remote,
+        netns: _,
+        holders,
+        fate,
+    } = socket;
+    SocketView {
+        fate: fate.to_string(),
+        protocol: protocol.to_string(),
+        listens: *listens,
+        local: *local,
+        remote: *remote,
+        holders: holders
+            .iter()
+            .map(|holder| HolderView {
+                pid: holder.task.tgid,
+                uid: holder.uid,
+                comm: holder.comm.to_string(),
+                descriptor: holder.descriptor,
+            })
+            .collect(),
+        description: socket.to_string(),
     }
 }
 

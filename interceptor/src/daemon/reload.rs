@@ -1,8 +1,37 @@
-//! What a reload changes, in words.
+//! Reading the configuration again, and what that changes, in words.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::Path};
 
-use crate::config::Snapshot;
+use crate::{
+    config::{self, Snapshot},
+    control::{Refusal, RefusalKind},
+    error::chain,
+    flow::Configuration,
+    tls::upstream::Connector,
+};
+
+/// A configuration that is free of faults.
+pub(super) async fn read(path: &Path) -> Result<Configuration, Refusal> {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || {
+        let snapshot = config::load(&path).map_err(|faults| {
+            let detail = faults.to_string().lines().map(str::to_owned).collect();
+            Refusal::new(
+                RefusalKind::Invalid,
+                "the configuration is faulty, the running one stays",
+            )
+            .with_detail(detail)
+        })?;
+        let connector = Connector::new(snapshot.extra_roots(), snapshot.client_certificates())
+            .map_err(|error| Refusal::new(RefusalKind::Invalid, chain(&error)))?;
+        Ok(Configuration {
+            snapshot,
+            connector,
+        })
+    });
+    read.await
+        .unwrap_or_else(|_stopped| Err(Refusal::new(RefusalKind::Failed, "the daemon is stopping")))
+}
 
 /// One line for everything that differs; empty when nothing does.
 pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
@@ -37,6 +66,9 @@ pub(super) fn differences(before: &Snapshot, after: &Snapshot) -> Vec<String> {
     }
     if before.resolve() != after.resolve() {
         lines.push("resolve: changed".to_owned());
+    }
+    if before.name_servers() != after.name_servers() {
+        lines.push("dns: changed".to_owned());
     }
     if before.extra_roots() != after.extra_roots() {
         lines.push("upstream roots: changed".to_owned());

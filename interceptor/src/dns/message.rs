@@ -1,16 +1,13 @@
 //! Queries and answers as bytes (RFC 1035 §4.1, RFC 6891).
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use hickory_proto::{
     op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode},
-    rr::{DNSClass, Name, RData, Record, RecordType},
+    rr::{DNSClass, RData, Record, RecordType},
 };
 
-use crate::{
-    address::Host,
-    dns::{TTL, Transport},
-};
+use crate::{address::Host, dns::Transport};
 
 /// Over UDP, without EDNS (RFC 1035 §4.2.1).
 const PLAIN_LIMIT: u16 = 512;
@@ -39,10 +36,19 @@ pub(super) struct Question {
 /// What is known about the name.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It exists; those of its addresses that are not of the type asked for are left out.
-    Addresses(Vec<IpAddr>),
+    /// It exists, and has these records of the type asked for, for so long; perhaps none.
+    Records(Vec<RData>, Duration),
     NoSuchName,
+    /// Asked too often.
+    Refused,
     Failure,
+}
+
+impl Outcome {
+    /// The name exists, and has nothing of the type.
+    pub(super) fn nothing() -> Self {
+        Self::Records(Vec::new(), Duration::ZERO)
+    }
 }
 
 pub(super) fn read(bytes: &[u8], transport: Transport) -> Reading {
@@ -87,36 +93,67 @@ pub(super) fn read(bytes: &[u8], transport: Transport) -> Reading {
 impl Question {
     /// The name that is asked for, if a host can have it.
     pub(super) fn host(&self) -> Option<Host> {
-        let mut text = String::new();
-        for label in self.query.name().iter() {
-            // A dot inside a label would make two labels of it.
-            if label.contains(&b'.') {
-                return None;
-            }
-            if !text.is_empty() {
-                text.push('.');
-            }
-            text.push_str(str::from_utf8(label).ok()?);
+        host(self.query.name().iter())
+    }
+
+    /// The host whose service is asked for, by a name like `_service._tcp.host`. Nothing else may stand before it: a
+    /// label there is free text that goes to the host's name server.
+    pub(super) fn service(&self) -> Option<Host> {
+        let mut labels = self.query.name().iter();
+        let service = labels.next()?.strip_prefix(b"_")?;
+        // RFC 6335 §5.1.
+        let named = (1..=15).contains(&service.len())
+            && service
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+        let transport = labels.next()?.to_ascii_lowercase();
+        if !named || !matches!(&*transport, b"_tcp" | b"_udp" | b"_tls") {
+            return None;
         }
-        text.parse().ok()
+        host(labels)
+    }
+
+    /// The address whose name is asked for, by a name like `1.2.0.192.in-addr.arpa`.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        let network = self.query.name().parse_arpa_name().ok()?;
+        let whole = network.prefix_len() == network.max_prefix_len();
+        whole.then(|| network.addr())
+    }
+
+    /// The name as it was asked for, for people: in ASCII, with escapes.
+    pub(super) fn text(&self) -> String {
+        let mut text = self.query.name().to_ascii();
+        if text.len() > 1 {
+            text.truncate(text.trim_end_matches('.').len());
+        }
+        text
+    }
+
+    /// The longest label, and all of them with their dots, in bytes.
+    pub(super) fn lengths(&self) -> (usize, usize) {
+        let labels = || self.query.name().iter();
+        let longest = labels().map(<[u8]>::len).max();
+        let whole = labels().map(|label| label.len() + 1).sum();
+        (longest.unwrap_or_default(), whole)
     }
 
     pub(super) fn kind(&self) -> RecordType {
         self.query.query_type()
     }
 
-    /// The answer as bytes. Addresses that do not fit are left out, and the client is told to come back over TCP.
+    /// The answer as bytes. Records that do not fit are left out, and the client is told to come back over TCP.
     pub(super) fn answer(&self, outcome: &Outcome) -> Vec<u8> {
         let mut message = self.respond(match outcome {
-            Outcome::Addresses(_) => ResponseCode::NoError,
+            Outcome::Records(..) => ResponseCode::NoError,
             Outcome::NoSuchName => ResponseCode::NXDomain,
+            Outcome::Refused => ResponseCode::Refused,
             Outcome::Failure => ResponseCode::ServFail,
         });
-        if let Outcome::Addresses(addresses) = outcome {
-            let (name, kind) = (self.query.name(), self.kind());
-            message.answers = addresses
+        if let Outcome::Records(records, lifetime) = outcome {
+            let (name, ttl) = (self.query.name(), seconds(*lifetime));
+            message.answers = records
                 .iter()
-                .filter_map(|address| record(name, kind, *address))
+                .map(|data| Record::from_rdata(name.clone(), ttl, data.clone()))
                 .collect();
         }
         loop {
@@ -196,11 +233,23 @@ fn reply_to(asked: &Edns) -> Edns {
     edns
 }
 
-fn record(name: &Name, kind: RecordType, address: IpAddr) -> Option<Record> {
-    let data = match (kind, address) {
-        (RecordType::A, IpAddr::V4(address)) => RData::A(address.into()),
-        (RecordType::AAAA, IpAddr::V6(address)) => RData::AAAA(address.into()),
-        _ => return None,
-    };
-    Some(Record::from_rdata(name.clone(), TTL, data))
+fn host<'a>(labels: impl Iterator<Item = &'a [u8]>) -> Option<Host> {
+    let mut text = String::new();
+    for label in labels {
+        // A dot inside a label would make two labels of it.
+        if label.contains(&b'.') {
+            return None;
+        }
+        if !text.is_empty() {
+            text.push('.');
+        }
+        text.push_str(str::from_utf8(label).ok()?);
+    }
+    text.parse().ok()
+}
+
+/// To the nearest one.
+fn seconds(lifetime: Duration) -> u32 {
+    let rounded = lifetime + Duration::from_millis(500);
+    u32::try_from(rounded.as_secs()).unwrap_or(u32::MAX)
 }

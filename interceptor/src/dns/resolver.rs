@@ -1,5 +1,9 @@
 //! The addresses that we dial for a name.
 
+mod kept;
+mod reach;
+mod system;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -9,31 +13,29 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use dns_lookup::{AddrInfoHints, LookupErrorKind, SockType};
-use quick_cache::sync::{Cache, EntryAction, EntryResult};
 use tokio::{
     sync::Semaphore,
-    task::spawn_blocking,
     time::{Instant, timeout_at},
 };
 
-use crate::{address::Host, dns::TTL};
+use self::kept::{Kept, Looked};
+pub(crate) use self::{kept::Answer, system::System};
+use crate::address::Host;
 
 /// For one name, with the wait for other names.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-const FOUND: Duration = Duration::from_secs(TTL as u64);
-const NOT_FOUND: Duration = Duration::from_secs(5);
+/// How long clients may keep what stands in the configuration.
+const WRITTEN: Duration = Duration::from_secs(30);
 
-/// Names, at most.
+/// Names, at most; as many services.
 const CAPACITY: usize = 4096;
 
-/// Calls of getaddrinfo(3) at a time: each holds a thread of the pool that file access and others share, and a slow
-/// name server can hold it for half a minute.
-const LOOKUPS: usize = 32;
+/// Lookups at a time: each has a few sockets.
+const LOOKUPS: usize = 64;
 
-/// Addresses for a name, at most.
-const ADDRESSES: usize = 32;
+/// Addresses for a name, at most; as many servers of a service.
+const RECORDS: usize = 32;
 
 /// An address to dial instead of what DNS says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,61 +52,90 @@ pub(crate) struct Resolved {
     pub(crate) addresses: Vec<SocketAddr>,
     /// They stand in the configuration, and are allowed whatever they are.
     pub(crate) as_written: bool,
+    /// How much longer they hold.
+    pub(crate) lifetime: Duration,
+}
+
+/// A server of a service (RFC 2782).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Service {
+    pub(crate) priority: u16,
+    pub(crate) weight: u16,
+    pub(crate) port: u16,
+    pub(crate) target: Host,
 }
 
 /// Why there is no address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ResolveError {
-    #[error("the host's resolver knows no address of this name")]
+    #[error("the host's name servers know no address of this name")]
     NoSuchName,
-    #[error("the host's resolver gave no answer within {} s", DEADLINE.as_secs())]
+    #[error("the host's name servers gave no answer within {} s", DEADLINE.as_secs())]
     Timeout,
-    #[error("the host's resolver failed ({0})")]
+    #[error("the host's name servers failed ({0})")]
     Failed(Arc<str>),
 }
 
-/// Resolves names by the overrides of the configuration, else as every program on this host does: by getaddrinfo(3), with
-/// /etc/hosts, nsswitch.conf and search lists.
-///
-/// Answers are kept for 30 s, failures for 5 s, 4096 names at most. A name is looked up once at a time, however many ask.
-pub(crate) struct Resolver {
-    overrides: ArcSwap<HashMap<Host, Vec<Override>>>,
-    known: Cache<Host, Known>,
-    lookups: Arc<Semaphore>,
-    look_up: LookUp,
+/// Where names are looked up.
+pub(crate) trait Source: Send + Sync {
+    fn addresses(&self, host: &Host) -> impl Future<Output = Looked<IpAddr>> + Send;
+
+    /// `name` is `_service._proto.host`.
+    fn services(&self, name: &str) -> impl Future<Output = Looked<Service>> + Send;
 }
 
-type LookUp = Arc<dyn Fn(&Host) -> Result<Vec<IpAddr>, ResolveError> + Send + Sync>;
-
-#[derive(Clone)]
-struct Known {
-    outcome: Result<Arc<[IpAddr]>, ResolveError>,
-    until: Instant,
+/// Resolves names by the overrides of the configuration, else by /etc/hosts and the host's name servers.
+///
+/// Answers are kept for as long as they say, from 1 s to 60 s, and failures for 5 s; of 4096 names at most. A name is
+/// looked up once at a time, however many ask.
+pub(crate) struct Resolver<S = System> {
+    overrides: ArcSwap<HashMap<Host, Vec<Override>>>,
+    addresses: Kept<Host, IpAddr>,
+    services: Kept<Box<str>, Service>,
+    lookups: Semaphore,
+    source: S,
 }
 
 impl Resolver {
-    pub(crate) fn new(overrides: HashMap<Host, Vec<Override>>) -> Self {
-        Self::with_look_up(overrides, Arc::new(getaddrinfo))
-    }
-
-    fn with_look_up(overrides: HashMap<Host, Vec<Override>>, look_up: LookUp) -> Self {
-        Self {
-            overrides: ArcSwap::from_pointee(overrides),
-            known: Cache::new(CAPACITY),
-            lookups: Arc::new(Semaphore::new(LOOKUPS)),
-            look_up,
-        }
+    /// `servers` instead of those of /etc/resolv.conf, unless it is empty.
+    pub(crate) fn new(overrides: HashMap<Host, Vec<Override>>, servers: Vec<SocketAddr>) -> Self {
+        Self::with_source(overrides, System::new(servers))
     }
 
     /// For a reload of the configuration; holds from the next name on.
-    pub(crate) fn replace_overrides(&self, overrides: HashMap<Host, Vec<Override>>) {
+    pub(crate) fn reconfigure(
+        &self,
+        overrides: HashMap<Host, Vec<Override>>,
+        servers: Vec<SocketAddr>,
+    ) {
         self.overrides.store(Arc::new(overrides));
+        if self.source.replace_servers(servers) {
+            self.addresses.clear();
+            self.services.clear();
+        }
+    }
+}
+
+impl<S: Source> Resolver<S> {
+    fn with_source(overrides: HashMap<Host, Vec<Override>>, source: S) -> Self {
+        Self {
+            overrides: ArcSwap::from_pointee(overrides),
+            addresses: Kept::new(CAPACITY, RECORDS),
+            services: Kept::new(CAPACITY, RECORDS),
+            lookups: Semaphore::new(LOOKUPS),
+            source,
+        }
+    }
+
+    /// The name is not looked up anywhere: its addresses stand in the configuration.
+    pub(crate) fn overrides(&self, host: &Host) -> bool {
+        self.overrides.load().contains_key(host)
     }
 
     /// Where to dial for `host`, at `port` unless an override names another one. Takes 5 s at most.
     ///
     /// # Errors
-    /// The host's resolver knows no address, fails, or has too much to do.
+    /// The host's name servers know no address, fail, or have too much to do.
     pub(crate) async fn resolve(&self, host: &Host, port: u16) -> Result<Resolved, ResolveError> {
         if let Some(written) = self
             .overrides
@@ -118,117 +149,73 @@ impl Resolver {
                     .map(|one| SocketAddr::new(one.ip, one.port.unwrap_or(port)))
                     .collect(),
                 as_written: true,
+                lifetime: WRITTEN,
             });
         }
-        let deadline = Instant::now() + DEADLINE;
-        let found = timeout_at(deadline, self.known_or_looked_up(host, deadline))
-            .await
-            .unwrap_or(Err(ResolveError::Timeout))?;
+        let look_up = |deadline| self.look_up(deadline, self.source.addresses(host));
+        let found = in_time(|deadline| self.addresses.get_or(host, look_up(deadline))).await?;
         Ok(Resolved {
             addresses: found
+                .records
                 .iter()
                 .map(|&address| SocketAddr::new(address, port))
                 .collect(),
             as_written: false,
+            lifetime: found.lifetime,
         })
     }
 
-    async fn known_or_looked_up(
-        &self,
-        host: &Host,
-        deadline: Instant,
-    ) -> Result<Arc<[IpAddr]>, ResolveError> {
-        let entry = self
-            .known
-            .entry_async(host, |_, known| {
-                if Instant::now() < known.until {
-                    EntryAction::Retain(known.outcome.clone())
-                } else {
-                    EntryAction::ReplaceWithGuard
-                }
-            })
-            .await;
-        let vacancy = match entry {
-            EntryResult::Retained(outcome) => return outcome,
-            EntryResult::Vacant(vacancy) | EntryResult::Replaced(vacancy, _) => vacancy,
-            EntryResult::Removed(..) | EntryResult::Timeout => return Err(ResolveError::Timeout),
-        };
-        let outcome = self.look_up(host, deadline).await;
-        // Here and not where it is of use: once in 5 s for a name, however often a sandbox asks.
-        if let Err(error @ (ResolveError::Timeout | ResolveError::Failed(_))) = &outcome {
-            tracing::warn!(%host, %error, "a name could not be resolved");
-        }
-        let kept = if outcome.is_ok() { FOUND } else { NOT_FOUND };
-        // Evicted while it was looked up: the cache is busy, and the answer is good for once.
-        drop(vacancy.insert(Known {
-            outcome: outcome.clone(),
-            until: Instant::now() + kept,
-        }));
-        outcome
+    /// The servers of a service, by the name `_service._proto.host`. Takes 5 s at most.
+    ///
+    /// # Errors
+    /// As those of [`Self::resolve`].
+    pub(crate) async fn services(&self, name: &str) -> Result<Answer<Service>, ResolveError> {
+        let key = Box::from(name);
+        let look_up = |deadline| self.look_up(deadline, self.source.services(name));
+        in_time(|deadline| self.services.get_or(&key, look_up(deadline))).await
     }
 
-    async fn look_up(&self, host: &Host, deadline: Instant) -> Result<Arc<[IpAddr]>, ResolveError> {
-        // The permit goes with the thread: a lookup that nobody waits for any more still counts.
-        let permit = timeout_at(deadline, self.lookups.clone().acquire_owned()).await;
-        let Ok(Ok(permit)) = permit else {
-            return Err(ResolveError::Timeout);
-        };
-        let (look_up, name) = (self.look_up.clone(), host.clone());
-        let lookup = spawn_blocking(move || {
-            let _permit = permit;
-            look_up(&name)
+    async fn look_up<T>(
+        &self,
+        deadline: Instant,
+        lookup: impl Future<Output = Looked<T>>,
+    ) -> Looked<T> {
+        // In memory of its own, and not in that of every connection that may come to this.
+        let turn = Box::pin(async {
+            let _permit = self.lookups.acquire().await;
+            lookup.await
         });
-        let mut addresses = match timeout_at(deadline, lookup).await {
-            Ok(Ok(found)) => found?,
-            Ok(Err(stopped)) => return Err(ResolveError::Failed(stopped.to_string().into())),
-            Err(_elapsed) => return Err(ResolveError::Timeout),
-        };
-        addresses.truncate(ADDRESSES);
-        if addresses.is_empty() {
-            return Err(ResolveError::NoSuchName);
-        }
-        Ok(addresses.into())
+        timeout_at(deadline, turn)
+            .await
+            .unwrap_or(Looked::failed(ResolveError::Timeout))
     }
 }
 
-impl fmt::Debug for Resolver {
+async fn in_time<T, F>(answer: impl FnOnce(Instant) -> F) -> Result<Answer<T>, ResolveError>
+where
+    F: Future<Output = Result<Answer<T>, ResolveError>>,
+{
+    let deadline = Instant::now() + DEADLINE;
+    timeout_at(deadline, answer(deadline))
+        .await
+        .unwrap_or(Err(ResolveError::Timeout))
+}
+
+impl<S> fmt::Debug for Resolver<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             overrides,
-            known,
+            addresses,
+            services,
             lookups: _,
-            look_up: _,
+            source: _,
         } = self;
         f.debug_struct("Resolver")
             .field("overrides", &overrides.load().len())
-            .field("known", &known.len())
+            .field("addresses", &addresses.len())
+            .field("services", &services.len())
             .finish_non_exhaustive()
     }
-}
-
-/// Blocks. The standard library's lookup is the same call, but does not tell a name that does not exist from a name
-/// server that is out of order.
-fn getaddrinfo(host: &Host) -> Result<Vec<IpAddr>, ResolveError> {
-    let hints = AddrInfoHints {
-        socktype: SockType::Stream.into(),
-        ..AddrInfoHints::default()
-    };
-    let found = dns_lookup::getaddrinfo(Some(host.as_str()), None, Some(hints)).map_err(
-        |error| match error.kind() {
-            LookupErrorKind::NoName | LookupErrorKind::NoData => ResolveError::NoSuchName,
-            _ => ResolveError::Failed(std::io::Error::from(error).to_string().into()),
-        },
-    )?;
-    let mut addresses = Vec::new();
-    for address in found
-        .flatten()
-        .map(|info| info.sockaddr.ip().to_canonical())
-    {
-        if !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    Ok(addresses)
 }
 
 #[cfg(test)]

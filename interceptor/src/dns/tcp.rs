@@ -3,14 +3,15 @@
 use std::{io, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::timeout,
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::dns::{Transport, Zone, answer};
 
-/// For a client to send its next query, complete (RFC 7766 §6.2.3 leaves it to us).
+/// For a client to send its next query, complete, when it has all its answers (RFC 7766 §6.2.3 leaves it to us).
 const IDLE: Duration = Duration::from_secs(10);
 
 /// For a client to take an answer.
@@ -19,7 +20,10 @@ const WRITE: Duration = Duration::from_secs(10);
 /// Bytes of a query. One with a name of full length and EDNS options has about 400.
 const LIMIT: usize = 4096;
 
-/// Answers queries in their order until the client closes or falls silent for 10 s.
+/// Queries of a connection that are being answered at a time; the next is not read before.
+const PIPELINE: usize = 32;
+
+/// Answers queries, each when its answer is there (RFC 7766 §6.2.1.1), until the client closes or falls silent for 10 s.
 ///
 /// # Errors
 /// The client sent an oversized query, took no answer in 10 s, or the socket failed.
@@ -28,21 +32,34 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut queries = Queries::default();
-    loop {
-        let next = next(&mut stream, &mut queries);
-        let Ok(query) = timeout(IDLE, next).await else {
-            return Ok(());
-        };
-        let Some(query) = query? else {
-            return Ok(());
-        };
-        let Some(message) = answer(&query, Transport::Tcp, zone).await else {
-            continue;
-        };
-        timeout(WRITE, stream.write_all(&frame(&message)))
-            .await
-            .map_err(|_elapsed| DnsTcpError::Stalled)??;
+    let mut answers = FuturesUnordered::new();
+    let mut open = true;
+    let mut deadline = Instant::now() + IDLE;
+    while open || !answers.is_empty() {
+        tokio::select! {
+            Some(message) = answers.next() => {
+                let message: Option<Vec<u8>> = message;
+                if let Some(message) = message {
+                    write(&mut stream, &frame(&message)).await?;
+                }
+                deadline = Instant::now() + IDLE;
+            }
+            // Stopped at any point, it goes on from there: what was read is in `queries`.
+            next = next(&mut stream, &mut queries, deadline), if open && answers.len() < PIPELINE => {
+                match next? {
+                    Next::Query(query) => {
+                        answers.push(async move { answer(&query, Transport::Tcp, zone).await });
+                        deadline = Instant::now() + IDLE;
+                    }
+                    // It may have closed its side only, and wait for answers.
+                    Next::Closed => open = false,
+                    Next::Silence if answers.is_empty() => open = false,
+                    Next::Silence => deadline = Instant::now() + IDLE,
+                }
+            }
+        }
     }
+    Ok(())
 }
 
 /// What ended a connection before the client did.
@@ -84,21 +101,45 @@ impl Queries {
     }
 }
 
-/// The next query; `None`: the client has closed, and what it left unfinished is of no use.
-async fn next<S>(stream: &mut S, queries: &mut Queries) -> Result<Option<Bytes>, DnsTcpError>
+/// What a client does next.
+enum Next {
+    Query(Bytes),
+    /// What it left unfinished is of no use.
+    Closed,
+    Silence,
+}
+
+async fn next<S>(
+    stream: &mut S,
+    queries: &mut Queries,
+    deadline: Instant,
+) -> Result<Next, DnsTcpError>
 where
     S: AsyncRead + Unpin,
 {
     let mut chunk = [0; 1024];
     loop {
         if let Some(query) = queries.next()? {
-            return Ok(Some(query));
+            return Ok(Next::Query(query));
         }
-        match stream.read(&mut chunk).await? {
-            0 => return Ok(None),
+        let Ok(read) = timeout_at(deadline, stream.read(&mut chunk)).await else {
+            return Ok(Next::Silence);
+        };
+        match read? {
+            0 => return Ok(Next::Closed),
             count => queries.push(chunk.get(..count).unwrap_or_default()),
         }
     }
+}
+
+async fn write<S>(stream: &mut S, bytes: &[u8]) -> Result<(), DnsTcpError>
+where
+    S: AsyncWrite + Unpin,
+{
+    timeout(WRITE, stream.write_all(bytes))
+        .await
+        .map_err(|_elapsed| DnsTcpError::Stalled)?
+        .map_err(DnsTcpError::Io)
 }
 
 /// In one piece, so that the length and the message leave in one segment (RFC 7766 §8).

@@ -29,7 +29,6 @@ use super::{
     names::Names,
     sandbox::{Sandbox, Seat},
     socket,
-    turns::InTurns,
 };
 use crate::{
     address::Host,
@@ -100,8 +99,16 @@ impl Call {
         };
         // Each stage has its memory to itself: what an idle connection keeps is the last one's.
         let stages = async {
-            let prepared = InTurns::new(&self.engine.turns, self.sandbox.id, self.prepare(client));
-            if let Some(carriage) = prepared.await {
+            let prepared = if self.origin.original.port() == DNS {
+                // As many questions as its client likes: the runtime sees to it that others have their turn.
+                Box::pin(self.prepare(client)).await
+            } else {
+                let call = Arc::clone(&self);
+                let prepare = async move { call.prepare(client).await };
+                let prepared = self.engine.workers.run(self.sandbox.id, prepare);
+                prepared.await.flatten()
+            };
+            if let Some(carriage) = prepared {
                 Box::pin(carriage.carry(&self)).await;
             }
         };
@@ -202,6 +209,7 @@ impl Call {
         let begun = Instant::now();
         let dialled = dial::dial(
             &self.engine.resolver,
+            &self.sandbox,
             host,
             self.origin.original.port(),
             endpoint,

@@ -75,6 +75,7 @@ impl Denial {
             Self::Crowded(_) => "too_many_connections",
             Self::Hasty(_) => "too_many_connects",
             Self::Busy(_) => "too_many_handshakes",
+            Self::Dial(DialError::Lookup { refusal, .. }) => refusal.reason(),
             Self::Dial(DialError::Own { .. }) => "own_address",
             Self::Dial(_) => "upstream_unreachable",
             Self::Upstream { source, .. } if source.is_certificate() => "upstream_unverified",

@@ -15,10 +15,13 @@ use tokio::{
     time::{Instant, sleep_until, timeout_at},
 };
 
-use super::socket;
+use super::{sandbox::Sandbox, socket};
 use crate::{
     address::Host,
-    dns::resolver::{ResolveError, Resolved, Resolver},
+    dns::{
+        Refusal,
+        resolver::{ResolveError, Resolved, Resolver},
+    },
     error::chain,
     policy::Endpoint,
 };
@@ -34,6 +37,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) enum DialError {
     #[error("{host} does not resolve on this host")]
     Resolve { host: Host, source: ResolveError },
+    #[error("{host} is not looked up: {refusal}")]
+    Lookup { host: Host, refusal: Refusal },
     #[error(
         "{host} resolves to {address}, which is not a public address: list it under the endpoint's `allowed_ips`, or \
          write the address under `resolve`"
@@ -81,10 +86,19 @@ impl Address {
 /// when none is left, the first of them is the error.
 pub(super) async fn dial(
     resolver: &Resolver,
+    sandbox: &Sandbox,
     host: &Host,
     port: u16,
     endpoint: &Endpoint,
 ) -> Result<Dialled, DialError> {
+    // A client may name a host that it never asked for: what it says to name servers so is bounded as well.
+    if let Some(wildcard) = endpoint.wildcard()
+        && !resolver.overrides(host)
+        && let Err(refusal) = sandbox.admit(&wildcard.to_string(), host.as_str())
+    {
+        let host = host.clone();
+        return Err(DialError::Lookup { host, refusal });
+    }
     let resolved = resolver
         .resolve(host, port)
         .await

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, io,
     net::{IpAddr, SocketAddr, UdpSocket},
     sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
@@ -17,13 +17,13 @@ use tokio::{
 };
 
 use super::{
-    KernelDenial, Origin,
+    Incident, KernelDenial, Origin,
     call::Call,
     dial::DialError,
     names::Names,
     pool::{self, Generation},
     sandbox::Sandbox,
-    turns::Turns,
+    workers::Workers,
 };
 use crate::{
     address::SandboxId,
@@ -55,7 +55,7 @@ pub(crate) struct Engine {
     /// For connections to servers that serve no client.
     idle_seats: Arc<Semaphore>,
     sandboxes: RwLock<HashMap<SandboxId, Arc<Sandbox>>>,
-    pub(super) turns: Arc<Turns>,
+    pub(super) workers: Workers,
     /// Connections that the process's descriptors suffice for.
     room: usize,
     /// Where the daemon serves metrics: dialled for no sandbox.
@@ -63,19 +63,30 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(configuration: Configuration, leaves: Leaves, stats: Arc<Stats>) -> Self {
-        Self {
-            resolver: Resolver::new(configuration.snapshot.resolve().clone()),
+    /// To be called in the runtime that serves connections.
+    ///
+    /// # Errors
+    /// No thread can be made.
+    pub(crate) fn new(
+        configuration: Configuration,
+        leaves: Leaves,
+        stats: Arc<Stats>,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            resolver: Resolver::new(
+                configuration.snapshot.resolve().clone(),
+                configuration.snapshot.name_servers().to_vec(),
+            ),
             configuration: ArcSwap::from_pointee(configuration),
             reloads: watch::Sender::new(()),
             leaves,
             stats,
             idle_seats: Arc::new(Semaphore::new(pool::IN_ALL)),
             sandboxes: RwLock::default(),
-            turns: Arc::new(Turns::of_this_machine()),
+            workers: Workers::start()?,
             room: room(),
             own: OnceLock::new(),
-        }
+        })
     }
 
     /// Makes a sandbox known before its first connection. `name` selects policies and secrets in the configuration,
@@ -150,6 +161,33 @@ impl Engine {
         });
     }
 
+    /// Records what belongs to no connection.
+    pub(crate) fn note(&self, incident: Incident) {
+        let Incident {
+            sandbox,
+            process,
+            destination,
+            reason,
+            detail,
+        } = incident;
+        let name = self.sandbox(sandbox).map(|found| Arc::clone(&found.name));
+        let nobody = ProcessFacts {
+            pid: 0,
+            uid: 0,
+            comm: "".into(),
+        };
+        self.stats.deny(stats::Denial {
+            sandbox: Some(sandbox),
+            sandbox_name: name,
+            process: process.map_or(nobody, Into::into),
+            destination,
+            name: None,
+            connection: None,
+            reason,
+            detail,
+        });
+    }
+
     /// Its name in the configuration, while it is attached.
     pub(crate) fn name_of(&self, id: SandboxId) -> Option<Arc<str>> {
         self.sandbox(id).map(|sandbox| Arc::clone(&sandbox.name))
@@ -165,6 +203,19 @@ impl Engine {
             );
             return;
         };
+        // Nothing is opened for a flood.
+        if let Err(denial) = sandbox.admit_connect() {
+            return self.stats.deny(stats::Denial {
+                sandbox: Some(sandbox.id),
+                sandbox_name: Some(Arc::clone(&sandbox.name)),
+                process: origin.process.into(),
+                destination: Some(origin.original.0),
+                name: None,
+                connection: None,
+                reason: denial.reason(),
+                detail: denial.detail(),
+            });
+        }
         Arc::new(Call::new(self, sandbox, origin)).run(client).await;
     }
 
@@ -181,8 +232,10 @@ impl Engine {
 
     /// Connections follow `configuration` from now on, those that stand as well.
     pub(crate) fn reconfigure(&self, configuration: Configuration) {
-        self.resolver
-            .replace_overrides(configuration.snapshot.resolve().clone());
+        self.resolver.reconfigure(
+            configuration.snapshot.resolve().clone(),
+            configuration.snapshot.name_servers().to_vec(),
+        );
         let configuration = Arc::new(configuration);
         let valid = Generation::of(&configuration);
         self.configuration.store(Arc::clone(&configuration));

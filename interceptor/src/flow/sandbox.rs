@@ -22,7 +22,11 @@ use super::{
 use crate::{
     address::SandboxId,
     config::{Limits, Snapshot},
-    dns::memory::Memory,
+    dns::{
+        Refusal,
+        bounds::{self, Lookups, Reports},
+        memory::Memory,
+    },
     secrets::SecretName,
     tls::upstream::Sessions,
     websocket::takeover,
@@ -40,6 +44,10 @@ pub(super) struct Sandbox {
     extra: Box<[SecretName]>,
     /// Which names our DNS answered with which addresses.
     pub(super) names: Memory,
+    /// What was looked up under wildcards for it.
+    lookups: Lookups,
+    /// Which of its refused questions are told of.
+    pub(super) reports: Reports,
     /// Hosts whose clients do not take what a handshake tells them.
     pub(super) takeover: Arc<takeover::Memory>,
     /// Connections to servers that serve no client.
@@ -79,6 +87,8 @@ impl Sandbox {
             name: name.into(),
             extra: extra.into(),
             names: Memory::default(),
+            lookups: Lookups::default(),
+            reports: Reports::default(),
             takeover: Arc::default(),
             idle: Arc::new(Pool::new(idle_seats)),
             sessions: Sessions::default(),
@@ -105,20 +115,26 @@ impl Sandbox {
         self.stop.subscribe()
     }
 
+    /// Asked for each connection that comes.
+    ///
+    /// # Errors
+    /// They come too fast.
+    pub(super) fn admit_connect(&self) -> Result<(), Denial> {
+        let most = self.limits().connects_per_second;
+        if self.connects.admit(most, Instant::now()) {
+            Ok(())
+        } else {
+            Err(Denial::Hasty(most))
+        }
+    }
+
     /// To be held by a connection for as long as it lives. `share` is what the sandbox's part of all that the process
     /// may have open allows.
     ///
     /// # Errors
-    /// There are as many as there may be, or they come too fast.
+    /// There are as many as there may be.
     pub(super) fn seat(&self, share: usize) -> Result<Seat, Denial> {
-        let limits = self.limits();
-        if !self
-            .connects
-            .admit(limits.connects_per_second, Instant::now())
-        {
-            return Err(Denial::Hasty(limits.connects_per_second));
-        }
-        let most = limits.connections.min(share);
+        let most = self.limits().connections.min(share);
         let seat = Seat(Arc::clone(&self.seats));
         if self.seats.fetch_add(1, Relaxed) < most {
             Ok(seat)
@@ -142,6 +158,19 @@ impl Sandbox {
 
     fn limits(&self) -> Limits {
         *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether `name`, which a wildcard stands for, may be looked up: its labels reach name servers.
+    pub(super) fn admit(&self, wildcard: &str, name: &str) -> Result<(), Refusal> {
+        let label = name.split('.').map(str::len).max().unwrap_or_default();
+        if bounds::is_long(label, name.len()) {
+            return Err(Refusal::Length);
+        }
+        if self.lookups.admit(wildcard, name) {
+            Ok(())
+        } else {
+            Err(Refusal::Rate(wildcard.into()))
+        }
     }
 
     /// Tells all connections to end.
@@ -206,9 +235,9 @@ mod tests {
     #[test]
     fn connections_that_come_too_fast_are_refused() {
         let sandbox = sandbox(1000, 1, 10);
-        let admitted = (0..100).filter(|_| sandbox.seat(1000).is_ok()).count();
-        assert_eq!(admitted, 10);
-        assert!(matches!(sandbox.seat(1000), Err(Denial::Hasty(10))));
+        let admitted = (0..100).filter(|_| sandbox.admit_connect().is_ok());
+        assert_eq!(admitted.count(), 10);
+        assert!(matches!(sandbox.admit_connect(), Err(Denial::Hasty(10))));
     }
 
     #[tokio::test(start_paused = true)]

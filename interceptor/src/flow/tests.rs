@@ -92,11 +92,14 @@ impl House {
         let ours = authority.certificate_pem();
         let leaves = Leaves::new(Arc::new(authority)).unwrap();
         let stats = Arc::new(Stats::default());
-        let engine = Arc::new(Engine::new(
-            configuration(folder.path().join("interceptor.yaml")),
-            leaves,
-            Arc::clone(&stats),
-        ));
+        let engine = Arc::new(
+            Engine::new(
+                configuration(folder.path().join("interceptor.yaml")),
+                leaves,
+                Arc::clone(&stats),
+            )
+            .unwrap(),
+        );
         engine.enroll(MICKY, "micky", &[]).unwrap();
         engine.enroll(MINNIE, "minnie", &[]).unwrap();
         let mut roots = RootCertStore::empty();

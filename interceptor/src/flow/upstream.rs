@@ -123,7 +123,8 @@ impl Way<'_> {
             caller: _,
         } = key;
         let begun = Instant::now();
-        let dialled = dial::dial(&self.engine.resolver, host, *port, self.endpoint).await;
+        let resolver = &self.engine.resolver;
+        let dialled = dial::dial(resolver, self.sandbox, host, *port, self.endpoint).await;
         self.stats.note(|facts| {
             facts.reused = false;
             facts.dial = Some(begun.elapsed());

@@ -157,18 +157,24 @@ impl CgroupLink {
 
     /// The cgroup that the program is on. `None`: it was detached, or the cgroup is gone.
     pub(super) fn cgroup(&self) -> io::Result<Option<CgroupId>> {
-        let [low, high] = self.place()?;
+        self.info().map(|(cgroup, _)| cgroup)
+    }
+
+    /// The same, and the program's number.
+    pub(super) fn info(&self) -> io::Result<(Option<CgroupId>, u32)> {
+        let LinkInfo { place, program, .. } = self.look()?;
+        let [low, high] = place;
         let id = u64::from(high) << 32 | u64::from(low);
-        Ok((id != 0).then_some(CgroupId(id)))
+        Ok(((id != 0).then_some(CgroupId(id)), program))
     }
 
     /// The index of the device that the program is on. `None`: it was detached, or the device is gone.
     pub(super) fn device(&self) -> io::Result<Option<u32>> {
-        let [index, _attach_type] = self.place()?;
+        let [index, _attach_type] = self.look()?.place;
         Ok((index != 0).then_some(index))
     }
 
-    fn place(&self) -> io::Result<[u32; 2]> {
+    fn look(&self) -> io::Result<LinkInfo> {
         let mut info = LinkInfo::default();
         let attributes = GetInfo {
             object: self.0.as_raw_fd(),
@@ -177,7 +183,7 @@ impl CgroupLink {
         };
         // SAFETY: the descriptor is open, and the kernel writes at most `length` bytes, the size of `info`.
         unsafe { bpf(OBJ_GET_INFO_BY_FD, &attributes) }?;
-        Ok(info.place)
+        Ok(info)
     }
 
     /// Puts another program into the link; no packet and no call falls between the two.

@@ -5,7 +5,10 @@
 use std::{
     fs::{self, DirBuilder, File},
     io,
-    os::unix::fs::DirBuilderExt,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::{DirBuilderExt, MetadataExt},
+    },
     path::{Path, PathBuf},
 };
 
@@ -43,38 +46,48 @@ pub(crate) enum PinsError {
     OtherVersion { path: PathBuf, found: String },
     #[error("another daemon holds {0}: stop it first, or choose another --bpf-dir")]
     Held(PathBuf),
+    #[error("the daemon to take over from has its pins elsewhere than in {0}: give its --bpf-dir")]
+    Elsewhere(PathBuf),
 }
 
 /// The directory of one daemon's pins, locked for as long as this lives.
 #[derive(Debug)]
 pub(super) struct Pins {
     root: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Pins {
     /// Makes the directories where they are missing, and mounts the file system where nothing is.
     pub(super) fn open(bpf_dir: &Path) -> Result<Self, PinsError> {
-        ensure_mounted(bpf_dir)?;
-        refuse_other_versions(bpf_dir)?;
-        let root = bpf_dir.join(format!("v{VERSION}"));
-        for directory in [root.join("maps"), root.join("sandboxes")] {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(&directory)
-                .map_err(failed(&directory))?;
-        }
+        let root = prepare(bpf_dir)?;
         let lock = File::open(&root).map_err(failed(&root))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { root, _lock: lock }),
+            Ok(()) => Ok(Self { root, lock }),
             Err(Errno::WOULDBLOCK) => Err(PinsError::Held(root)),
             Err(error) => Err(failed(&root)(error.into())),
         }
     }
 
+    /// The same with the lock that another daemon shares: [`Self::lock`].
+    pub(super) fn share(bpf_dir: &Path, lock: OwnedFd) -> Result<Self, PinsError> {
+        let root = prepare(bpf_dir)?;
+        let lock = File::from(lock);
+        let place = |found: fs::Metadata| (found.dev(), found.ino());
+        let locked = lock.metadata().map(place).map_err(failed(&root))?;
+        if fs::metadata(&root).map(place).map_err(failed(&root))? != locked {
+            return Err(PinsError::Elsewhere(root));
+        }
+        Ok(Self { root, lock })
+    }
+
+    /// What holds the directory, in whatever process it is.
+    pub(super) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
     pub(super) fn maps(&self) -> PathBuf {
-        self.root.join("maps")
+        maps_in(&self.root)
     }
 
     /// Made when the first device is fenced.
@@ -95,6 +108,28 @@ impl Pins {
             .filter_map(|name| name.parse().ok().map(SandboxId))
             .collect())
     }
+}
+
+pub(super) fn versioned(bpf_dir: &Path) -> PathBuf {
+    bpf_dir.join(format!("v{VERSION}"))
+}
+
+pub(super) fn maps_in(root: &Path) -> PathBuf {
+    root.join("maps")
+}
+
+fn prepare(bpf_dir: &Path) -> Result<PathBuf, PinsError> {
+    ensure_mounted(bpf_dir)?;
+    refuse_other_versions(bpf_dir)?;
+    let root = versioned(bpf_dir);
+    for directory in [maps_in(&root), root.join("sandboxes")] {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&directory)
+            .map_err(failed(&directory))?;
+    }
+    Ok(root)
 }
 
 fn ensure_mounted(bpf_dir: &Path) -> Result<(), PinsError> {
@@ -168,6 +203,32 @@ mod tests {
         ));
         drop(pins);
         Pins::open(scratch.path()).unwrap();
+    }
+
+    #[test]
+    fn kernel_a_shared_lock_holds_until_the_last_daemon_lets_go_of_it() {
+        let scratch = ScratchPins::new("shared");
+        let first = Pins::open(scratch.path()).unwrap();
+        let lock = first.lock().try_clone_to_owned().unwrap();
+        let second = Pins::share(scratch.path(), lock).unwrap();
+        drop(first);
+        assert!(matches!(
+            Pins::open(scratch.path()),
+            Err(PinsError::Held(_))
+        ));
+        drop(second);
+        Pins::open(scratch.path()).unwrap();
+    }
+
+    #[test]
+    fn kernel_the_lock_of_another_directory_is_no_lock() {
+        let (here, elsewhere) = (ScratchPins::new("here"), ScratchPins::new("elsewhere"));
+        let pins = Pins::open(elsewhere.path()).unwrap();
+        let lock = pins.lock().try_clone_to_owned().unwrap();
+        assert!(matches!(
+            Pins::share(here.path(), lock),
+            Err(PinsError::Elsewhere(_))
+        ));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod hierarchy;
 
 use std::{
+    collections::HashSet,
     fs::{self, File, OpenOptions},
     io,
     os::unix::fs::MetadataExt,
@@ -15,6 +16,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 pub(crate) use hierarchy::Hierarchy;
 
+use super::process::unless_exhausted;
 use crate::address::CgroupId;
 
 /// How long killed processes have to go.
@@ -114,11 +116,28 @@ impl Cgroup {
     }
 
     /// Processes in this cgroup and below it. What comes and goes meanwhile may be missed.
-    pub(crate) fn processes(&self) -> Vec<u32> {
+    ///
+    /// # Errors
+    /// No descriptor is free, or no memory.
+    pub(crate) fn processes(&self) -> io::Result<Vec<u32>> {
         let mut found = Vec::new();
         let mut pending = vec![self.path.clone()];
         while let Some(directory) = pending.pop() {
-            found.extend(processes_in(&directory.join("cgroup.procs")));
+            found.extend(processes_in(&directory.join("cgroup.procs"))?);
+            pending.extend(unless_exhausted(try_children(&directory))?.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    /// Numbers of this cgroup and those below it.
+    pub(crate) fn ids(&self) -> HashSet<CgroupId> {
+        let mut found = HashSet::from([self.id]);
+        let mut pending = children(&self.path);
+        while let Some(directory) = pending.pop() {
+            // One that has just gone is nobody's.
+            if let Ok(metadata) = fs::metadata(&directory) {
+                found.insert(CgroupId(metadata.ino()));
+            }
             pending.extend(children(&directory));
         }
         found
@@ -130,7 +149,7 @@ impl Cgroup {
         loop {
             // Linux 5.14 has cgroup.kill, which no fork escapes. Before it, killing is repeated until nobody is left.
             if fs::write(self.path.join("cgroup.kill"), "1").is_err() {
-                for pid in self.processes() {
+                for pid in self.processes().unwrap_or_default() {
                     kill(pid);
                 }
             }
@@ -194,21 +213,21 @@ fn remove_if_empty(path: &Path) -> Result<(), CgroupError> {
 
 /// Cgroups directly below one; none when it is gone.
 fn children(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
-        .collect()
+    try_children(directory).unwrap_or_default()
+}
+
+fn try_children(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(directory)?.flatten();
+    let directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    Ok(directories.map(|entry| entry.path()).collect())
 }
 
 /// Unreadable (a threaded cgroup, one that has just gone) means none: its domain's file names them.
-fn processes_in(procs: &Path) -> Vec<u32> {
-    let text = fs::read_to_string(procs).unwrap_or_default();
+fn processes_in(procs: &Path) -> io::Result<Vec<u32>> {
+    let text = unless_exhausted(fs::read_to_string(procs))?.unwrap_or_default();
     // 0 stands for a process of a pid namespace that cannot be seen from here.
-    text.lines()
-        .filter_map(|line| line.parse().ok())
-        .filter(|pid| *pid != 0)
-        .collect()
+    let numbers = text.lines().filter_map(|line| line.parse().ok());
+    Ok(numbers.filter(|pid| *pid != 0).collect())
 }
 
 fn kill(pid: u32) {
@@ -237,7 +256,7 @@ mod tests {
         fs::create_dir(&below).unwrap();
         let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
         fs::write(below.join("cgroup.procs"), sleeper.id().to_string()).unwrap();
-        assert_eq!(cgroup.processes(), [sleeper.id()]);
+        assert_eq!(cgroup.processes().unwrap(), [sleeper.id()]);
 
         cgroup.kill().unwrap();
         assert!(!sleeper.wait().unwrap().success());

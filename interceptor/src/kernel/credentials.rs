@@ -113,6 +113,8 @@ fn needed() -> CapabilitySet {
     CapabilitySet::BPF
         | CapabilitySet::PERFMON
         | CapabilitySet::NET_ADMIN
+        // SO_BINDTODEVICE of sockets that are bound to another device: those that are cut off.
+        | CapabilitySet::NET_RAW
         // setns(2) into network namespaces, mounting bpffs, seccomp.
         | CapabilitySet::SYS_ADMIN
         // /proc/PID/ns, /proc/PID/exe of whoever is in a sandbox.

@@ -57,6 +57,18 @@ impl Programs {
         }
     }
 
+    /// Whether it is on a sandbox's cgroup, or this kernel does not take it.
+    pub(super) fn watches_families(&self, id: SandboxId) -> bool {
+        let (Ok(()), Some(pin)) = (self.families(), self.family_pin(id)) else {
+            return true;
+        };
+        match CgroupLink::open(&pin).and_then(|link| link.cgroup()) {
+            Ok(cgroup) => cgroup.is_some(),
+            // With no descriptor free nothing is known of it.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        }
+    }
+
     fn put_on_families(&self, pin: &std::path::Path, cgroup: &Cgroup) -> Result<(), LinkError> {
         let failed = |source| LinkError::Attach {
             program: PROGRAM,

@@ -229,7 +229,7 @@ mod tests {
         let devices = seen.lines().filter(|line| line.contains(": ")).count();
         assert_eq!(devices, 1, "{seen}");
         assert!(seen.contains("lo:"), "{seen}");
-        assert_eq!(cgroup.processes(), [0_u32; 0]);
+        assert_eq!(cgroup.processes().unwrap(), [0_u32; 0]);
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The programs on a sandbox's cgroup: attached, adopted after a restart, detached.
 
+mod watch;
+
 use std::{fs, io, os::fd::AsFd, path::PathBuf};
 
 use super::{
@@ -13,6 +15,8 @@ use crate::{
     address::{CgroupId, SandboxId},
     error::chain,
 };
+
+pub(crate) use self::watch::{HeldLinks, LinkLoss};
 
 /// Why the programs are not on a cgroup, or not off it.
 #[derive(Debug, thiserror::Error)]
@@ -209,6 +213,13 @@ impl Programs {
         for pin in HOOKS.iter().filter_map(|hook| self.pin(id, hook)) {
             CgroupLink::open(&pin).unwrap().detach().unwrap();
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn put_in_place(&self, id: SandboxId, program: &str, other: &Self) {
+        let hook = HOOKS.iter().find(|hook| hook.name == program).unwrap();
+        let link = CgroupLink::open(&self.pin(id, hook).unwrap()).unwrap();
+        link.update(other.program(hook).unwrap()).unwrap();
     }
 
     #[cfg(test)]

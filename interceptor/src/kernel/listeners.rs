@@ -27,6 +27,8 @@ const ATTEMPTS: usize = 64;
 pub(crate) enum ListenersError {
     #[error(transparent)]
     Netns(#[from] NetnsError),
+    #[error("the listeners that were handed over are not those that were announced")]
+    Inherited,
     #[error("cannot bring lo up in the network namespace")]
     Loopback(#[source] io::Error),
     #[error("cannot listen on {address}")]
@@ -70,6 +72,35 @@ impl Listeners {
         })??;
         Ok(Self {
             netns: netns.cookie(),
+            port,
+            v4,
+            v6,
+        })
+    }
+}
+
+impl Listeners {
+    /// Those that another daemon has opened, in the order of [`Self::v4`] and [`Self::v6`], TCP first.
+    pub(crate) fn inherit(
+        netns: NetnsCookie,
+        port: u16,
+        sockets: Vec<OwnedFd>,
+    ) -> Result<Self, ListenersError> {
+        let mut sockets = sockets.into_iter();
+        let mut pairs = Vec::new();
+        while let Some(tcp) = sockets.next() {
+            let udp = sockets.next().ok_or(ListenersError::Inherited)?;
+            let (tcp, udp) = (TcpListener::from(tcp), UdpSocket::from(udp));
+            let ports = [tcp.local_addr(), udp.local_addr()];
+            if !ports.iter().flatten().all(|own| own.port() == port) {
+                return Err(ListenersError::Inherited);
+            }
+            pairs.push(Pair { tcp, udp });
+        }
+        let mut pairs = pairs.into_iter();
+        let (v4, v6) = (pairs.next().ok_or(ListenersError::Inherited)?, pairs.next());
+        Ok(Self {
+            netns,
             port,
             v4,
             v6,

@@ -1,7 +1,9 @@
 //! The maps that programs and daemon share.
 
 use std::{
+    io,
     net::SocketAddr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -9,20 +11,21 @@ use std::{
 
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, Map, MapData, MapError, MapInfo, PerCpuArray, RingBuf, SkStorage},
 };
 use interceptor_ebpf::{
     DEFAULT_PORT, counter,
     flow::{Flow, FlowKey, TCP, UDP},
     netns,
     permit::{Destination, Process},
-    sandbox::{Config, Sandbox},
+    sandbox::{Config, MAX_SANDBOXES, Sandbox},
     socket::Socket,
     tally::{Taken, Tally},
 };
 
 use super::{
     abi::{self, Abi},
+    bpffs::{maps_in, versioned},
     clock,
     listeners::Transport,
     permits::Permits,
@@ -46,6 +49,14 @@ pub(crate) enum MapsError {
          attached them, then remove the pin"
     )]
     Layout { name: &'static str, path: PathBuf },
+    #[error("there are {MAX_SANDBOXES} sandboxes, and no room for another one: detach one")]
+    Crowded,
+    #[error("cannot hold map {name} open")]
+    Descriptor {
+        name: &'static str,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot use map {name}")]
     Use {
         name: &'static str,
@@ -77,7 +88,7 @@ pub(crate) struct NetnsEntry {
 
 type Table<K, V> = Mutex<HashMap<MapData, K, Abi<V>>>;
 
-/// All maps but the socket storage, which only the programs use.
+/// All maps of the object.
 pub(super) struct Maps {
     sandboxes: Table<u64, Sandbox>,
     netns: Table<u64, netns::Netns>,
@@ -85,7 +96,10 @@ pub(super) struct Maps {
     permits: Permits,
     tallies: Tallies,
     counters: PerCpuArray<MapData, u64>,
-    events: Mutex<Option<RingBuf<MapData>>>,
+    /// Not read yet: a reader goes on from where the last one stood when it was made.
+    events: Mutex<Option<Map>>,
+    sockets: Mutex<SkStorage<MapData, Abi<Socket>>>,
+    storage: OwnedFd,
 }
 
 impl Maps {
@@ -140,6 +154,11 @@ impl Maps {
             reserved: 0,
         };
         config.set(0, Abi(settings), 0).map_err(using("CONFIG"))?;
+        let sockets = object
+            .take_map("SOCKETS")
+            .ok_or(MapsError::Absent("SOCKETS"))?;
+        let storage = storage_fd(&sockets)?;
+        let sockets = SkStorage::try_from(sockets).map_err(using("SOCKETS"))?;
         Ok(Self {
             sandboxes: Mutex::new(typed(object, "SANDBOXES")?),
             netns: Mutex::new(typed(object, "NETNS")?),
@@ -147,13 +166,15 @@ impl Maps {
             permits: Permits::take(object)?,
             tallies: Tallies::take(object)?,
             counters: typed(object, "COUNTERS")?,
-            events: Mutex::new(Some(typed(object, "EVENTS")?)),
+            events: Mutex::new(Some(taken(object, "EVENTS")?)),
+            sockets: Mutex::new(sockets),
+            storage,
         })
     }
 
     /// The ring buffer; it has one reader, so the second call gives `None`.
-    pub(super) fn take_events(&self) -> Option<RingBuf<MapData>> {
-        locked(&self.events).take()
+    pub(super) fn take_events(&self) -> Option<Result<RingBuf<MapData>, MapError>> {
+        locked(&self.events).take().map(RingBuf::try_from)
     }
 
     pub(super) fn enter_sandbox(&self, cgroup: CgroupId, id: SandboxId) -> Result<(), MapsError> {
@@ -164,7 +185,7 @@ impl Maps {
         self.tallies.open(id)?;
         locked(&self.sandboxes)
             .insert(cgroup.0, Abi(entry), 0)
-            .map_err(using("SANDBOXES"))
+            .map_err(entering("SANDBOXES"))
     }
 
     pub(super) fn remove_sandbox(&self, id: SandboxId, cgroup: CgroupId) -> Result<(), MapsError> {
@@ -183,11 +204,7 @@ impl Maps {
 
     /// All entries of `SANDBOXES`.
     pub(super) fn sandboxes(&self) -> Vec<(CgroupId, SandboxId)> {
-        locked(&self.sandboxes)
-            .iter()
-            .flatten()
-            .map(|(cgroup, entry)| (CgroupId(cgroup), SandboxId(entry.0.id)))
-            .collect()
+        entries(&locked(&self.sandboxes))
     }
 
     pub(super) fn set_netns(
@@ -287,6 +304,53 @@ impl Maps {
         Some(abi::origin(&flow))
     }
 
+    /// What the programs know of a socket that we have a descriptor of.
+    pub(super) fn socket(&self, socket: &OwnedFd) -> Option<Socket> {
+        let Abi(facts) = locked(&self.sockets).get(socket, 0).ok()?;
+        Some(facts)
+    }
+
+    /// Marks a socket without owner: as [`KEPT`](interceptor_ebpf::socket::KEPT) or
+    /// [`EXEMPT`](interceptor_ebpf::socket::EXEMPT).
+    pub(super) fn mark_socket(&self, socket: &OwnedFd, flags: u32) -> Result<(), MapsError> {
+        let facts = Socket {
+            flags,
+            ..Socket::default()
+        };
+        locked(&self.sockets)
+            .insert(socket, Abi(facts), 0)
+            .map_err(using("SOCKETS"))
+    }
+
+    /// The map of the sockets' storage.
+    pub(super) fn storage(&self) -> BorrowedFd<'_> {
+        self.storage.as_fd()
+    }
+
+    #[cfg(test)]
+    pub(super) fn fill_flows(&self) -> Vec<FlowKey> {
+        let mut flows = locked(&self.flows);
+        let keys = (1..=interceptor_ebpf::flow::MAX_FLOWS).map(|number| FlowKey {
+            netns: number.into(),
+            port: 1,
+            protocol: TCP,
+            ..FlowKey::default()
+        });
+        let entered = keys.take_while(|key| {
+            let flow = Abi(Flow::default());
+            flows.insert(Abi(*key), flow, 0).is_ok()
+        });
+        entered.collect()
+    }
+
+    #[cfg(test)]
+    pub(super) fn drain_flows(&self, keys: Vec<FlowKey>) {
+        let mut flows = locked(&self.flows);
+        for key in keys {
+            flows.remove(&Abi(key)).unwrap();
+        }
+    }
+
     /// Sums over all CPUs, by name.
     pub(super) fn counters(&self) -> Vec<(&'static str, u64)> {
         let value = |index| {
@@ -336,8 +400,48 @@ pub(super) fn typed<M: TryFrom<Map, Error = MapError>>(
     object: &mut Ebpf,
     name: &'static str,
 ) -> Result<M, MapsError> {
-    let map = object.take_map(name).ok_or(MapsError::Absent(name))?;
-    M::try_from(map).map_err(using(name))
+    M::try_from(taken(object, name)?).map_err(using(name))
+}
+
+fn taken(object: &mut Ebpf, name: &'static str) -> Result<Map, MapsError> {
+    object.take_map(name).ok_or(MapsError::Absent(name))
+}
+
+fn storage_fd(sockets: &Map) -> Result<OwnedFd, MapsError> {
+    let Map::SkStorage(data) = sockets else {
+        return Err(MapsError::Absent("SOCKETS"));
+    };
+    let fd = data.fd().as_fd().try_clone_to_owned();
+    fd.map_err(|source| MapsError::Descriptor {
+        name: "SOCKETS",
+        source,
+    })
+}
+
+/// For maps that have room for [`MAX_SANDBOXES`].
+pub(super) fn entering(name: &'static str) -> impl FnOnce(MapError) -> MapsError {
+    move |source| match source {
+        MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::E2BIG) => {
+            MapsError::Crowded
+        }
+        source => using(name)(source),
+    }
+}
+
+/// All entries of `SANDBOXES` that lie pinned under `bpf_dir`, whoever has the maps.
+pub(crate) fn pinned_sandboxes(bpf_dir: &Path) -> Result<Vec<(CgroupId, SandboxId)>, MapsError> {
+    const NAME: &str = "SANDBOXES";
+    let pin = maps_in(&versioned(bpf_dir)).join(NAME);
+    let data = MapData::from_pin(pin).map_err(using(NAME))?;
+    let map = HashMap::try_from(Map::HashMap(data)).map_err(using(NAME))?;
+    Ok(entries(&map))
+}
+
+fn entries(sandboxes: &HashMap<MapData, u64, Abi<Sandbox>>) -> Vec<(CgroupId, SandboxId)> {
+    let entries = sandboxes.iter().flatten();
+    entries
+        .map(|(cgroup, entry)| (CgroupId(cgroup), SandboxId(entry.0.id)))
+        .collect()
 }
 
 pub(super) fn using(name: &'static str) -> impl FnOnce(MapError) -> MapsError {

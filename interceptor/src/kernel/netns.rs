@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io, mem,
     os::{
-        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
         unix::fs::MetadataExt,
     },
     path::{Path, PathBuf},
@@ -16,11 +16,13 @@ use rustix::{
     thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::process::Task;
 use crate::address::NetnsCookie;
 
 /// Inode number of a namespace on nsfs: unique while anything holds the namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct NetnsInode(u64);
 
 impl NetnsInode {
@@ -48,6 +50,10 @@ pub(crate) enum NetnsError {
     Enter(#[source] io::Error),
     #[error("cannot ask for the network namespace's cookie (needs Linux 5.14)")]
     Cookie(#[source] io::Error),
+    #[error("cannot ask for the network namespace of a socket")]
+    OfSocket(#[source] io::Error),
+    #[error("there is no socket in the network namespace")]
+    NoSocket,
 }
 
 /// A handle on a network namespace, which keeps it alive.
@@ -75,6 +81,25 @@ impl Netns {
             source,
         };
         let handle = File::open(path).map_err(failed)?;
+        Self::of_handle(handle, failed)
+    }
+
+    /// The namespace that a socket is in, whoever else is.
+    pub(crate) fn of_socket(socket: BorrowedFd<'_>) -> Result<Self, NetnsError> {
+        // SAFETY: SIOCGSKNS takes no argument, and the descriptor is open for the call.
+        let handle = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGSKNS as _) };
+        if handle < 0 {
+            return Err(NetnsError::OfSocket(io::Error::last_os_error()));
+        }
+        // SAFETY: the kernel has just given this descriptor to us alone.
+        let handle = unsafe { OwnedFd::from_raw_fd(handle) };
+        Self::of_handle(File::from(handle), NetnsError::OfSocket)
+    }
+
+    fn of_handle(
+        handle: File,
+        failed: impl FnOnce(io::Error) -> NetnsError,
+    ) -> Result<Self, NetnsError> {
         let inode = NetnsInode(handle.metadata().map_err(failed)?.ino());
         let handle = OwnedFd::from(handle);
         let cookie = within(handle.as_fd(), own_cookie)?.map_err(NetnsError::Cookie)?;
@@ -106,7 +131,7 @@ impl AsFd for Netns {
 }
 
 /// A thread of its own, because setns(2) moves the calling thread and there is no way back that cannot fail.
-fn within<T: Send>(
+pub(super) fn within<T: Send>(
     handle: BorrowedFd<'_>,
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, NetnsError> {
@@ -129,6 +154,11 @@ fn own_cookie() -> io::Result<NetnsCookie> {
         SocketFlags::CLOEXEC,
         None,
     )?;
+    cookie_of(socket.as_fd())
+}
+
+/// Of the namespace that a socket was made in.
+pub(super) fn cookie_of(socket: BorrowedFd<'_>) -> io::Result<NetnsCookie> {
     let mut cookie = 0_u64;
     let mut length = libc::socklen_t::try_from(mem::size_of_val(&cookie)).unwrap_or_default();
     // SAFETY: the kernel writes at most `length` bytes, the size of `cookie`.
@@ -160,5 +190,8 @@ mod tests {
         assert_ne!(own.inode(), other.netns().inode());
         let again = Netns::of_task(other.task()).unwrap();
         assert_eq!(again.cookie(), other.netns().cookie());
+        let by_socket = Netns::of_socket(other.listen(0).as_fd()).unwrap();
+        assert_eq!(by_socket.cookie(), other.netns().cookie());
+        assert_eq!(by_socket.inode(), other.netns().inode());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -23,32 +23,45 @@ impl Task {
     }
 
     /// Network namespaces of all threads of these processes, each with a thread that is in it.
-    pub(crate) fn by_netns(processes: &[u32]) -> BTreeMap<NetnsInode, Self> {
+    ///
+    /// # Errors
+    /// As [`is_exhausted`] knows them.
+    pub(crate) fn by_netns(processes: &[u32]) -> io::Result<BTreeMap<NetnsInode, Self>> {
         let mut found = BTreeMap::new();
         for tgid in processes {
-            let tasks = numbered(Path::new(&format!("/proc/{tgid}/task")));
-            for tid in tasks {
+            for tid in numbered(Path::new(&format!("/proc/{tgid}/task")))? {
                 let task = Self { tgid: *tgid, tid };
                 if let Some(inode) = NetnsInode::of_link(&task.netns_path()) {
                     found.entry(inode).or_insert(task);
                 }
             }
         }
-        found
+        Ok(found)
     }
+}
+
+/// Whether the process or the system is out of descriptors or memory: what was to be found may be there all the same.
+pub(crate) fn is_exhausted(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
+    )
 }
 
 /// How many processes are in each network namespace, by their first threads: other threads that differ from it are
 /// passing through, as ours do.
-pub(crate) fn census() -> BTreeMap<NetnsInode, Vec<u32>> {
+///
+/// # Errors
+/// As [`is_exhausted`] knows them.
+pub(crate) fn census() -> io::Result<BTreeMap<NetnsInode, Vec<u32>>> {
     let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for pid in numbered(Path::new("/proc")) {
+    for pid in numbered(Path::new("/proc"))? {
         let link = PathBuf::from(format!("/proc/{pid}/ns/net"));
         if let Some(inode) = NetnsInode::of_link(&link) {
             found.entry(inode).or_default().push(pid);
         }
     }
-    found
+    Ok(found)
 }
 
 /// Capabilities with which a process can send what the programs do not see, or take them off.
@@ -105,11 +118,20 @@ impl Capabilities {
     }
 }
 
-fn numbered(directory: &Path) -> Vec<u32> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .collect()
+/// What has a number for a name; nothing of a process that is gone.
+pub(super) fn numbered(directory: &Path) -> io::Result<Vec<u32>> {
+    let entries = unless_exhausted(fs::read_dir(directory))?;
+    let entries = entries.into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    Ok(numbers.collect())
+}
+
+/// `None` for every other failure.
+pub(super) fn unless_exhausted<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Err(error) if is_exhausted(&error) => Err(error),
+        result => Ok(result.ok()),
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +164,7 @@ mod tests {
     fn the_own_namespace_is_in_the_census_and_among_the_own_threads() {
         let inode = NetnsInode::of_link(Path::new("/proc/self/ns/net")).unwrap();
         let pid = std::process::id();
-        assert!(census()[&inode].contains(&pid));
-        assert_eq!(Task::by_netns(&[pid])[&inode].tgid, pid);
+        assert!(census().unwrap()[&inode].contains(&pid));
+        assert_eq!(Task::by_netns(&[pid]).unwrap()[&inode].tgid, pid);
     }
 }

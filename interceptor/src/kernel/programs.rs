@@ -1,6 +1,10 @@
 //! The cgroup programs: loading them, all or none.
 
-use std::{io, os::fd::BorrowedFd, path::Path};
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+};
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
@@ -141,22 +145,23 @@ pub(crate) struct Programs {
 impl Programs {
     /// Loads everything with maps of its own and pins nothing: shows whether the kernel takes it.
     pub(crate) fn trial() -> Result<Self, LoadError> {
+        check_kernel()?;
         Self::load(None)
     }
 
     /// Loads the programs onto the pinned maps under `bpf_dir`, which are made where they are missing.
     pub(crate) fn pinned(bpf_dir: &Path) -> Result<Self, LoadError> {
-        Self::load(Some(bpf_dir))
+        check_kernel()?;
+        Self::load(Some(Pins::open(bpf_dir)?))
     }
 
-    fn load(bpf_dir: Option<&Path>) -> Result<Self, LoadError> {
-        if !rustix::process::geteuid().is_root() {
-            return Err(LoadError::NotRoot);
-        }
-        if let Some(controller) = features::spoiler() {
-            return Err(LoadError::MixedCgroups(controller));
-        }
-        let pins = bpf_dir.map(Pins::open).transpose()?;
+    /// The same beside a daemon that shares its lock: nothing changes for it.
+    pub(crate) fn shared(bpf_dir: &Path, lock: OwnedFd) -> Result<Self, LoadError> {
+        check_kernel()?;
+        Self::load(Some(Pins::share(bpf_dir, lock)?))
+    }
+
+    fn load(pins: Option<Pins>) -> Result<Self, LoadError> {
         let mut loader = EbpfLoader::new();
         if let Some(pins) = &pins {
             let directory = pins.maps();
@@ -185,7 +190,8 @@ impl Programs {
 
     /// The ring buffer's reader, once. To be called inside a runtime.
     pub(crate) fn events(&self) -> Option<io::Result<Events>> {
-        self.maps.take_events().map(Events::new)
+        let ring = self.maps.take_events()?;
+        Some(ring.map_err(io::Error::other).and_then(Events::new))
     }
 
     /// Who is at the other end; see [`Transport`]. `None`: it did not come from a sandbox.
@@ -230,6 +236,56 @@ impl Programs {
         self.maps.counters()
     }
 
+    /// The lock on the pins, to be shared.
+    pub(crate) fn lock(&self) -> Option<BorrowedFd<'_>> {
+        self.pins.as_ref().map(Pins::lock)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn fill_flows(&self) -> Vec<interceptor_ebpf::flow::FlowKey> {
+        self.maps.fill_flows()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn drain_flows(&self, keys: Vec<interceptor_ebpf::flow::FlowKey>) {
+        self.maps.drain_flows(keys);
+    }
+
+    /// Enters cgroups that there are not, until the table is full.
+    #[cfg(test)]
+    pub(crate) fn fill_sandboxes(&self) -> Vec<(CgroupId, SandboxId)> {
+        let numbers = (1..=interceptor_ebpf::sandbox::MAX_SANDBOXES).map(|number| {
+            let (cgroup, id) = (CgroupId(u64::from(number) << 40), SandboxId(number));
+            ((cgroup, id), self.maps.enter_sandbox(cgroup, id))
+        });
+        let entered = numbers.take_while(|(_, entered)| entered.is_ok());
+        entered.map(|(filler, _)| filler).collect()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn drain_sandboxes(&self, fillers: Vec<(CgroupId, SandboxId)>) {
+        for (cgroup, id) in fillers {
+            self.maps.remove_sandbox(id, cgroup).unwrap();
+        }
+    }
+
+    /// Enters namespaces that there are not, until the table is full.
+    #[cfg(test)]
+    pub(crate) fn fill_netns(&self) {
+        let entry = NetnsEntry {
+            state: super::maps::NetnsState::Pending,
+            port: 1,
+            has_v6: false,
+            private: false,
+        };
+        let cookies = (1..=u64::from(interceptor_ebpf::netns::MAX_NETNS)).map(|n| n << 40);
+        for cookie in cookies {
+            if self.maps.set_netns(NetnsCookie(cookie), entry).is_err() {
+                return;
+            }
+        }
+    }
+
     /// What the programs have refused a sandbox since it was attached.
     pub(crate) fn denials(&self, id: SandboxId) -> u64 {
         self.maps.tally(id).denials
@@ -241,6 +297,16 @@ impl Programs {
 
     pub(super) fn pins(&self) -> Option<&Pins> {
         self.pins.as_ref()
+    }
+
+    /// By which links tell their program.
+    pub(super) fn number(&self, hook: &Hook) -> io::Result<u32> {
+        let program = self
+            .object
+            .program(hook.name)
+            .ok_or(io::ErrorKind::NotFound)?;
+        let info = program.info().map_err(io::Error::other)?;
+        Ok(info.id())
     }
 
     /// Whether sockets of families that the other programs do not see are refused, or why they cannot be.
@@ -257,6 +323,16 @@ impl Programs {
         let program = self.object.program(name).ok_or(io::ErrorKind::NotFound)?;
         program.fd().map(AsFd::as_fd).map_err(io::Error::other)
     }
+}
+
+fn check_kernel() -> Result<(), LoadError> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(LoadError::NotRoot);
+    }
+    if let Some(controller) = features::spoiler() {
+        return Err(LoadError::MixedCgroups(controller));
+    }
+    Ok(())
 }
 
 fn load_hooks(object: &mut Ebpf) -> Result<(), LoadError> {

@@ -71,10 +71,6 @@ const REFUSED: &[libc::c_long] = &[
 /// The kernel has no seccomp, or another thread has a filter of its own.
 pub(crate) fn refuse_the_needless() -> io::Result<()> {
     let architecture = TargetArch::try_from(std::env::consts::ARCH).map_err(io::Error::other)?;
-    #[expect(
-        clippy::cast_possible_wrap,
-        reason = "an error number, which the kernel takes unsigned"
-    )]
     let refusal = SeccompAction::Errno(libc::EPERM as u32);
     let rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, architecture);

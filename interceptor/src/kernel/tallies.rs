@@ -10,7 +10,7 @@ use interceptor_ebpf::tally::{Taken, Tally};
 
 use super::{
     abi::Abi,
-    maps::{MapsError, absent_is_fine, locked, typed, using},
+    maps::{MapsError, absent_is_fine, entering, locked, typed, using},
 };
 use crate::address::SandboxId;
 
@@ -38,7 +38,7 @@ impl Tallies {
             Ok(_) => Ok(()),
             Err(MapError::KeyNotFound) => tallies
                 .insert(id.0, Abi(Tally::default()), 0)
-                .map_err(using(TALLIES)),
+                .map_err(entering(TALLIES)),
             Err(error) => Err(using(TALLIES)(error)),
         }
     }

@@ -80,6 +80,14 @@ impl Endpoint {
         }
     }
 
+    /// Its pattern, unless that spells out one host.
+    pub(crate) fn wildcard(&self) -> Option<&HostPattern> {
+        match &self.target {
+            Target::Named(HostPattern::Exact(_)) | Target::Addresses => None,
+            Target::Named(wildcard) => Some(wildcard),
+        }
+    }
+
     /// Whether a connection may be dialled to an address that the host resolved to. Loopback, link-local, unspecified,
     /// multicast and metadata addresses never may; private and other special ones only by `allowed_ips`.
     ///

@@ -11,15 +11,51 @@ use super::{
 };
 use crate::{
     address::{CgroupId, SandboxId},
+    config::Existing,
     error::chain,
-    kernel::{NetnsEntry, NetnsState},
+    kernel::{NetnsEntry, NetnsState, SocketWatch},
 };
+
+/// A sandbox that has a record or pins.
+pub(super) struct Heir {
+    pub(super) id: SandboxId,
+    /// `None`: its cgroup is not to be found.
+    pub(super) sandbox: Option<Sandbox>,
+    cgroup: Option<CgroupId>,
+    linked: Option<CgroupId>,
+}
 
 impl<S: Service> Inner<S> {
     /// Adopts every sandbox that has a record or pins; one that cannot be adopted stays closed, and the log tells.
     pub(super) async fn adopt_all(&self) -> Result<(), StartError> {
         let mut state = self.state.lock().await;
         self.hold_connects();
+        for heir in self.heirs()? {
+            let Heir {
+                id,
+                sandbox,
+                cgroup,
+                linked,
+            } = heir;
+            match (sandbox, linked) {
+                (Some(sandbox), _) => {
+                    self.enter(&mut state, id, sandbox);
+                    self.renew(&mut state, id).await;
+                }
+                (None, None) => self.bury(id, cgroup),
+                (None, Some(cgroup)) => tracing::error!(
+                    sandbox = %id, %cgroup,
+                    "the sandbox's cgroup is in no place that can be seen from here: it stays closed and is not served"
+                ),
+            }
+        }
+        // Of sandboxes that ended while no daemon ran.
+        self.programs
+            .unfence_devices(|fenced| !state.namespaces.contains(fenced));
+        Ok(())
+    }
+
+    pub(super) fn heirs(&self) -> Result<Vec<Heir>, StartError> {
         let records = self.store.load().map_err(|source| StartError::Store {
             path: "sandboxes".into(),
             source,
@@ -38,27 +74,21 @@ impl<S: Service> Inner<S> {
             .chain(records.keys().copied())
             .chain(entries.keys().copied())
             .collect();
-        for id in ids {
+        let heirs = ids.into_iter().map(|id| {
             let record = records.get(&id);
             let linked = self.programs.linked_cgroup(id);
-            let cgroup_id = record
+            let cgroup = record
                 .map(|record| record.cgroup_id)
                 .or_else(|| entries.get(&id).copied())
                 .or(linked);
-            let found = self.inherited(id, record, cgroup_id);
-            match (found, linked) {
-                (Some(sandbox), _) => self.adopt(&mut state, id, sandbox).await,
-                (None, None) => self.bury(id, cgroup_id),
-                (None, Some(cgroup)) => tracing::error!(
-                    sandbox = %id, %cgroup,
-                    "the sandbox's cgroup is in no place that can be seen from here: it stays closed and is not served"
-                ),
+            Heir {
+                id,
+                sandbox: self.inherited(id, record, cgroup),
+                cgroup,
+                linked,
             }
-        }
-        // Of sandboxes that ended while no daemon ran.
-        self.programs
-            .unfence_devices(|fenced| !state.namespaces.contains(fenced));
-        Ok(())
+        });
+        Ok(heirs.collect())
     }
 
     /// From now on connects wait for the new listeners, where those of the earlier daemon are gone and they would be
@@ -95,6 +125,7 @@ impl<S: Service> Inner<S> {
             );
             return Some(Sandbox {
                 name: format!("lost-{id}"),
+                sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), Existing::Destroy)),
                 cgroup,
                 secrets: Vec::new(),
                 attached: SystemTime::now(),
@@ -109,6 +140,7 @@ impl<S: Service> Inner<S> {
         let secrets = record.secrets.iter();
         Some(Sandbox {
             name: record.name.clone(),
+            sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), record.existing)),
             cgroup,
             secrets: secrets.filter_map(|name| name.parse().ok()).collect(),
             attached: record.attached(),
@@ -116,27 +148,42 @@ impl<S: Service> Inner<S> {
         })
     }
 
-    async fn adopt(&self, state: &mut State, id: SandboxId, mut sandbox: Sandbox) {
-        let (programs, cgroup) = (Arc::clone(&self.programs), sandbox.cgroup.clone());
+    /// Makes it known, so that it can be served.
+    pub(super) fn enter(&self, state: &mut State, id: SandboxId, sandbox: Sandbox) {
+        self.enroll_adopted(id, &sandbox);
+        state.sandboxes.insert(id, sandbox);
+    }
+
+    /// Puts this daemon's programs on it, and listeners where there are none.
+    pub(super) async fn renew(&self, state: &mut State, id: SandboxId) {
+        let Some(found) = state.sandboxes.get(&id) else {
+            return;
+        };
+        self.exempt_adopted(id, found);
+        let (programs, cgroup) = (Arc::clone(&self.programs), found.cgroup.clone());
         let linked = blocking(move || programs.adopt(id, &cgroup)).await;
         if let Ok(Err(error)) = linked {
             tracing::error!(sandbox = %id, error = chain(&error), "the sandbox runs on the programs of an earlier daemon");
         }
-        sandbox.capabilities = uncontained(sandbox.cgroup.clone()).await;
-        self.enroll_adopted(id, &sandbox);
-        let name = sandbox.name.clone();
-        state.sandboxes.insert(id, sandbox);
+        let capabilities = uncontained(found.cgroup.clone()).await;
+        let name = found.name.clone();
+        if let Some(found) = state.sandboxes.get_mut(&id) {
+            found.capabilities = capabilities;
+        }
         if let Err(error) = self.settle_all(state, id).await {
             tracing::error!(sandbox = %id, error = chain(&error), "a network namespace stays without listeners");
         }
         tracing::info!(sandbox = %id, name, "adopted");
     }
 
-    /// Without the service's consent the sandbox is as closed as it was: its connections are denied.
-    pub(super) fn enroll_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
+    pub(super) fn exempt_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
         if let Err(error) = self.exempt(id, &sandbox.name) {
             tracing::error!(sandbox = %id, error = chain(&error), "not all that is exempt by the configuration goes past the daemon");
         }
+    }
+
+    /// Without the service's consent the sandbox is as closed as it was: its connections are denied.
+    pub(super) fn enroll_adopted(&self, id: SandboxId, sandbox: &Sandbox) {
         let enrolled = self.service.enroll(id, &sandbox.name, &sandbox.secrets);
         if let Err(error) = enrolled {
             tracing::error!(sandbox = %id, name = %sandbox.name, error = chain(&error), "everything that the sandbox asks for is denied");

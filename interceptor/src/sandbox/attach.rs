@@ -1,6 +1,6 @@
 //! Closing a cgroup, and opening it again.
 
-use std::{io, path::PathBuf, time::SystemTime};
+use std::{io, path::PathBuf, sync::Arc, time::SystemTime};
 
 use super::{
     Inner, Sandbox, Service, State, blocking,
@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     address::SandboxId,
+    config::Existing,
     error::chain,
     flow::EnrollError,
-    kernel::{Cgroup, CgroupError, LinkError, MapsError, Netns, Programs},
+    kernel::{Cgroup, CgroupError, LinkError, MapsError, Netns, Programs, SocketWatch},
     secrets::SecretName,
 };
 
@@ -25,6 +26,7 @@ pub(crate) struct Attach {
     pub(crate) target: Target,
     /// Beyond those that the configuration gives.
     pub(crate) secrets: Vec<SecretName>,
+    pub(crate) existing: Existing,
 }
 
 #[derive(Clone, Debug)]
@@ -68,7 +70,7 @@ pub(crate) enum AttachError {
     Link(#[from] LinkError),
     #[error("cannot keep the sandbox's state")]
     Store(#[source] io::Error),
-    #[error("the daemon is stopping")]
+    #[error("the daemon is stopping, or another one has taken over: try again")]
     Stopping,
 }
 
@@ -83,7 +85,7 @@ pub(crate) enum DetachError {
     Ambiguous(String),
     #[error(transparent)]
     Link(#[from] LinkError),
-    #[error("the daemon is stopping")]
+    #[error("the daemon is stopping, or another one has taken over: try again")]
     Stopping,
 }
 
@@ -100,6 +102,7 @@ impl<S: Service> Inner<S> {
         let sandbox = Sandbox {
             name: request.name,
             capabilities: uncontained(cgroup.clone()).await,
+            sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), request.existing)),
             cgroup,
             secrets: request.secrets,
             attached: SystemTime::now(),
@@ -109,7 +112,9 @@ impl<S: Service> Inner<S> {
             self.undo(&mut state, id).await;
             return Err(error);
         }
-        let report = state.report(id, &sandbox, &self.programs);
+        let sockets = self.clear_sockets(id, &sandbox).await;
+        let mut report = state.report(id, &sandbox, &self.programs);
+        report.sockets = sockets;
         tracing::info!(sandbox = %id, name = %sandbox.name, cgroup = %sandbox.cgroup.path().display(), "attached");
         for warning in &report.warnings {
             tracing::warn!(sandbox = %id, warning, "not contained");
@@ -133,10 +138,7 @@ impl<S: Service> Inner<S> {
             .map_err(AttachError::Store)?;
         self.exempt(id, &sandbox.name).map_err(LinkError::from)?;
         self.settle_all(state, id).await?;
-        let (programs, cgroup) = (
-            std::sync::Arc::clone(&self.programs),
-            sandbox.cgroup.clone(),
-        );
+        let (programs, cgroup) = (Arc::clone(&self.programs), sandbox.cgroup.clone());
         blocking(move || programs.attach(id, &cgroup))
             .await
             .map_err(|_stopped| AttachError::Stopping)??;
@@ -151,14 +153,15 @@ impl<S: Service> Inner<S> {
     ) -> Result<(), WelcomeError> {
         let parts = self.survey(state);
         let opened = blocking(move || {
-            let tasks = Survey::take(parts.0, parts.1).namespaces_of(id);
+            let tasks = Survey::take(parts.0, parts.1)?.namespaces_of(id);
             // A process that has gone since needs no listeners.
             let netns = tasks
                 .into_iter()
                 .filter_map(|(_, task)| Netns::of_task(task).ok());
-            netns.collect::<Vec<_>>()
+            Ok(netns.collect::<Vec<_>>())
         });
-        for netns in opened.await.map_err(|_stopped| WelcomeError::Stopping)? {
+        let opened = opened.await.map_err(|_stopped| WelcomeError::Stopping)?;
+        for netns in opened.map_err(WelcomeError::Survey)? {
             match state.namespaces.get_mut(netns.cookie()) {
                 Some(known) => {
                     known.users.insert(id);
@@ -187,7 +190,7 @@ impl<S: Service> Inner<S> {
             return Err(DetachError::Unknown(sandbox.to_owned()));
         };
         let report = state.report(id, &found, &self.programs);
-        let (programs, cgroup) = (std::sync::Arc::clone(&self.programs), found.cgroup.id());
+        let (programs, cgroup) = (Arc::clone(&self.programs), found.cgroup.id());
         blocking(move || programs.detach(id, cgroup))
             .await
             .map_err(|_stopped| DetachError::Stopping)??;
@@ -202,7 +205,7 @@ impl<S: Service> Inner<S> {
         let Some(found) = state.sandboxes.get(&id).cloned() else {
             return;
         };
-        let (programs, cgroup) = (std::sync::Arc::clone(&self.programs), found.cgroup.id());
+        let (programs, cgroup) = (Arc::clone(&self.programs), found.cgroup.id());
         match blocking(move || programs.detach(id, cgroup)).await {
             Ok(Ok(())) => {
                 state.sandboxes.remove(&id);
@@ -220,7 +223,10 @@ impl<S: Service> Inner<S> {
         // Another sandbox may have come into a namespace without a word: only the first one is announced.
         let parts = self.survey(state);
         let survey = blocking(move || Survey::take(parts.0, parts.1)).await;
-        for cookie in state.namespaces.leave(id, survey.ok().as_ref()) {
+        for cookie in state
+            .namespaces
+            .leave(id, survey.ok().and_then(Result::ok).as_ref())
+        {
             self.release(state, cookie).await;
         }
         self.service.dismiss(id);

@@ -5,8 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use interceptor_ebpf::DEFAULT_PORT;
 
 use super::{
-    Inner, Sandbox, Service, State, blocking, namespaces::Namespace, serve::open_desk,
-    survey::Survey,
+    Inner, Sandbox, Service, State, blocking, namespaces::Namespace, serve::Sockets, survey::Survey,
 };
 use crate::{
     address::{NetnsCookie, SandboxId},
@@ -29,6 +28,8 @@ pub(crate) enum WelcomeError {
     Serve(#[source] io::Error),
     #[error("cannot tell the programs of the listeners")]
     Maps(#[from] MapsError),
+    #[error("cannot look at the sandbox's processes")]
+    Survey(#[source] io::Error),
     #[error("the daemon is stopping")]
     Stopping,
 }
@@ -79,9 +80,8 @@ impl<S: Service> Inner<S> {
         if let Ok(Some(netns)) = direct {
             return Some(netns);
         }
-        let tasks = blocking(move || Task::by_netns(&cgroup.processes()))
-            .await
-            .ok()?;
+        let tasks = blocking(move || Task::by_netns(&cgroup.processes()?));
+        let tasks = tasks.await.ok()?.ok()?;
         let unknown: Vec<_> = tasks
             .into_iter()
             .filter(|(inode, _)| !state.namespaces.knows(*inode))
@@ -122,7 +122,9 @@ impl<S: Service> Inner<S> {
         let inode = netns.inode();
         let survey = self.survey(state);
         let opened = blocking(move || {
-            let private = Survey::take(survey.0, survey.1).is_private(inode);
+            // In doubt there is somebody else.
+            let survey = Survey::take(survey.0, survey.1);
+            let private = survey.is_ok_and(|survey| survey.is_private(inode));
             Listeners::open(&netns, wanted).map(|listeners| (private, listeners, netns))
         });
         let (private, listeners, netns) = opened
@@ -141,12 +143,12 @@ impl<S: Service> Inner<S> {
             has_v6: listeners.v6.is_some(),
             private,
         };
-        let loops = open_desk(listeners, &self.programs, &self.service, &self.tally)
-            .map_err(WelcomeError::Serve)?;
+        let sockets = Sockets::register(listeners).map_err(WelcomeError::Serve)?;
+        let loops = sockets.serve(&self.programs, &self.service, &self.tally);
         self.programs.set_netns(cookie, entry)?;
-        let mut namespace = Namespace::new(inode, entry, id, loops);
+        let mut namespace = Namespace::new(inode, entry, [id].into(), sockets, loops);
         if private {
-            self.fence_devices(id, &mut namespace, netns).await;
+            self.fence_devices(&mut namespace, netns).await;
         }
         state.namespaces.insert(cookie, namespace);
         tracing::info!(sandbox = %id, netns = %cookie, port = entry.port, ipv6 = entry.has_v6, private, "listening");
@@ -154,13 +156,13 @@ impl<S: Service> Inner<S> {
     }
 
     /// Closes the devices of a namespace that a sandbox has to itself, to what no other program sees.
-    async fn fence_devices(&self, id: SandboxId, namespace: &mut Namespace, netns: Netns) {
+    pub(super) async fn fence_devices(&self, namespace: &mut Namespace, netns: Netns) {
         let (programs, cookie) = (Arc::clone(&self.programs), netns.cookie());
         match blocking(move || programs.fence_devices(netns)).await {
             Ok(Ok(Some(fence))) => namespace.watch(fence),
             Ok(Ok(None)) | Err(_) => {}
             Ok(Err(error)) => {
-                tracing::warn!(sandbox = %id, netns = %cookie, error = chain(&error), "devices are not fenced");
+                tracing::warn!(netns = %cookie, error = chain(&error), "devices are not fenced");
             }
         }
     }
@@ -169,8 +171,13 @@ impl<S: Service> Inner<S> {
     pub(super) async fn sweep(&self) {
         let mut state = self.state.lock().await;
         let parts = self.survey(&state);
-        let Ok(survey) = blocking(move || Survey::take(parts.0, parts.1)).await else {
-            return;
+        let survey = match blocking(move || Survey::take(parts.0, parts.1)).await {
+            Ok(Ok(survey)) => survey,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "cannot look at the sandboxes' processes: nothing is let go of");
+                return;
+            }
+            Err(_stopping) => return,
         };
         for id in survey.gone() {
             tracing::info!(sandbox = %id, "the sandbox's cgroup is gone");
@@ -224,7 +231,7 @@ impl<S: Service> Inner<S> {
 
     /// Removes entries of namespaces that never got listeners: dead ones would fill the map, and one that was
     /// refused may be allowed by now.
-    fn expire(&self, state: &State) {
+    pub(super) fn expire(&self, state: &State) {
         for (cookie, entry, age) in self.programs.netns() {
             let stale = entry.state == NetnsState::Refused || age > FORGET;
             if stale

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tokio::task::JoinSet;
 
-use super::{report::NetnsReport, survey::Survey};
+use super::{report::NetnsReport, serve::Sockets, survey::Survey};
 use crate::{
     address::{NetnsCookie, SandboxId},
     kernel::{DeviceFence, NetnsEntry, NetnsInode, NetnsState},
@@ -26,14 +26,16 @@ pub(super) struct Namespace {
     pub(super) fenced: bool,
     pub(super) users: BTreeSet<SandboxId>,
     empty_sweeps: u32,
-    loops: JoinSet<()>,
+    pub(super) sockets: Sockets,
+    pub(super) loops: JoinSet<()>,
 }
 
 impl Namespace {
     pub(super) fn new(
         inode: NetnsInode,
         entry: NetnsEntry,
-        user: SandboxId,
+        users: BTreeSet<SandboxId>,
+        sockets: Sockets,
         loops: JoinSet<()>,
     ) -> Self {
         Self {
@@ -42,8 +44,9 @@ impl Namespace {
             has_v6: entry.has_v6,
             private: entry.private,
             fenced: false,
-            users: BTreeSet::from([user]),
+            users,
             empty_sweeps: 0,
+            sockets,
             loops,
         }
     }
@@ -103,6 +106,10 @@ impl Namespaces {
         for cookie in all {
             self.close(cookie).await;
         }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NetnsCookie, &Namespace)> {
+        self.open.iter().map(|(cookie, found)| (*cookie, found))
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (NetnsCookie, &mut Namespace)> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf, time::SystemTime};
 use super::{Inner, Sandbox, Service, State, blocking};
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
-    kernel::{Capabilities, Cgroup, Permit, Programs},
+    kernel::{Capabilities, Cgroup, Fate, Permit, Programs, UnownedSocket},
     secrets::SecretName,
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct SandboxReport {
     /// Added at attach to those that the configuration gives.
     pub(crate) secrets: Vec<SecretName>,
     pub(crate) attached: SystemTime,
+    /// From elsewhere: what is kept or could not be stopped; as the answer to attach, all that were found.
+    pub(crate) sockets: Vec<UnownedSocket>,
     /// What goes past the daemon, and how often it did.
     pub(crate) exemptions: Vec<(Permit, u64)>,
     /// Refusals by the kernel's programs since it was attached.
@@ -57,6 +59,16 @@ impl State {
         programs: &Programs,
     ) -> SandboxReport {
         let netns = self.namespaces.of(id);
+        let sockets = sandbox.sockets.standing();
+        let capabilities = sandbox.capabilities.iter();
+        let mut warnings: Vec<_> = capabilities
+            .map(|found| Uncontained(found).to_string())
+            .collect();
+        warnings.extend(sockets.iter().map(|socket| match socket.fate {
+            Fate::Loose => format!("{socket} cannot be stopped: end the process"),
+            _ => format!("{socket} is kept: what it carries is not seen"),
+        }));
+        warnings.extend(self.links.warnings(id));
         SandboxReport {
             id,
             name: sandbox.name.clone(),
@@ -66,13 +78,10 @@ impl State {
             netns,
             secrets: sandbox.secrets.clone(),
             attached: sandbox.attached,
+            sockets,
+            warnings,
             exemptions: programs.exemptions(id),
             kernel_denials: programs.denials(id),
-            warnings: sandbox
-                .capabilities
-                .iter()
-                .map(|found| Uncontained(found).to_string())
-                .collect(),
         }
     }
 }
@@ -99,7 +108,7 @@ fn doors(programs: &Programs, netns: &[NetnsReport]) -> Vec<String> {
 /// Processes of a cgroup that can send what the programs do not see.
 pub(super) async fn uncontained(cgroup: Cgroup) -> Vec<Capabilities> {
     let found = blocking(move || {
-        let processes = cgroup.processes().into_iter();
+        let processes = cgroup.processes().unwrap_or_default().into_iter();
         processes.filter_map(Capabilities::of).collect()
     });
     // Fails only when the daemon is stopping.

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -12,14 +13,14 @@ use std::{
 use tokio::{
     net::{TcpListener, UdpSocket},
     sync::Semaphore,
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::{sleep, timeout},
 };
 
 use super::Service;
 use crate::{
     address::NetnsCookie,
-    kernel::{Listeners, Programs, Transport},
+    kernel::{Listeners, Netns, NetnsError, Programs, Transport, is_exhausted},
 };
 
 /// How long accepting pauses when the process or the system is out of descriptors or memory.
@@ -60,32 +61,66 @@ struct Desk<S> {
     queries: Arc<Semaphore>,
 }
 
-/// Starts the loops of all listeners; they end when the set is dropped, connections do not.
-pub(super) fn open_desk<S: Service>(
-    listeners: Listeners,
-    programs: &Arc<Programs>,
-    service: &Arc<S>,
-    tally: &Arc<Tally>,
-) -> io::Result<JoinSet<()>> {
-    let desk = Arc::new(Desk {
-        netns: listeners.netns,
-        programs: Arc::clone(programs),
-        service: Arc::clone(service),
-        tally: Arc::clone(tally),
-        queries: Arc::new(Semaphore::new(QUERIES)),
-    });
-    let mut loops = JoinSet::new();
-    for pair in [Some(listeners.v4), listeners.v6].into_iter().flatten() {
-        let tcp = TcpListener::from_std(pair.tcp)?;
-        let udp = Arc::new(UdpSocket::from_std(pair.udp)?);
-        loops.spawn(Arc::clone(&desk).accept(tcp));
-        loops.spawn(Arc::clone(&desk).receive(udp));
+/// The listeners of one namespace, known to the runtime.
+#[derive(Debug)]
+pub(super) struct Sockets {
+    netns: NetnsCookie,
+    pairs: Vec<(Arc<TcpListener>, Arc<UdpSocket>)>,
+}
+
+impl Sockets {
+    pub(super) fn register(listeners: Listeners) -> io::Result<Self> {
+        let pairs = [Some(listeners.v4), listeners.v6].into_iter().flatten();
+        let pairs = pairs.map(|pair| {
+            let tcp = TcpListener::from_std(pair.tcp)?;
+            let udp = UdpSocket::from_std(pair.udp)?;
+            Ok((Arc::new(tcp), Arc::new(udp)))
+        });
+        Ok(Self {
+            netns: listeners.netns,
+            pairs: pairs.collect::<io::Result<_>>()?,
+        })
     }
-    Ok(loops)
+
+    /// Starts the loops of all listeners; they end when the set is dropped, connections do not.
+    pub(super) fn serve<S: Service>(
+        &self,
+        programs: &Arc<Programs>,
+        service: &Arc<S>,
+        tally: &Arc<Tally>,
+    ) -> JoinSet<()> {
+        let desk = Arc::new(Desk {
+            netns: self.netns,
+            programs: Arc::clone(programs),
+            service: Arc::clone(service),
+            tally: Arc::clone(tally),
+            queries: Arc::new(Semaphore::new(QUERIES)),
+        });
+        let mut loops = JoinSet::new();
+        for (tcp, udp) in &self.pairs {
+            loops.spawn(Arc::clone(&desk).accept(Arc::clone(tcp)));
+            loops.spawn(Arc::clone(&desk).receive(Arc::clone(udp)));
+        }
+        loops
+    }
+
+    /// The namespace that they are in.
+    pub(super) fn netns(&self) -> Result<Netns, NetnsError> {
+        let (tcp, _) = self.pairs.first().ok_or(NetnsError::NoSocket)?;
+        Netns::of_socket(tcp.as_fd())
+    }
+
+    /// In the order of [`Listeners::inherit`].
+    pub(super) fn handles(&self) -> Vec<BorrowedFd<'_>> {
+        let pairs = self.pairs.iter();
+        pairs
+            .flat_map(|(tcp, udp)| [tcp.as_fd(), udp.as_fd()])
+            .collect()
+    }
 }
 
 impl<S: Service> Desk<S> {
-    async fn accept(self: Arc<Self>, listener: TcpListener) {
+    async fn accept(self: Arc<Self>, listener: Arc<TcpListener>) {
         loop {
             let (client, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -105,6 +140,8 @@ impl<S: Service> Desk<S> {
                 continue;
             }
             tokio::spawn(Arc::clone(&self.service).serve(client, origin));
+            // Whoever connects as fast as it can has one connection more each time that all others had their turn.
+            yield_now().await;
         }
     }
 
@@ -150,11 +187,4 @@ impl<S: Service> Desk<S> {
         tracing::error!(netns = %self.netns, %error, "cannot accept: raise the limit on open files or on memory");
         sleep(PAUSE).await;
     }
-}
-
-fn is_exhausted(error: &io::Error) -> bool {
-    matches!(
-        error.raw_os_error(),
-        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS)
-    )
 }

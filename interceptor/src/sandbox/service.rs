@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use crate::{
     address::SandboxId,
     config::Exemptions,
-    flow::{Engine, EnrollError, KernelDenial, Origin},
+    flow::{Engine, EnrollError, Incident, KernelDenial, Origin},
     secrets::SecretName,
 };
 
@@ -24,6 +24,9 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// The programs have refused something.
     fn report(&self, denial: KernelDenial);
+
+    /// Something has happened to a sandbox, or was done about it, that belongs to no connection.
+    fn note(&self, incident: Incident);
 
     /// Carries one connection to its end.
     fn serve(self: Arc<Self>, client: TcpStream, origin: Origin)
@@ -54,6 +57,10 @@ impl Service for Engine {
 
     fn report(&self, denial: KernelDenial) {
         Self::report(self, denial);
+    }
+
+    fn note(&self, incident: Incident) {
+        Self::note(self, incident);
     }
 
     fn serve(

@@ -11,7 +11,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::Sandbox;
-use crate::address::{CgroupId, SandboxId};
+use crate::{
+    address::{CgroupId, SandboxId},
+    config::Existing,
+};
 
 /// Holds the highest number given so far. A number is never given twice: sockets of an earlier sandbox may live on,
 /// and carry it.
@@ -28,6 +31,8 @@ pub(super) struct Record {
     pub(super) cgroup: PathBuf,
     pub(super) cgroup_id: CgroupId,
     pub(super) secrets: Vec<String>,
+    #[serde(default)]
+    pub(super) existing: Existing,
     /// Seconds since 1970.
     attached: u64,
 }
@@ -41,6 +46,7 @@ impl Record {
             cgroup: sandbox.cgroup.path().to_owned(),
             cgroup_id: sandbox.cgroup.id(),
             secrets: sandbox.secrets.iter().map(ToString::to_string).collect(),
+            existing: sandbox.sockets.existing(),
             attached: age.unwrap_or_default().as_secs(),
         }
     }
@@ -153,6 +159,7 @@ mod tests {
             cgroup: "/sys/fs/cgroup/micky".into(),
             cgroup_id: CgroupId(4711),
             secrets: vec!["DISCORD_BOT_TOKEN".to_owned()],
+            existing: Existing::Keep,
             attached: 1_700_000_000,
         }
     }

@@ -1,6 +1,9 @@
 //! One look at /proc: which sandboxes are in which network namespaces, and who else is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
 
 use crate::{
     address::SandboxId,
@@ -24,24 +27,29 @@ struct Part {
 }
 
 impl Survey {
-    pub(super) fn take(hierarchy: Hierarchy, sandboxes: Vec<(SandboxId, Cgroup)>) -> Self {
+    /// # Errors
+    /// Not everything can be seen: no descriptor is free, or no memory.
+    pub(super) fn take(
+        hierarchy: Hierarchy,
+        sandboxes: Vec<(SandboxId, Cgroup)>,
+    ) -> io::Result<Self> {
         let sandboxes = sandboxes
             .into_iter()
             .map(|(id, cgroup)| {
                 let part = Part {
                     exists: cgroup.exists(),
-                    namespaces: Task::by_netns(&cgroup.processes()),
+                    namespaces: Task::by_netns(&cgroup.processes()?)?,
                     cgroup,
                 };
-                (id, part)
+                Ok((id, part))
             })
-            .collect();
-        Self {
+            .collect::<io::Result<_>>()?;
+        Ok(Self {
             own: NetnsInode::current(),
             hierarchy,
-            inhabitants: census(),
+            inhabitants: census()?,
             sandboxes,
-        }
+        })
     }
 
     /// Sandboxes whose cgroup has been removed.

@@ -1,10 +1,13 @@
 //! Sandboxes on the real kernel, in cgroups, namespaces and directories of pins that each test makes and removes.
 
 mod adoption;
+mod around;
 mod capture;
 mod devices;
 mod exemptions;
+mod exhaustion;
 mod lives;
+mod succession;
 
 use std::{
     net::SocketAddr,
@@ -15,11 +18,11 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Attach, Registry, Service, Settings, StartError, Target};
+use super::{Attach, Proven, Registry, Service, StartError, Target};
 use crate::{
     address::SandboxId,
-    config::Exemptions,
-    flow::{EnrollError, KernelDenial, Origin},
+    config::{Exemptions, Existing},
+    flow::{EnrollError, Incident, KernelDenial, Origin},
     kernel::{
         Cgroup, LoadError, PinsError,
         fixtures::{ScratchPins, Visitor},
@@ -33,6 +36,7 @@ struct Recorder {
     served: Mutex<Vec<Origin>>,
     asked: Mutex<Vec<Origin>>,
     denied: Mutex<Vec<KernelDenial>>,
+    noted: Mutex<Vec<Incident>>,
     exemptions: Mutex<Exemptions>,
 }
 
@@ -52,6 +56,10 @@ impl Service for Recorder {
 
     fn report(&self, denial: KernelDenial) {
         self.denied.lock().unwrap().push(denial);
+    }
+
+    fn note(&self, incident: Incident) {
+        self.noted.lock().unwrap().push(incident);
     }
 
     async fn serve(self: Arc<Self>, client: TcpStream, origin: Origin) {
@@ -90,14 +98,14 @@ impl House {
 }
 
 async fn start(run_dir: &Path, bpf_dir: &Path) -> (Registry<Recorder>, Arc<Recorder>) {
-    let settings = Settings {
-        run_dir: run_dir.to_owned(),
-        bpf_dir: bpf_dir.to_owned(),
-    };
     let recorder = Arc::new(Recorder::default());
     for _ in 0..1000 {
-        match Registry::start(settings.clone(), Arc::clone(&recorder)).await {
-            Ok(registry) => return (registry, recorder),
+        let proven = Proven::try_out().await.unwrap();
+        match proven.load(bpf_dir.to_owned()).await {
+            Ok(loaded) => {
+                let started = Registry::start(run_dir, loaded, Arc::clone(&recorder)).await;
+                return (started.unwrap(), recorder);
+            }
             // A child that another test has forked meanwhile holds a copy of the lock until it ends.
             Err(StartError::Load(LoadError::Pins(PinsError::Held(_)))) => {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -113,6 +121,7 @@ fn request(name: &str, cgroup: &Cgroup) -> Attach {
         name: name.to_owned(),
         target: Target::Cgroup(cgroup.path().to_owned()),
         secrets: Vec::new(),
+        existing: Existing::Destroy,
     }
 }
 

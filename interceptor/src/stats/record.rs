@@ -54,6 +54,7 @@ impl Record {
         };
         let duration = self.duration.get().copied();
         ConnectionView {
+            draining: None,
             id: self.id,
             sandbox_id: self.opening.sandbox.0,
             sandbox: self.opening.sandbox_name.to_string(),

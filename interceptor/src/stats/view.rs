@@ -10,6 +10,9 @@ use time::OffsetDateTime;
 /// One connection, live or ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ConnectionView {
+    /// The process that finishes it, where another daemon has taken over since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) draining: Option<u32>,
     pub(crate) id: u64,
     pub(crate) sandbox_id: u32,
     pub(crate) sandbox: String,

@@ -79,6 +79,7 @@ impl Stand {
         let mut configuration = Configuration::default()
             .bound_secret("BENCH_TOKEN", TOKEN, BINDINGS)
             .sandbox("bench", POLICY, &["BENCH_TOKEN"])
+            .setting("limits: { connects_per_second: 1000000 }")
             .root(server.authority().pem());
         for host in [API, PLAIN, SOCKET, TUNNEL] {
             configuration = configuration.resolve(host, server.address());

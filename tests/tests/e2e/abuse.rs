@@ -147,7 +147,7 @@ fn what_is_beyond_a_sandboxs_limits_is_refused_and_said() -> Result<()> {
             .iter()
             .any(|reason| reason == "too_many_connects")
     );
-    stand.flood(&["hoard", "--threads=1", "--held=1000"])?;
+    stand.flood(&["hoard", "--threads=1", "--held=100000"])?;
     assert!(
         stand
             .reasons()?

@@ -257,6 +257,8 @@ fn datagrams_and_connections_that_are_exempt_leave_by_the_sandboxs_own_route() -
     assert_eq!(scenario.daemon.connections()?.len(), 2);
     assert_eq!(outside.reached(), 0, "the sandbox reached the server");
     let listed = scenario.daemon.json(&["sandboxes"])?;
+    // What is exempt passes the fence on devices too.
+    assert_eq!(listed[0]["netns"][0]["fenced"], true, "{listed}");
     let exempt = listed[0]["exemptions"].to_string();
     for what in [
         "TCP to 10.231.7.1:443",

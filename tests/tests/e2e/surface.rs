@@ -112,10 +112,10 @@ fn metrics_are_for_the_host_and_for_no_sandbox_whatever_its_policy_says() -> Res
 fn the_running_daemon_has_no_more_rights_than_it_needs() -> Result<()> {
     let scenario = Scenario::discord()?;
     let pid = scenario.daemon.pid()?;
-    // DAC_OVERRIDE, NET_ADMIN, SYS_PTRACE, SYS_ADMIN, PERFMON and BPF, by their numbers in capabilities.
+    // DAC_OVERRIDE, NET_ADMIN, NET_RAW, SYS_PTRACE, SYS_ADMIN, PERFMON and BPF, by their numbers in capabilities.
     let needed = format!(
         "{:016x}",
-        [1, 12, 19, 21, 38, 39]
+        [1, 12, 13, 19, 21, 38, 39]
             .map(|bit| 1_u64 << bit)
             .iter()
             .sum::<u64>()

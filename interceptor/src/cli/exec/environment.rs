@@ -99,6 +99,7 @@ mod tests {
             policies: Vec::new(),
             secrets: vec!["EXEC_TEST_TOKEN".into(), "PATH".into()],
             secret_keys: vec!["EXEC_TEST_TOKEN".into(), "EXEC_TEST_OTHER".into()],
+            sockets: Vec::new(),
             exemptions: Vec::new(),
             kernel_denials: 0,
             doors: Vec::new(),

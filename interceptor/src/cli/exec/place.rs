@@ -58,6 +58,7 @@ impl<'c> Place<'c> {
             cgroup: Some(self.cgroup.path().to_owned()),
             pid: None,
             secrets: Vec::new(),
+            keep_existing: false,
         })?;
         self.sandbox = Some(sandbox.id);
         Ok(sandbox)

@@ -379,6 +379,23 @@ fn every_kind_of_fault_is_told_at_its_place() {
             ],
         ),
         (
+            String::from(
+                "dns: { servers: [a.example, 127.0.0.1, '127.0.0.1:0', 10.0.0.1, 10.0.0.2] }\n",
+            ),
+            &[
+                "interceptor.yaml:1:17: more than 3 name servers: the others would never be asked",
+                "interceptor.yaml:1:18: expected an IP address, with a port or without: 10.1.2.3, 10.1.2.3:8443, \"[fd00::1]:8443\"",
+                "interceptor.yaml:1:40: nothing can be dialled at this address",
+            ],
+        ),
+        (
+            String::from("dns: { server: 127.0.0.1 }\n"),
+            &[
+                "interceptor.yaml:1:6: the key `servers` is missing",
+                "interceptor.yaml:1:8: unknown key `server`; did you mean `servers`?",
+            ],
+        ),
+        (
             String::from("ca: { certificate: token }\nupstream: { roots: [none.pem, ca.key] }\n"),
             &[
                 "interceptor.yaml:1:5: the key `key` is missing",
@@ -412,7 +429,7 @@ colour: red
         [
             "broken.yaml:2:1: not YAML: while parsing a node, did not find expected node content",
             "interceptor.yaml:3:51: no such secret under `secrets`",
-            "interceptor.yaml:4:1: unknown key `colour`; known here: secrets, sandboxes, resolve, ca, upstream, events, metrics",
+            "interceptor.yaml:4:1: unknown key `colour`; known here: secrets, sandboxes, resolve, dns, ca, upstream, events, metrics",
             "policy.yaml:2:39: the key `port` (or `ports`) is missing",
             "policy.yaml:2:47: a wildcard alone would match every host: write the domain that it stands in",
         ]

@@ -154,6 +154,7 @@ mod tests {
             }],
             kernel: [("connects".to_owned(), 12)].into(),
             denials: Vec::new(),
+            draining: Vec::new(),
         };
         let text = of(&stats);
         let lines: Vec<_> = text.lines().collect();

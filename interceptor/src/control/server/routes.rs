@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::{
     control::{
         Backend, Refusal, RefusalKind,
-        api::{self, AttachRequest, DetachRequest, ErrorView, HealthView},
+        api::{self, AttachRequest, DetachRequest, ErrorView, HealthView, Order},
     },
     stats::Selection,
 };
@@ -84,6 +84,10 @@ async fn route<B: Backend>(
         }
         api::STATS if get => Ok(ok(&backend.stats().await)),
         api::RELOAD if post => finish(async move { backend.reload().await }).await,
+        api::ORDERS if post => {
+            let order: Order = read(request).await?;
+            finish(async move { backend.obey(order).await }).await
+        }
         api::HEALTH
         | api::READY
         | api::INFO
@@ -92,7 +96,8 @@ async fn route<B: Backend>(
         | api::CONNECTIONS
         | api::EVENTS
         | api::STATS
-        | api::RELOAD => Err(refuse(
+        | api::RELOAD
+        | api::ORDERS => Err(refuse(
             StatusCode::METHOD_NOT_ALLOWED,
             "the method does not fit the path",
         )),

@@ -15,7 +15,7 @@ use crate::{
     address::{OriginalDst, SandboxId},
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
     },
     kernel::Peer,
     stats::{
@@ -80,6 +80,7 @@ impl Backend for Double {
             policies: Vec::new(),
             secrets: Vec::new(),
             secret_keys: request.secrets,
+            sockets: Vec::new(),
             exemptions: Vec::new(),
             kernel_denials: 0,
             doors: Vec::new(),
@@ -154,6 +155,7 @@ impl Backend for Double {
             sandboxes: Vec::new(),
             kernel: [("connects".to_owned(), 3)].into(),
             denials: Vec::new(),
+            draining: Vec::new(),
         }
     }
 
@@ -173,6 +175,10 @@ impl Backend for Double {
             changed: vec!["secret A: new value".into()],
             reports: Vec::new(),
         })
+    }
+
+    async fn obey(&self, _: Order) -> Result<(), Refusal> {
+        Ok(())
     }
 
     async fn info(&self) -> Info {

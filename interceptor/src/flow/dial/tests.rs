@@ -32,6 +32,7 @@ fn resolved(addresses: &[&str], as_written: bool) -> Resolved {
     Resolved {
         addresses,
         as_written,
+        lifetime: Duration::ZERO,
     }
 }
 

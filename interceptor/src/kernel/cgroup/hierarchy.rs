@@ -81,7 +81,10 @@ impl Hierarchy {
         text.lines()
             .find_map(|line| line.strip_prefix("0::"))
             .map(|found| self.mount.join(self.relative(Path::new(found))))
-            .filter(|directory| processes_in(&directory.join("cgroup.procs")).contains(&pid))
+            .filter(|directory| {
+                let processes = processes_in(&directory.join("cgroup.procs"));
+                processes.is_ok_and(|processes| processes.contains(&pid))
+            })
             .ok_or(CgroupError::Unplaced(pid))
             .and_then(Cgroup::at)
     }

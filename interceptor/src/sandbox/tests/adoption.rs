@@ -145,8 +145,8 @@ async fn kernel_a_detach_that_was_cut_short_is_undone() {
     let (registry, _recorder) = house.start().await;
     let id = registry.attach(request("micky", &cgroup)).await.unwrap().id;
     // What a daemon leaves that is killed after the last program went and before the last pin did.
-    registry.inner.programs.unlink_but_keep_pins(id);
     registry.shutdown().await;
+    registry.inner.programs.unlink_but_keep_pins(id);
     drop(registry);
     let (_open, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Err(libc::ENETUNREACH));

@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use super::{House, address, outcome, request, until};
 use crate::{
+    config::Existing,
     kernel::{
         Cgroup, Hierarchy, NetnsState,
         fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
@@ -29,6 +30,7 @@ async fn kernel_namespaces_that_are_inhabited_have_listeners_when_attach_returns
             name: "micky".to_owned(),
             target: Target::Process(visitor.pid()),
             secrets: Vec::new(),
+            existing: Existing::Destroy,
         })
         .await
         .unwrap();

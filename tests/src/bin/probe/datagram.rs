@@ -58,6 +58,9 @@ pub(crate) struct Dns {
     /// AAAA instead of A.
     #[arg(long)]
     aaaa: bool,
+    /// The number of another type of records.
+    #[arg(long, conflicts_with = "aaaa")]
+    kind: Option<u16>,
     #[arg(long)]
     tcp: bool,
     /// From an unconnected socket, whose answers have to come from the server's own address.
@@ -66,7 +69,10 @@ pub(crate) struct Dns {
 }
 
 pub(crate) fn ask(arguments: &Dns) -> Result<()> {
-    let query = query(&arguments.name, if arguments.aaaa { 28 } else { 1 })?;
+    let kind = arguments
+        .kind
+        .unwrap_or(if arguments.aaaa { 28 } else { 1 });
+    let query = query(&arguments.name, kind)?;
     let (answer, from) = if arguments.tcp {
         let mut stream = TcpStream::connect(arguments.server)?;
         stream.set_read_timeout(Some(PATIENCE))?;

@@ -11,6 +11,7 @@ mod abuse;
 mod connect;
 mod datagram;
 mod frames;
+mod hold;
 mod load;
 mod login;
 mod message;
@@ -39,6 +40,8 @@ enum Question {
     Dns(datagram::Dns),
     /// Writes HTTP/2 frame by frame, as no library would.
     Frames(frames::Arguments),
+    /// Holds connections, and sends over them when told.
+    Hold(hold::Hold),
     /// Logs in to the gateway with the library tungstenite.
     Login,
     /// Logs in with messages cut in two, at every byte.
@@ -49,6 +52,8 @@ enum Question {
     Talk(message::Talk),
     /// Sends bytes exactly as they are given.
     Script(script::Arguments),
+    /// Connects again and again.
+    Renew,
     /// Sends one HTTP request.
     Request(request::Arguments),
     /// Opens connections as fast as it can.
@@ -63,11 +68,13 @@ fn main() -> Result<()> {
         Question::Datagram(arguments) => datagram::send(&arguments),
         Question::Dns(arguments) => datagram::ask(&arguments),
         Question::Frames(arguments) => frames::run(&arguments),
+        Question::Hold(arguments) => hold::hold(&arguments),
         Question::Login => login::run(),
         Question::Split(arguments) => message::split(&arguments),
         Question::Load(arguments) => load::run(&arguments),
         Question::Talk(arguments) => message::talk(&arguments),
         Question::Script(arguments) => script::run(&arguments),
+        Question::Renew => hold::renew(),
         Question::Request(arguments) => request::run(&arguments),
         Question::Flood(arguments) => abuse::flood(&arguments),
         Question::Pace(arguments) => abuse::pace(&arguments),

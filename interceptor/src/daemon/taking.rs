@@ -1,0 +1,63 @@
+//! `interceptor run --takeover`, where a daemon runs: everything that can fail comes first.
+
+use std::sync::Arc;
+
+use super::{RunError, Settings, Standing, assembly::Assembly, reload::read};
+use crate::{
+    control::listener::ControlListener,
+    error::chain,
+    handover::{Channel, Door},
+    sandbox::{Proven, Successor},
+};
+
+/// Becomes the daemon of `assembly` in the other one's place.
+///
+/// # Errors
+/// The other one goes on as if nothing had been.
+pub(super) async fn take_over(
+    settings: Settings,
+    assembly: Assembly,
+    channel: Channel,
+) -> Result<Standing, RunError> {
+    let proven = Proven::try_out().await.map_err(RunError::Sandboxes)?;
+    let other = channel.introduce().await.map_err(RunError::Handover)?;
+    tracing::info!(pid = other.pid, version = other.version, "taking over");
+    let loaded = proven
+        .load_beside(settings.bpf_dir.clone(), other.pins)
+        .await
+        .map_err(RunError::Sandboxes)?;
+    let mut door = Door::inherit(other.door).map_err(RunError::Handover)?;
+    let estate = channel.collect().await.map_err(RunError::Handover)?;
+    // The other one may have reloaded since; now it stands still.
+    let configuration = read(&settings.config).await.map_err(|refusal| {
+        RunError::Reread([&[refusal.error], &*refusal.detail].concat().join(": "))
+    })?;
+    assembly.engine.reconfigure(configuration);
+    let engine = Arc::clone(&assembly.engine);
+    let successor = Successor::prepare(&settings.run_dir, loaded, engine, estate)
+        .await
+        .map_err(RunError::Sandboxes)?;
+    let last = channel
+        .take(&other.process)
+        .await
+        .map_err(RunError::Handover)?;
+
+    // There is no way back: what goes wrong from here on is logged, and the sandboxes are served all the same.
+    door.keep(&settings.run_dir);
+    let control = ControlListener::inherit(&settings.run_dir, other.control);
+    if let Some(last) = last {
+        assembly.stats.number_after(last);
+    }
+    let registry = successor.begin().await;
+    if let Err(error) = assembly.publish(&settings) {
+        tracing::error!(
+            error = chain(&error),
+            "sandboxes find the earlier daemon's certificates"
+        );
+    }
+    tracing::info!(pid = other.pid, "taken over");
+    let standing = Standing::new(settings, assembly, registry, control, door)?;
+    let interceptor = Arc::clone(&standing.interceptor);
+    tokio::spawn(async move { interceptor.lead().await });
+    Ok(standing)
+}

@@ -1,0 +1,163 @@
+//! Every way round that is known, with what has to come of it.
+
+mod around;
+mod daemon;
+mod datagrams;
+mod families;
+mod identity;
+mod names;
+mod options;
+mod release;
+mod spaces;
+mod streams;
+
+use serde_json::{Value, json};
+
+use super::{
+    ground::{EVIL, EVIL_V6, PORT},
+    stage::Facts,
+    vector::{Control, Event, Expected, Group, Secret, Vector},
+};
+
+/// All of them, in the order in which they are tried.
+pub fn vectors() -> Vec<Vector> {
+    let mut all = streams::vectors();
+    all.extend(datagrams::vectors());
+    all.extend(families::vectors());
+    all.extend(options::vectors());
+    all.extend(spaces::vectors());
+    all.extend(around::vectors());
+    all.extend(daemon::vectors());
+    all.extend(names::vectors());
+    all.extend(identity::vectors());
+    all.extend(release::vectors());
+    all
+}
+
+fn vector(
+    group: Group,
+    name: &str,
+    tries: &'static str,
+    order: &'static str,
+    with: impl Fn(&Facts) -> Value + 'static,
+) -> Vector {
+    Vector {
+        name: name.into(),
+        group,
+        tries,
+        order,
+        with: Box::new(with),
+        as_root: false,
+        accomplice: None,
+        control: Control::Leaves,
+        expected: Expected {
+            said: Vec::new(),
+            event: Event::None("nothing is refused"),
+            secret: Secret::Stays,
+            stated: None,
+        },
+    }
+}
+
+/// To a server that nobody may reach, over IPv4.
+fn to(_: &Facts) -> Value {
+    json!({"address": EVIL, "port": PORT})
+}
+
+fn to_v6(_: &Facts) -> Value {
+    json!({"address": EVIL_V6, "port": PORT})
+}
+
+/// Reasons under which the programs in the kernel refuse.
+const DATAGRAM: &[&str] = &["datagram"];
+const PROTOCOL: &[&str] = &["socket_protocol"];
+const OPTION: &[&str] = &["socket_option"];
+const BEFORE: &[&str] = &[
+    "socket_from_before",
+    "existing_socket",
+    "moved_socket",
+    "egress",
+];
+/// What the daemon says of a connection that policy does not know.
+const POLICY: &[&str] = &["policy"];
+
+const ITSELF: &str =
+    "the kernel itself refuses it to everybody without privileges, before any hook";
+
+impl Vector {
+    fn control(mut self, control: Control) -> Self {
+        self.control = control;
+        self
+    }
+
+    /// Without a sandbox the program sees this.
+    fn else_says(self, said: &[&'static str]) -> Self {
+        self.control(Control::Says(said.to_vec()))
+    }
+
+    fn by_root(mut self) -> Self {
+        self.as_root = true;
+        self.without_control("the host's root could do it")
+    }
+
+    fn without_control(self, why: &'static str) -> Self {
+        self.control(Control::None(why))
+    }
+
+    /// Steered to the daemon, which closes it for a reason.
+    fn captured(self, reasons: &[&'static str]) -> Self {
+        self.refused(&["connected, then closed"], reasons)
+    }
+
+    fn refused(mut self, said: &[&'static str], reasons: &[&'static str]) -> Self {
+        self.expected.said = said.to_vec();
+        self.expected.event = Event::Refusal(reasons.to_vec());
+        self
+    }
+
+    /// The kernel's own refusal, the same with and without a sandbox.
+    fn refused_to_everybody(self, said: &'static [&'static str]) -> Self {
+        self.else_says(said).silent(said, ITSELF)
+    }
+
+    fn silent(mut self, said: &[&'static str], why: &'static str) -> Self {
+        self.expected.said = said.to_vec();
+        self.expected.event = Event::None(why);
+        self
+    }
+
+    /// A family that is watched where the kernel lets somebody, and elsewhere said to be left to seccomp.
+    fn watched_or_said(mut self) -> Self {
+        self.expected.said = vec!["opened", "refused EPERM", "refused EAFNOSUPPORT"];
+        self.expected.event = Event::Watched("socket_family");
+        self
+    }
+
+    fn stated(mut self, why: &'static str) -> Self {
+        self.expected.stated = Some(why);
+        self
+    }
+
+    fn released(mut self) -> Self {
+        self.expected.secret = Secret::Arrives;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_vector_has_a_name_of_its_own_and_an_expectation() {
+        let mut names = BTreeSet::new();
+        for vector in vectors() {
+            let name = format!("{:?}/{}", vector.group, vector.name);
+            assert!(names.insert(name), "{} twice", vector.name);
+            assert!(!vector.expected.said.is_empty(), "{}", vector.name);
+        }
+        assert!(names.len() >= 110, "{}", names.len());
+    }
+}
