@@ -28,7 +28,7 @@ use machine::Machine;
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 
 /// Longest time that a machine may run.
-const LONGEST: Duration = Duration::from_secs(3600);
+const LONGEST: Duration = Duration::from_secs(7200);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {

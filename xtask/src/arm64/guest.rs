@@ -170,6 +170,13 @@ pub(super) fn payload(programs: &Programs, script: &str) -> Result<PathBuf> {
         fs::remove_dir_all(&tree)?;
     }
     let within = |path: &Path| tree.join(path.strip_prefix("/").unwrap_or(path));
+    // Where cargo runs tests; nothing has to be in them.
+    for manifest in programs
+        .iter()
+        .filter_map(|one| one.manifest_path.as_deref())
+    {
+        fs::create_dir_all(within(manifest.parent().unwrap_or(manifest)))?;
+    }
     for program in programs.iter().filter_map(|one| one.executable.as_deref()) {
         let copy = within(program);
         if let Some(parent) = copy.parent() {

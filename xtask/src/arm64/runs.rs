@@ -44,7 +44,12 @@ pub(super) fn chosen(programs: &Programs, only: &[Part], name: Option<&str>) -> 
         let library = programs.tests("interceptor", "lib")?;
         let mut arguments = vec!["--test-threads=2".to_owned()];
         arguments.extend(filter(Some("kernel_")));
-        runs.push(tests("the library on the kernel", library, arguments, 900)?);
+        runs.push(tests(
+            "the library on the kernel",
+            library,
+            arguments,
+            1800,
+        )?);
     }
     if wanted(Part::Daemon) {
         if name.is_none() {
@@ -81,7 +86,7 @@ pub(super) fn chosen(programs: &Programs, only: &[Part], name: Option<&str>) -> 
             "end-to-end tests",
             programs.tests("e2e", "test")?,
             arguments,
-            2400,
+            3600,
         )?);
     }
     Ok(runs)
