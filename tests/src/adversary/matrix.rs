@@ -72,6 +72,11 @@ pub(super) fn lack(said: &str) -> Option<&'static str> {
     LACKING.into_iter().find(|lack| said.starts_with(lack))
 }
 
+/// Whether the kernel itself let nothing go: other errors come from the other side, or from its silence.
+fn was_kept_back(said: &str) -> bool {
+    said.starts_with("refused E") && said != "refused ECONNREFUSED"
+}
+
 impl Row {
     pub(super) fn new(vector: &Vector, seen: Seen) -> Self {
         let mut row = Self {
@@ -178,7 +183,7 @@ impl Row {
             None => {}
         }
         if let (true, None, Some((said, window))) = (self.leaves, &self.lacking, &self.seen.control)
-            && !of_control.iter().any(|(at, _)| window.holds(*at))
+            && (was_kept_back(said) || !of_control.iter().any(|(at, _)| window.holds(*at)))
         {
             self.differences
                 .push(format!("without a sandbox nothing leaves either: {said}"));

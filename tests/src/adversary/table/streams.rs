@@ -182,10 +182,7 @@ fn unusual() -> Vec<Vector> {
             "from-foreign-address",
             |_| json!({"address": EVIL, "port": PORT, "source": "10.231.9.77"}),
         )
-        .silent(
-            &["refused ENETUNREACH"],
-            "the kernel finds no route from a foreign address to lo, where it was steered",
-        ),
+        .refused_to_everybody(&["refused ENETUNREACH"]),
         vector(
             Group::Streams,
             "link-local",
