@@ -15,8 +15,13 @@ use serde_json::Value;
 
 use crate::{interrupt, logs::complain};
 
-/// Longest time that anything may take unless a caller says otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest time that anything may take unless a caller says otherwise. An arm64 machine may be an emulated one, in which
+/// everything takes ten times as long.
+pub const PATIENCE: Duration = Duration::from_secs(if cfg!(target_arch = "aarch64") {
+    200
+} else {
+    20
+});
 /// Time that a process has to end after it was asked to.
 const GRACE: Duration = Duration::from_secs(3);
 const POLL: Duration = Duration::from_millis(5);

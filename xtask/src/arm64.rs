@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.action {
         Action::Build => {
             let programs = build::run()?;
-            println!("{}", programs.interceptor()?.display());
+            println!("{}", programs.program("interceptor")?.display());
             Ok(ExitCode::SUCCESS)
         }
         Action::Test(arguments) => test(arguments),

@@ -111,10 +111,10 @@ impl Programs {
 
     /// # Errors
     /// It has not been built.
-    pub(super) fn interceptor(&self) -> Result<&Path> {
-        self.find("interceptor", "bin", false)
+    pub(super) fn program(&self, name: &str) -> Result<&Path> {
+        self.find(name, "bin", false)
             .and_then(|artifact| artifact.executable.as_deref())
-            .context("interceptor has not been built")
+            .with_context(|| format!("{name} has not been built"))
     }
 
     /// The tests in a target of a kind, such as `lib` or `test`.
@@ -171,7 +171,10 @@ mod tests {
         "#;
         let programs = Programs::read(messages).unwrap();
         assert_eq!(programs.iter().count(), 2);
-        assert_eq!(programs.interceptor().unwrap(), Path::new("/t/interceptor"));
+        assert_eq!(
+            programs.program("interceptor").unwrap(),
+            Path::new("/t/interceptor")
+        );
         let library = programs.tests("interceptor", "lib").unwrap();
         assert_eq!(
             library.executable.as_deref(),

@@ -15,6 +15,8 @@ pub(super) enum Part {
     Daemon,
     /// End-to-end tests
     E2e,
+    /// Every known way round
+    Adversary,
 }
 
 /// A program that runs to its end.
@@ -53,13 +55,8 @@ pub(super) fn chosen(programs: &Programs, only: &[Part], name: Option<&str>) -> 
     }
     if wanted(Part::Daemon) {
         if name.is_none() {
-            runs.push(Run {
-                what: "interceptor --version",
-                program: programs.interceptor()?.to_owned(),
-                arguments: vec!["--version".to_owned()],
-                package: None,
-                limit: 60,
-            });
+            let what = "interceptor --version";
+            runs.push(program(programs, what, 60)?);
         }
         for (what, target) in [
             ("the commands without a daemon", "command_line"),
@@ -89,7 +86,24 @@ pub(super) fn chosen(programs: &Programs, only: &[Part], name: Option<&str>) -> 
             3600,
         )?);
     }
+    if wanted(Part::Adversary) && name.is_none() {
+        runs.push(program(programs, "adversary", 3600)?);
+    }
     Ok(runs)
+}
+
+/// A program of this workspace and its arguments, in words.
+fn program(programs: &Programs, what: &'static str, limit: u32) -> Result<Run> {
+    let mut words = what.split(' ');
+    Ok(Run {
+        what,
+        program: programs
+            .program(words.next().unwrap_or_default())?
+            .to_owned(),
+        arguments: words.map(str::to_owned).collect(),
+        package: None,
+        limit,
+    })
 }
 
 fn tests(
