@@ -1,9 +1,11 @@
 //! Where it happens: a sandbox's namespace, one beside it, the host that both are joined to, and what is outside.
 //!
-//!     sandbox ─ pod0 ┐
-//!                    ├ host ─ up0 ── in0 ─ outside
-//!     control ─ ctl0 ┤   └ the daemon
-//!        late ─ late0 ┘
+//! ```text
+//! sandbox ─ pod0 ┐
+//!                ├ host ─ up0 ── in0 ─ outside
+//! control ─ ctl0 ┤   └ the daemon
+//!    late ─ late0 ┘
+//! ```
 
 use anyhow::{Context as _, Result};
 
