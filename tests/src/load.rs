@@ -45,7 +45,7 @@ const FLAT: u64 = 1 << 20;
 
 /// Two TLS sessions with their buffers, and what the allocator keeps. The kernel's buffers for sockets are not counted: they
 /// are not the daemon's.
-const IDLE: u64 = 64 << 10;
+const IDLE: u64 = 48 << 10;
 
 /// Connections that stand before idle ones are counted, so that what the first ones need for all is not in the figure.
 const FIRST: u64 = 20;

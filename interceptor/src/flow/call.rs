@@ -104,7 +104,7 @@ impl Call {
                 Box::pin(self.prepare(client)).await
             } else {
                 let call = Arc::clone(&self);
-                let prepare = async move { call.prepare(client).await };
+                let prepare = Box::pin(async move { call.prepare(client).await });
                 let prepared = self.engine.workers.run(self.sandbox.id, prepare);
                 prepared.await.flatten()
             };

@@ -12,7 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    fs::{FlockOperation, flock},
+    process::{Pid, Signal, kill_process},
+};
 
 pub(crate) use hierarchy::Hierarchy;
 
@@ -21,8 +24,6 @@ use crate::address::CgroupId;
 
 /// How long killed processes have to go.
 const KILL_DEADLINE: Duration = Duration::from_secs(5);
-/// Who makes a cgroup for a process puts it there long before that: one that is older and empty was left behind.
-const LEFT_BEHIND: Duration = Duration::from_secs(60);
 
 /// Why a cgroup cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +63,13 @@ pub(crate) struct Cgroup {
     id: CgroupId,
 }
 
+/// A cgroup whose maker lives: it holds a lock on the directory, which the kernel gives up with the process.
+#[derive(Debug)]
+pub(crate) struct Claim {
+    pub(crate) cgroup: Cgroup,
+    _lock: File,
+}
+
 impl Cgroup {
     /// Takes what stands at `path`, whose place in the hierarchy [`Hierarchy`] has checked.
     fn at(path: PathBuf) -> Result<Self, CgroupError> {
@@ -85,10 +93,16 @@ impl Cgroup {
         fs::metadata(&self.path).is_ok_and(|found| found.ino() == self.id.0)
     }
 
-    fn is_left_behind(&self) -> bool {
-        let made = fs::metadata(&self.path).and_then(|found| found.modified());
-        let age = made.ok().and_then(|made| made.elapsed().ok());
-        age.is_some_and(|age| age > LEFT_BEHIND) && !self.populated()
+    /// Removes it if its maker has gone and nobody is in it.
+    fn remove_if_left(&self) -> Result<(), CgroupError> {
+        let directory = self.open()?;
+        if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err()
+            || self.populated()
+            || !self.exists()
+        {
+            return Ok(());
+        }
+        self.remove()
     }
 
     /// Whether threads of one process may be inside and outside (cgroups(7), thread mode).
@@ -287,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn kernel_cgroups_that_were_left_behind_are_cleared_and_no_others() {
+    fn kernel_cgroups_whose_maker_has_gone_are_cleared_at_once_and_no_others() {
         let hierarchy = Hierarchy::find().unwrap();
         let parent = ScratchCgroup::new("clear");
         let make = |name: &str| {
@@ -295,18 +309,18 @@ mod tests {
             fs::create_dir(&path).unwrap();
             Cgroup::at(path).unwrap()
         };
-        let [old, young, inhabited, foreign] = ["x-old", "x-young", "x-full", "y"].map(make);
-        let long_ago = std::time::SystemTime::now() - 2 * LEFT_BEHIND;
-        for cgroup in [&old, &inhabited, &foreign] {
-            let times = fs::FileTimes::new().set_modified(long_ago);
-            cgroup.open().unwrap().set_times(times).unwrap();
-        }
+        let [left, inhabited, foreign] = ["x-left", "x-full", "y"].map(make);
+        let claimed = hierarchy.claim(&parent.path().join("x-claimed")).unwrap();
         let mut sleeper = Command::new("sleep").arg("1000").spawn().unwrap();
         fs::write(inhabited.procs(), sleeper.id().to_string()).unwrap();
 
         hierarchy.clear(parent.path(), "x-");
-        assert!(!old.exists());
-        assert!(young.exists() && inhabited.exists() && foreign.exists());
+        assert!(!left.exists());
+        assert!(claimed.cgroup.exists() && inhabited.exists() && foreign.exists());
+        let cgroup = claimed.cgroup.clone();
+        drop(claimed);
+        hierarchy.clear(parent.path(), "x-");
+        assert!(!cgroup.exists() && inhabited.exists());
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
     }

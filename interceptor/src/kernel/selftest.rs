@@ -15,7 +15,7 @@ use std::{
 
 use self::probe::Probe;
 use super::{
-    cgroup::{Cgroup, CgroupError, Hierarchy},
+    cgroup::{CgroupError, Claim, Hierarchy},
     links::LinkError,
     listeners::{Listeners, ListenersError, Pair, Transport},
     maps::{MapsError, NetnsEntry, NetnsState},
@@ -69,7 +69,8 @@ pub(crate) enum SelfTestError {
 
 /// Runs it; takes a few milliseconds. `programs` are a [trial](Programs::trial): nothing that it leaves is pinned.
 pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<(), SelfTestError> {
-    let cgroup = Scratch::create(hierarchy)?;
+    let scratch = Scratch::create(hierarchy)?;
+    let cgroup = &scratch.0.cgroup;
     let listeners = Listeners::open(&Netns::current()?, 0)?;
     let entry = NetnsEntry {
         state: NetnsState::Ready,
@@ -80,7 +81,7 @@ pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<()
     };
     programs.set_netns(listeners.netns, entry)?;
     let server = exempt_server(programs)?;
-    let links = programs.link_all(SANDBOX, &cgroup.0)?;
+    let links = programs.link_all(SANDBOX, cgroup)?;
 
     let mut rounds = vec![(
         &listeners.v4,
@@ -93,7 +94,7 @@ pub(crate) fn self_test(programs: &Programs, hierarchy: &Hierarchy) -> Result<()
     let mut asked: Vec<_> = rounds.iter().map(|(_, asked)| *asked).collect();
     asked.push(exempt);
     let probe =
-        Probe::start(&cgroup.0, &asked, Instant::now() + DEADLINE).map_err(SelfTestError::Child)?;
+        Probe::start(cgroup, &asked, Instant::now() + DEADLINE).map_err(SelfTestError::Child)?;
     for (index, (pair, asked)) in rounds.into_iter().enumerate() {
         check_client(&probe, index, asked)?;
         check_flow(programs, listeners.netns, pair, asked, probe.pid())?;
@@ -174,7 +175,7 @@ fn check_flow(
 }
 
 /// A cgroup that goes with the test, whatever comes of it.
-struct Scratch(Cgroup);
+struct Scratch(Claim);
 
 impl Scratch {
     fn create(hierarchy: &Hierarchy) -> Result<Self, CgroupError> {
@@ -182,15 +183,16 @@ impl Scratch {
         let run = RUNS.fetch_add(1, Relaxed);
         hierarchy.clear(Path::new(""), SCRATCH);
         let name = format!("{SCRATCH}{}-{run}", std::process::id());
-        hierarchy.create(Path::new(&name)).map(Self)
+        hierarchy.claim(Path::new(&name)).map(Self)
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let removed = self.0.kill().and_then(|()| self.0.remove());
+        let cgroup = &self.0.cgroup;
+        let removed = cgroup.kill().and_then(|()| cgroup.remove());
         if let Err(error) = removed {
-            tracing::warn!(path = %self.0.path().display(), error = chain(&error), "cannot remove the self-test's cgroup");
+            tracing::warn!(path = %cgroup.path().display(), error = chain(&error), "cannot remove the self-test's cgroup");
         }
     }
 }

@@ -20,8 +20,8 @@ const SHORT: u64 = 200_000;
 /// placeholder back, and in HTTP/2 the tables and queues of two more sessions.
 fn idle_limit(version: Version) -> u64 {
     match version {
-        Version::Http1 => 72 << 10,
-        Version::Http2 => 128 << 10,
+        Version::Http1 => 56 << 10,
+        Version::Http2 => 120 << 10,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         api::{AttachRequest, SandboxView},
         client::Client,
     },
-    kernel::{Cgroup, Confinement, Credentials, Hierarchy, Holder, Network},
+    kernel::{Claim, Confinement, Credentials, Hierarchy, Holder, Network},
 };
 
 /// The cgroup above those of all commands, which goes with the last of them.
@@ -24,7 +24,7 @@ const NAME: usize = 64;
 /// A place for one command. When it goes, for whatever reason, what runs in it is killed, and it is removed.
 pub(super) struct Place<'c> {
     client: &'c Client,
-    cgroup: Cgroup,
+    claim: Claim,
     holder: Option<Holder>,
     sandbox: Option<u32>,
 }
@@ -38,16 +38,16 @@ impl<'c> Place<'c> {
     ) -> anyhow::Result<Self> {
         let hierarchy = Hierarchy::find()?;
         hierarchy.clear(Path::new(PARENT), PREFIX);
-        let cgroup = hierarchy
-            .create(&cgroup_name(name))
+        let claim = hierarchy
+            .claim(&cgroup_name(name))
             .context("cannot make a cgroup for the command (this needs root)")?;
         let mut place = Self {
             client,
-            cgroup,
+            claim,
             holder: None,
             sandbox: None,
         };
-        place.holder = Some(Holder::start(&place.cgroup, network, credentials)?);
+        place.holder = Some(Holder::start(&place.claim.cgroup, network, credentials)?);
         Ok(place)
     }
 
@@ -55,7 +55,7 @@ impl<'c> Place<'c> {
     pub(super) fn attach(&mut self, name: &str) -> anyhow::Result<SandboxView> {
         let sandbox = self.client.attach(&AttachRequest {
             name: name.to_owned(),
-            cgroup: Some(self.cgroup.path().to_owned()),
+            cgroup: Some(self.claim.cgroup.path().to_owned()),
             pid: None,
             secrets: Vec::new(),
             keep_existing: false,
@@ -71,7 +71,7 @@ impl<'c> Place<'c> {
         credentials: Credentials,
     ) -> anyhow::Result<()> {
         let holder = self.holder.as_ref().context("the place is inhabited")?;
-        Confinement::new(&self.cgroup, holder.netns(), credentials)?.apply(command);
+        Confinement::new(&self.claim.cgroup, holder.netns(), credentials)?.apply(command);
         Ok(())
     }
 
@@ -83,13 +83,13 @@ impl<'c> Place<'c> {
     /// Kills what is left, and only then opens the sandbox.
     fn clean_up(&mut self) -> anyhow::Result<()> {
         self.holder = None;
-        self.cgroup.kill()?;
+        self.claim.cgroup.kill()?;
         // Without its cgroup the sandbox is gone all the same: a daemon that does not answer now will see that later.
         let detached = match self.sandbox.take() {
             Some(id) => self.client.detach(&id.to_string()).map(drop),
             None => Ok(()),
         };
-        self.cgroup.remove_with_parent()?;
+        self.claim.cgroup.remove_with_parent()?;
         detached.context("cannot detach the sandbox")
     }
 }

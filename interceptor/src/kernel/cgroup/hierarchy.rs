@@ -5,7 +5,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use super::{Cgroup, CgroupError, children, failed, processes_in};
+use super::{Cgroup, CgroupError, Claim, children, failed, processes_in};
+use rustix::fs::{FlockOperation, flock};
+
 use crate::{address::CgroupId, error::chain};
 
 /// Inode number of the hierarchy's own root, which holds every process that is in no other cgroup.
@@ -120,8 +122,27 @@ impl Hierarchy {
         }
     }
 
+    /// The same for as long as the caller lives: [`Self::clear`] spares it, and removes it afterwards.
+    pub(crate) fn claim(&self, relative: &Path) -> Result<Claim, CgroupError> {
+        let mut tries = 0;
+        loop {
+            let cgroup = self.create(relative)?;
+            let locked = cgroup.open().and_then(|lock| {
+                flock(&lock, FlockOperation::LockExclusive)
+                    .map_err(|errno| failed(cgroup.path())(errno.into()))?;
+                Ok(lock)
+            });
+            // Until it is locked it can be taken for one that was left.
+            match locked {
+                Ok(_lock) if cgroup.exists() => return Ok(Claim { cgroup, _lock }),
+                Err(error) if cgroup.exists() || tries == TRIES => return Err(error),
+                _ => tries += 1,
+            }
+        }
+    }
+
     /// Removes cgroups directly below `relative` that processes which were killed have left behind: their names begin
-    /// with `prefix`, and nobody has been in them for long.
+    /// with `prefix`, whoever made them has gone, and nobody is in them.
     pub(crate) fn clear(&self, relative: &Path, prefix: &str) {
         for directory in children(&self.mount.join(relative)) {
             let name = directory.file_name().and_then(|name| name.to_str());
@@ -129,8 +150,7 @@ impl Hierarchy {
                 continue;
             };
             if name.is_some_and(|name| name.starts_with(prefix))
-                && cgroup.is_left_behind()
-                && let Err(error) = cgroup.remove()
+                && let Err(error) = cgroup.remove_if_left()
             {
                 tracing::debug!(
                     error = chain(&error),
