@@ -15,6 +15,7 @@ mod run;
 mod sandboxes;
 mod stats;
 mod table;
+mod target;
 mod units;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -109,7 +110,7 @@ impl Cli {
             Command::Exec(args) => return exec::run(args, run_dir),
             Command::Run(args) => run::run(args, run_dir),
             Command::Attach(args) => attach::run(args, run_dir),
-            Command::Detach(args) => detach::run(&args, run_dir),
+            Command::Detach(args) => detach::run(args, run_dir),
             Command::Sandboxes(json) => sandboxes::run(json, run_dir),
             Command::Conns(args) => conns::run(args, run_dir),
             Command::Events(args) => events::run(args, run_dir),
@@ -144,6 +145,11 @@ mod tests {
             "interceptor run --config c.yaml --run-dir /r --bpf-dir /b --data-dir /d --log-format json",
             "interceptor attach --name micky --cgroup /sys/fs/cgroup/micky",
             "interceptor attach --name micky --pid 42 --secret A --secret B --json",
+            "interceptor attach --name micky --container 4a7d1ed41447",
+            "interceptor attach --name micky --pod team/agent-0",
+            "interceptor attach --name micky --pod 0b3f6a52-8f5e-4c1e-9d5a-6f6a1c0a7e11",
+            "interceptor attach --name micky --systemd agents.slice",
+            "interceptor detach --pod team/agent-0 --json",
             "interceptor --run-dir /r detach micky",
             "interceptor detach 7 --run-dir /r",
             "interceptor sandboxes --json",
@@ -174,7 +180,11 @@ mod tests {
             "interceptor attach --name micky --cgroup /c --pid 4",
             "interceptor attach --name micky --pid 0",
             "interceptor attach --name micky --pid -4",
+            "interceptor attach --name micky --pod agent",
+            "interceptor attach --name micky --systemd agent.timer",
+            "interceptor attach --name micky --container c1 --pod a/b",
             "interceptor detach",
+            "interceptor detach micky --pod a/b",
             "interceptor check",
             "interceptor ca",
             "interceptor run --config c.yaml --log-format xml",

@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView};
+use self::api::{AttachRequest, DetachRequest, Info, Order, ReloadView, SandboxView, StatsView};
 use crate::kernel::Peer;
 use crate::stats::{
     Selection,
@@ -41,8 +41,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
         request: AttachRequest,
     ) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
 
-    /// Opens a sandbox, given by name or number, and closes its connections.
-    fn detach(&self, sandbox: &str) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
+    /// Opens a sandbox, and closes its connections.
+    fn detach(
+        &self,
+        request: DetachRequest,
+    ) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
 
     fn sandboxes(&self) -> impl Future<Output = Vec<SandboxView>> + Send;
 

@@ -30,7 +30,7 @@ use crate::{
     error::chain,
     flow::Engine,
     handover::{Channel, Door, HandoverError},
-    kernel::refuse_the_needless,
+    kernel::{enter_cgroup_namespace_of_host, refuse_the_needless},
     sandbox::{Proven, Registry, StartError},
     tls::{ca::CaError, leaf::MintError, upstream::RootsError},
 };
@@ -54,6 +54,8 @@ pub(crate) struct Settings {
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
+    #[error("cannot enter the cgroup namespace of the host's first process")]
+    CgroupNamespace(#[source] io::Error),
     #[error("the daemon does not start")]
     Configuration(#[source] Faults),
     #[error("{} cannot be made", path.display())]
@@ -89,6 +91,7 @@ pub(crate) enum RunError {
 pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
     // Before anything secret is read.
     limits::set().map_err(RunError::System)?;
+    enter_cgroup_namespace_of_host().map_err(RunError::CgroupNamespace)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

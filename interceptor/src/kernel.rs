@@ -34,7 +34,7 @@ mod text_log;
 
 #[cfg(test)]
 pub(crate) use bpffs::PinsError;
-pub(crate) use cgroup::{Cgroup, CgroupError, Claim, Hierarchy};
+pub(crate) use cgroup::{Cgroup, CgroupError, Claim, Hierarchy, enter_cgroup_namespace_of_host};
 pub(crate) use credentials::{Credentials, keep_needed_capabilities};
 pub(crate) use devices::DeviceFence;
 pub(crate) use events::{Event, Events, NetnsAppeared};

@@ -23,6 +23,7 @@ mod http;
     reason = "the kernel room: bpf(2), setns(2), socket options"
 )]
 mod kernel;
+mod locate;
 mod policy;
 mod rewrite;
 mod sandbox;

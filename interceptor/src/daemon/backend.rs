@@ -18,15 +18,16 @@ use crate::{
     control::{
         Backend, Refusal, RefusalKind,
         api::{
-            AttachRequest, ExemptionView, HolderView, Info, NetnsView, Order, ReloadView,
-            SandboxView, SocketView, StatsView,
+            AttachRequest, DetachRequest, ExemptionView, HolderView, Info, NetnsView, Order,
+            ReloadView, SandboxView, SocketView, StatsView,
         },
     },
     error::chain,
     flow::Engine,
     kernel::{Peer, UnownedSocket},
+    locate::{LocateError, Target},
     sandbox::{
-        Attach, AttachError, DetachError, Frozen, NetnsReport, Registry, SandboxReport, Target,
+        Attach, AttachError, DetachError, Frozen, NetnsReport, Registry, SandboxReport, Which,
     },
     secrets::SecretName,
     stats::{
@@ -172,6 +173,7 @@ impl Interceptor {
             name,
             cgroup,
             cgroup_id,
+            identity,
             netns,
             secrets,
             attached,
@@ -198,6 +200,7 @@ impl Interceptor {
             name,
             cgroup,
             cgroup_id: cgroup_id.0,
+            identity,
             netns: netns.into_iter().map(netns_view).collect(),
             sockets: sockets.iter().map(socket_view).collect(),
             warnings,
@@ -225,21 +228,10 @@ impl Backend for Interceptor {
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
         let AttachRequest {
             name,
-            cgroup,
-            pid,
+            target,
             secrets,
             keep_existing,
         } = request;
-        let target = match (cgroup, pid) {
-            (Some(cgroup), None) => Target::Cgroup(cgroup),
-            (None, Some(pid)) => Target::Process(pid),
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(Refusal::new(
-                    RefusalKind::Invalid,
-                    "give either a cgroup or a process",
-                ));
-            }
-        };
         let secrets = secrets
             .iter()
             .map(|name| name.parse::<SecretName>().map_err(|error| invalid(&error)))
@@ -262,8 +254,12 @@ impl Backend for Interceptor {
             .map_err(|error| attach_refusal(&error))
     }
 
-    async fn detach(&self, sandbox: &str) -> Result<SandboxView, Refusal> {
-        let report = self.registry.detach(sandbox).await;
+    async fn detach(&self, request: DetachRequest) -> Result<SandboxView, Refusal> {
+        let which = match request {
+            DetachRequest::Sandbox(name) => Which::Called(name),
+            DetachRequest::Target(target) => Which::At(target),
+        };
+        let report = self.registry.detach(which).await;
         let mut view = report
             .map(|report| self.view(report))
             .map_err(|error| detach_refusal(&error))?;
@@ -391,11 +387,12 @@ fn socket_view(socket: &UnownedSocket) -> SocketView {
 
 fn attach_refusal(error: &AttachError) -> Refusal {
     let kind = match error {
-        AttachError::Root(_) | AttachError::HoldsDaemon(_) | AttachError::Enroll(_) => {
-            RefusalKind::Invalid
-        }
+        AttachError::Root(_)
+        | AttachError::HoldsDaemon(_)
+        | AttachError::Threaded(_)
+        | AttachError::Enroll(_) => RefusalKind::Invalid,
         AttachError::Already { .. } | AttachError::Overlaps { .. } => RefusalKind::Conflict,
-        AttachError::Cgroup(_) => RefusalKind::NotFound,
+        AttachError::Locate(error) => not_located(error),
         AttachError::Welcome(_)
         | AttachError::Link(_)
         | AttachError::Store(_)
@@ -406,11 +403,24 @@ fn attach_refusal(error: &AttachError) -> Refusal {
 
 fn detach_refusal(error: &DetachError) -> Refusal {
     let kind = match error {
-        DetachError::Unknown(_) => RefusalKind::NotFound,
-        DetachError::Ambiguous(_) => RefusalKind::Conflict,
+        DetachError::Unknown(_) | DetachError::NoSandbox(_) => RefusalKind::NotFound,
+        DetachError::Ambiguous(_) | DetachError::Part { .. } => RefusalKind::Conflict,
+        DetachError::Locate(error) => not_located(error),
         DetachError::Link(_) | DetachError::Stopping => RefusalKind::Failed,
     };
     Refusal::new(kind, chain(error))
+}
+
+fn not_located(error: &LocateError) -> RefusalKind {
+    match error {
+        LocateError::Ambiguous { .. } => RefusalKind::Conflict,
+        LocateError::Cgroup(_)
+        | LocateError::NoContainer(_)
+        | LocateError::NoPod(_)
+        | LocateError::UnknownPod(_)
+        | LocateError::NoUnit(_)
+        | LocateError::Version1 { .. } => RefusalKind::NotFound,
+    }
 }
 
 fn invalid(error: &dyn std::error::Error) -> Refusal {

@@ -9,7 +9,7 @@ use crate::{
     address::SandboxId,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, DetachRequest, Info, Order, ReloadView, SandboxView, StatsView},
     },
     flow::Engine,
     kernel::Peer,
@@ -88,7 +88,7 @@ impl Backend for Draining {
         Err(elsewhere())
     }
 
-    async fn detach(&self, _: &str) -> Result<SandboxView, Refusal> {
+    async fn detach(&self, _: DetachRequest) -> Result<SandboxView, Refusal> {
         Err(elsewhere())
     }
 

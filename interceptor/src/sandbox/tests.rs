@@ -18,7 +18,7 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Attach, Proven, Registry, Service, StartError, Target};
+use super::{Attach, Proven, Registry, Service, StartError, Which};
 use crate::{
     address::SandboxId,
     config::{Exemptions, Existing},
@@ -27,6 +27,7 @@ use crate::{
         Cgroup, LoadError, PinsError,
         fixtures::{ScratchPins, Visitor},
     },
+    locate::Target,
     secrets::SecretName,
 };
 
@@ -123,6 +124,10 @@ fn request(name: &str, cgroup: &Cgroup) -> Attach {
         secrets: Vec::new(),
         existing: Existing::Destroy,
     }
+}
+
+fn called(sandbox: &str) -> Which {
+    Which::Called(sandbox.to_owned())
 }
 
 fn address(text: &str) -> SocketAddr {

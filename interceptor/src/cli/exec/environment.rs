@@ -94,6 +94,7 @@ mod tests {
             id: 1,
             name: "micky".into(),
             cgroup: "/sys/fs/cgroup/micky".into(),
+            identity: None,
             cgroup_id: 1,
             netns: Vec::new(),
             policies: Vec::new(),

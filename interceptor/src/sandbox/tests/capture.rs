@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use super::{House, address, outcome, request, until};
+use super::{House, address, called, outcome, request, until};
 use crate::{
     address::SandboxId,
     kernel::fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
@@ -40,7 +40,7 @@ async fn kernel_connections_arrive_with_their_origin() {
     assert_eq!(reports[0].netns.len(), 1);
     assert_eq!(reports[0].netns[0].cookie, place.netns().cookie());
     assert_eq!(reports[0].netns[0].port, 61913);
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn kernel_a_namespace_without_ipv6_is_captured_on_both_families() {
         let origin = until(|| recorder.served.lock().unwrap().pop()).await;
         assert_eq!(origin.original.0, address(asked));
     }
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn kernel_questions_are_answered_from_the_address_that_was_asked() {
             assert_eq!(origin.process.tgid, visitor.pid());
         }
     }
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -100,7 +100,7 @@ async fn kernel_a_datagram_that_is_not_dns_is_refused_and_reported() {
     assert_eq!(denial.sandbox, Some(report.id));
     assert_eq!(denial.destination, Some(asked));
     assert_eq!(denial.reason, "a datagram that is not DNS");
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 /// On one thread: nothing is accepted while the test does not wait.
@@ -122,7 +122,7 @@ async fn kernel_a_client_that_is_gone_before_it_is_accepted_is_served_all_the_sa
     drop(hasty);
     let origin = until(|| recorder.served.lock().unwrap().pop()).await;
     assert_eq!((origin.process.tgid, origin.original.0), (pid, asked));
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +155,7 @@ async fn kernel_a_process_outside_is_not_touched_and_gains_nothing() {
     until(strays).await;
     assert!(recorder.served.lock().unwrap().is_empty());
     drop(service);
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,7 +187,7 @@ async fn kernel_loopback_is_left_alone_only_where_nobody_else_lives() {
     assert_eq!(seen, Ok(address("127.0.0.1:7777")));
     let origin = until(|| recorder.served.lock().unwrap().pop()).await;
     assert_eq!(origin.original.0, address("127.0.0.1:7777"));
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -214,13 +214,13 @@ async fn kernel_two_sandboxes_do_not_mix() {
             assert_eq!((origin.sandbox, origin.process.tgid), (id, visitor.pid()));
         }
     }
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
     // The namespace is still served for the other.
     let errand = Errand::Connect(SocketAddr::from(([192, 0, 2, 1], 443)));
     let (_visitor, seen) = outcome(Visitor::start(Some(&second), place.netns(), errand)).await;
     seen.unwrap();
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach("minnie").await.unwrap();
+    registry.detach(called("minnie")).await.unwrap();
 }
 
 /// A segment routing header (RFC 8754 §2) by way of 2001:db8::9.
@@ -247,7 +247,7 @@ async fn kernel_a_flood_of_denials_is_counted_and_reported() {
     };
     until(|| denials().then_some(())).await;
     until(|| (!recorder.denied.lock().unwrap().is_empty()).then_some(())).await;
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,5 +280,5 @@ async fn kernel_options_that_lead_round_the_hooks_are_refused_and_reported() {
     };
     let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
     assert!(outcome(visitor).await.1.is_ok());
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }

@@ -1,15 +1,16 @@
 //! Attaching and detaching, and the lives of namespaces and cgroups.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
-use super::{House, address, outcome, request, until};
+use super::{House, address, called, outcome, request, until};
 use crate::{
     config::Existing,
     kernel::{
         Cgroup, Hierarchy, NetnsState,
         fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
     },
-    sandbox::{Attach, AttachError, DetachError, Target},
+    locate::Target,
+    sandbox::{Attach, AttachError, DetachError, Which},
 };
 
 fn visitor(cgroup: &Cgroup, place: &Isolated) -> Visitor {
@@ -28,7 +29,7 @@ async fn kernel_namespaces_that_are_inhabited_have_listeners_when_attach_returns
     let report = registry
         .attach(Attach {
             name: "micky".to_owned(),
-            target: Target::Process(visitor.pid()),
+            target: Target::Pid(visitor.pid()),
             secrets: Vec::new(),
             existing: Existing::Destroy,
         })
@@ -42,7 +43,26 @@ async fn kernel_namespaces_that_are_inhabited_have_listeners_when_attach_returns
         report.warnings[0].contains("NET_ADMIN"),
         "root in a sandbox is not contained: {report:?}"
     );
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_sandbox_is_opened_by_what_it_was_made_from_and_not_by_a_part_of_it() {
+    let house = House::new("opened");
+    let (registry, _recorder) = house.start().await;
+    let cgroup = ScratchCgroup::new("opened");
+    let below = cgroup.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let at = |path: &Path| Which::At(Target::Cgroup(path.to_owned()));
+
+    let error = registry.detach(at(cgroup.path())).await.unwrap_err();
+    assert!(matches!(error, DetachError::NoSandbox(_)), "{error}");
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let error = registry.detach(at(&below)).await.unwrap_err();
+    assert!(matches!(error, DetachError::Part { .. }), "{error}");
+    assert_eq!(registry.list().await.len(), 1);
+    registry.detach(at(cgroup.path())).await.unwrap();
+    assert!(registry.list().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +92,7 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
         .attach(request("micky", &threaded))
         .await
         .unwrap_err();
-    assert!(matches!(error, AttachError::Cgroup(_)), "{error}");
+    assert!(matches!(error, AttachError::Threaded(_)), "{error}");
     threaded.remove().unwrap();
 
     registry.attach(request("micky", &below)).await.unwrap();
@@ -86,7 +106,7 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
         .await
         .unwrap_err();
     assert!(matches!(error, AttachError::Already { .. }), "{error}");
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 
     registry.attach(request("micky", &cgroup)).await.unwrap();
     let error = registry
@@ -94,8 +114,8 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
         .await
         .unwrap_err();
     assert!(matches!(error, AttachError::Overlaps { .. }), "{error}");
-    registry.detach("micky").await.unwrap();
-    let error = registry.detach("micky").await.unwrap_err();
+    registry.detach(called("micky")).await.unwrap();
+    let error = registry.detach(called("micky")).await.unwrap_err();
     assert!(matches!(error, DetachError::Unknown(_)), "{error}");
 
     let pins = house.pinned_sandboxes();
@@ -127,10 +147,16 @@ async fn kernel_sandboxes_of_one_name_are_detached_by_number() {
     let (first, second) = (ScratchCgroup::new("name-a"), ScratchCgroup::new("name-b"));
     let first = registry.attach(request("micky", &first)).await.unwrap();
     let second = registry.attach(request("micky", &second)).await.unwrap();
-    let error = registry.detach("micky").await.unwrap_err();
+    let error = registry.detach(called("micky")).await.unwrap_err();
     assert!(matches!(error, DetachError::Ambiguous(_)), "{error}");
-    registry.detach(&first.id.to_string()).await.unwrap();
-    assert_eq!(registry.detach("micky").await.unwrap().id, second.id);
+    registry
+        .detach(called(&first.id.to_string()))
+        .await
+        .unwrap();
+    assert_eq!(
+        registry.detach(called("micky")).await.unwrap().id,
+        second.id
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +184,7 @@ async fn kernel_a_seventeenth_namespace_is_refused_until_there_is_room() {
     registry.inner.sweep().await;
     let (_visitor, seen) = outcome(visitor(&cgroup, &places[16])).await;
     assert!(seen.is_ok(), "{seen:?}");
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +201,7 @@ async fn kernel_a_namespace_whose_maker_has_gone_leaves_no_entry() {
     drop(busy);
     until(|| known().is_none().then_some(())).await;
     assert!(registry.list().await[0].netns.is_empty());
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -199,7 +225,7 @@ async fn kernel_a_namespace_that_nobody_is_in_is_let_go() {
     let (_visitor, seen) = outcome(self::visitor(&cgroup, &place)).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     assert_eq!(registry.list().await[0].netns.len(), 1);
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +265,7 @@ async fn kernel_a_connect_is_held_until_its_listener_comes() {
     let (_visitor, seen) = outcome(visitor).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,5 +291,5 @@ async fn kernel_where_our_port_is_taken_another_one_serves() {
     assert!(served().await);
     let origin = until(|| recorder.served.lock().unwrap().pop()).await;
     assert_ne!(origin.process.tgid, lost.pid());
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
