@@ -72,12 +72,11 @@ impl<S: Service> Inner<S> {
     pub(super) async fn answer_late(&self, question: Question) {
         let mut state = self.state.lock().await;
         match state.namespaces.get_mut(question.netns) {
-            Some(namespace) => namespace.sockets.answer_late(
-                &self.programs,
-                &self.service,
-                &self.tally,
-                &question,
-            ),
+            Some(namespace) => {
+                namespace
+                    .sockets
+                    .answer_late(&self.programs, &self.service, &self.tally, &question)
+            }
             None => {
                 tracing::debug!(netns = %question.netns, "a query in a namespace without listeners");
             }

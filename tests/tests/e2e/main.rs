@@ -8,6 +8,7 @@ mod bench;
 mod clients;
 mod compression;
 mod configuration;
+mod containers;
 mod containment;
 mod dns;
 mod encodings;
