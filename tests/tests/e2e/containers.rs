@@ -1,12 +1,15 @@
 //! Real containers, attached as operators know them.
 
-use std::{thread, time::Duration};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::Result;
 use serde_json::Value;
 use tests::{
     capture::Capture,
-    containers::{Node, reject_all, rounds},
+    containers::{Census, Node, reject_all, rounds},
     gateway::record::Token,
     netns::Netns,
     scenario::Scenario,
@@ -142,5 +145,56 @@ fn a_container_is_attached_by_the_beginning_of_its_id_and_by_name() -> Result<()
     // A container that starts in the pod now is as closed as those before.
     let ready = pod.run(daemon, &clients.node())?.success()?;
     ready.event("ready")?;
+    Ok(())
+}
+
+/// What a hostile container does for a while: many processes that connect as fast as they can, and namespaces of its own.
+const HOSTILE: &str = r#"
+for i in $(seq 24); do
+    unshare -Urn sh -c 'ip link set lo up; exec "$0" connect 192.0.2.1:443' "$0" &
+done
+for i in $(seq 12); do
+    /usr/bin/python3 -c '
+import socket
+for _ in range(150):
+    with socket.socket() as s:
+        s.settimeout(2)
+        try:
+            s.connect(("192.0.2.1", 443))
+        except OSError:
+            pass
+' &
+done
+echo begun
+wait
+"#;
+
+#[test]
+fn a_container_that_floods_and_makes_namespaces_harms_no_other_pod_and_leaves_nothing() -> Result<()> {
+    let scenario = Scenario::discord()?;
+    let (daemon, clients) = (&scenario.daemon, &scenario.clients);
+    let node = Node::new(scenario.directory())?;
+    let before = Census::take(daemon)?;
+    let (hostile, other) = (node.pod(Netns::new()?)?, node.pod(Netns::new()?)?);
+    hostile.attach(daemon, "demo")?;
+    other.attach(daemon, "demo")?;
+    let mut arguments = vec!["sh".to_owned(), "-c".into(), HOSTILE.into()];
+    arguments.extend(clients.probe(&[]));
+    let mut flood = hostile.start(daemon, &arguments)?;
+    let begun = |line: &str| (line == "begun").then_some(());
+    flood.running()?.wait_for_line("begun", begun)?;
+    let start = Instant::now();
+    other.run(daemon, &clients.node())?.success()?.event("ready")?;
+    println!("READY beside a flood after {} ms", start.elapsed().as_millis());
+    assert_eq!(scenario.gateway.record().tokens(), [Token::Real]);
+    let listed = daemon.json(&["sandboxes"])?;
+    for sandbox in listed.as_array().into_iter().flatten() {
+        let namespaces = sandbox["netns"].as_array().map_or(0, Vec::len);
+        assert!(namespaces <= 16, "{sandbox}");
+    }
+    flood.finish()?;
+    hostile.remove()?;
+    other.remove()?;
+    before.wait_for_return(daemon)?;
     Ok(())
 }

@@ -24,6 +24,8 @@ mod lifecycle;
 mod lives;
 mod memory;
 mod messages;
+mod namespaces;
+mod openshell;
 mod rebirth;
 mod reflection;
 mod requests;

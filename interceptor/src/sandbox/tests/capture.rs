@@ -100,7 +100,7 @@ async fn kernel_the_first_question_of_a_namespace_is_answered() {
             assert_eq!(origin.process.tgid, visitor.pid());
         }
     }
-    registry.detach("micky").await.unwrap();
+    registry.detach(called("micky")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
