@@ -54,7 +54,7 @@ pub(crate) struct Settings {
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
-    #[error("cannot enter the cgroup namespace of the host's first process")]
+    #[error("cannot enter the host's cgroup namespace")]
     CgroupNamespace(#[source] io::Error),
     #[error("the daemon does not start")]
     Configuration(#[source] Faults),

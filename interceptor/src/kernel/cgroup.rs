@@ -46,6 +46,8 @@ pub(crate) enum CgroupError {
     Unplaced(u32),
     #[error("there are more than {0} cgroups: name the one that is meant with --cgroup")]
     Crowded(usize),
+    #[error("cannot see all processes of the cgroup")]
+    Processes(#[source] io::Error),
     #[error("processes remain in {0} after they were killed")]
     Populated(PathBuf),
     #[error("cannot use {path}")]

@@ -14,7 +14,7 @@ use crate::{
     config::Existing,
     error::chain,
     flow::EnrollError,
-    kernel::{Cgroup, LinkError, MapsError, Netns, Programs, SocketWatch},
+    kernel::{Cgroup, CgroupError, LinkError, MapsError, Netns, Programs, SocketWatch},
     locate::{Host, LocateError, Located, Target, locate},
     secrets::SecretName,
 };
@@ -273,8 +273,12 @@ impl<S: Service> Inner<S> {
         if cgroup.is_threaded() {
             return Err(AttachError::Threaded(path));
         }
-        let own = self.hierarchy.of_process(std::process::id());
-        if own.is_ok_and(|own| cgroup.holds(&own)) {
+        // By its list: where paths cannot be followed, the daemon's own cannot be either.
+        let inside = cgroup.processes().map_err(CgroupError::Processes);
+        if inside
+            .map_err(LocateError::from)?
+            .contains(&std::process::id())
+        {
             return Err(AttachError::HoldsDaemon(path));
         }
         for (id, other) in &state.sandboxes {

@@ -170,7 +170,8 @@ wait
 "#;
 
 #[test]
-fn a_container_that_floods_and_makes_namespaces_harms_no_other_pod_and_leaves_nothing() -> Result<()> {
+fn a_container_that_floods_and_makes_namespaces_harms_no_other_pod_and_leaves_nothing() -> Result<()>
+{
     let scenario = Scenario::discord()?;
     let (daemon, clients) = (&scenario.daemon, &scenario.clients);
     let node = Node::new(scenario.directory())?;
@@ -184,8 +185,14 @@ fn a_container_that_floods_and_makes_namespaces_harms_no_other_pod_and_leaves_no
     let begun = |line: &str| (line == "begun").then_some(());
     flood.running()?.wait_for_line("begun", begun)?;
     let start = Instant::now();
-    other.run(daemon, &clients.node())?.success()?.event("ready")?;
-    println!("READY beside a flood after {} ms", start.elapsed().as_millis());
+    other
+        .run(daemon, &clients.node())?
+        .success()?
+        .event("ready")?;
+    println!(
+        "READY beside a flood after {} ms",
+        start.elapsed().as_millis()
+    );
     assert_eq!(scenario.gateway.record().tokens(), [Token::Real]);
     let listed = daemon.json(&["sandboxes"])?;
     for sandbox in listed.as_array().into_iter().flatten() {

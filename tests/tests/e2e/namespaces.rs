@@ -54,7 +54,10 @@ fn the_first_connect_and_the_first_question_of_a_namespace_are_held_for_a_moment
         held.push(connected["milliseconds"].as_u64().context("no time")?);
     }
     println!("milliseconds of the first connect of a namespace: {held:?}");
-    assert!(held.iter().all(|milliseconds| *milliseconds < HELD), "{held:?}");
+    assert!(
+        held.iter().all(|milliseconds| *milliseconds < HELD),
+        "{held:?}"
+    );
     // glibc's resolver does not ask again before 5 s have passed.
     for name in [scenario.clients.node(), scenario.clients.python()] {
         let netns = Netns::new()?;
@@ -88,10 +91,17 @@ fn a_daemon_in_a_cgroup_namespace_of_its_own_finds_the_hosts_cgroups() -> Result
     let cgroup = sandbox.cgroup().path().display().to_string();
     assert_eq!(found["cgroup"], cgroup.as_str(), "{found}");
     let clients = Clients::install(directory.path())?;
-    sandbox.run(&netns, &clients.rust())?.success()?.event("ready")?;
+    sandbox
+        .run(&netns, &clients.rust())?
+        .success()?
+        .event("ready")?;
     // And is known to be outside of it itself.
     let around = place.path().display().to_string();
     let refused = daemon.cli(&["attach", "--name", "demo", "--cgroup", &around])?;
-    assert!(refused.stderr.contains("holds the daemon"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("holds the daemon"),
+        "{}",
+        refused.stderr
+    );
     Ok(())
 }

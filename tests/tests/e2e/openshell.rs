@@ -41,7 +41,9 @@ with socket.create_connection((sys.argv[1], 3128), 5) as proxy:
 "#;
 
 fn python(script: &str, address: &str) -> Vec<String> {
-    ["/usr/bin/python3", "-c", script, address].map(str::to_owned).into()
+    ["/usr/bin/python3", "-c", script, address]
+        .map(str::to_owned)
+        .into()
 }
 
 /// A server outside that counts who reached it.
@@ -134,13 +136,20 @@ fn combined_the_workload_is_captured_and_its_supervisor_and_the_proxy_are_not() 
     containers::open_only(&nested, "10.200.0.1", 3128)?;
     let _proxy = stage.supervisor(0, "10.200.0.1")?;
 
-    let proxied = stage.sandbox.run(&nested, &python(CLIENT, "10.200.0.1"))?.success()?;
+    let proxied = stage
+        .sandbox
+        .run(&nested, &python(CLIENT, "10.200.0.1"))?
+        .success()?;
     assert_eq!(proxied.stdout, "outside");
     assert_eq!(stage.reached.load(SeqCst), 1);
 
     let clients = &stage.scenario.clients;
     let capture = Capture::start(&nested)?;
-    stage.sandbox.run(&nested, &clients.node())?.success()?.event("ready")?;
+    stage
+        .sandbox
+        .run(&nested, &clients.node())?
+        .success()?
+        .event("ready")?;
     assert_eq!(stage.scenario.gateway.record().tokens(), [Token::Real]);
     // The supervisor's user is nobody special in the workload's namespace, nor the workload's in the pod's.
     assert!(stage.is_captured(65534, &nested)?);
@@ -163,7 +172,11 @@ fn combined_a_nested_namespace_that_did_not_come_up_opens_nothing() -> Result<()
     // Its rules were not loaded.
     let nested = stage.nested()?;
     let capture = Capture::start(&nested)?;
-    stage.sandbox.run(&nested, &clients.node())?.success()?.event("ready")?;
+    stage
+        .sandbox
+        .run(&nested, &clients.node())?
+        .success()?
+        .event("ready")?;
     assert!(stage.is_captured(65534, &nested)?);
     let datagram = clients.probe(&["datagram", "10.231.7.1:123"]);
     stage.sandbox.run(&nested, &datagram)?;
@@ -190,19 +203,24 @@ fn sidecar_the_workload_is_captured_and_the_proxy_on_loopback_is_not() -> Result
     let stage = Stage::new(990, "")?;
     stage.pod.run(
         "nft",
-        &[
-            "add table inet fence; \
+        &["add table inet fence; \
              add chain inet fence outgoing { type filter hook output priority 0; policy drop; }; \
              add rule inet fence outgoing oifname lo accept; \
              add rule inet fence outgoing meta skuid 990 accept; \
-             add rule inet fence outgoing reject",
-        ],
+             add rule inet fence outgoing reject"],
     )?;
     let _proxy = stage.supervisor(990, "127.0.0.1")?;
-    let proxied = stage.sandbox.run(&stage.pod, &python(CLIENT, "127.0.0.1"))?.success()?;
+    let proxied = stage
+        .sandbox
+        .run(&stage.pod, &python(CLIENT, "127.0.0.1"))?
+        .success()?;
     assert_eq!(proxied.stdout, "outside");
     let node = stage.scenario.clients.node();
-    stage.sandbox.run(&stage.pod, &node)?.success()?.event("ready")?;
+    stage
+        .sandbox
+        .run(&stage.pod, &node)?
+        .success()?
+        .event("ready")?;
     assert_eq!(stage.scenario.gateway.record().tokens(), [Token::Real]);
     assert!(stage.is_captured(65534, &stage.pod)?);
     assert!(stage.is_captured(0, &stage.pod)?);
