@@ -1,6 +1,8 @@
 //! What the control interface asks for.
 
 use std::{
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -143,8 +145,12 @@ impl Interceptor {
             .collect();
         if !configured.is_empty() {
             let attached = self.registry.list().await;
-            configured
-                .retain(|(_, cgroup)| attached.iter().all(|sandbox| sandbox.cgroup != *cgroup));
+            // One that was made anew is another one, and open.
+            let is = |sandbox: &SandboxReport, cgroup: &Path| {
+                let inode = fs::metadata(cgroup).map(|found| found.ino());
+                sandbox.cgroup == cgroup && inode.is_ok_and(|inode| inode == sandbox.cgroup_id.0)
+            };
+            configured.retain(|(_, cgroup)| !attached.iter().any(|sandbox| is(sandbox, cgroup)));
         }
         configured
     }
