@@ -123,8 +123,8 @@ async fn answer<B: Backend>(backend: &B, request: &Request<Incoming>) -> Respons
     }
     match request.uri().path() {
         "/metrics" => {
-            let stats = backend.stats().await;
-            let mut answer = plain(StatusCode::OK, text::of(&stats));
+            let counts = backend.totals().await;
+            let mut answer = plain(StatusCode::OK, text::of(&counts));
             answer
                 .headers_mut()
                 .insert(CONTENT_TYPE, HeaderValue::from_static(text::TYPE));

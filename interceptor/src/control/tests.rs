@@ -94,11 +94,15 @@ fn every_question_gets_its_answer() {
     let client = control.client();
     assert_eq!(client.connections(false).unwrap().len(), 1);
     assert_eq!(client.connections(true).unwrap().len(), 2);
-    assert_eq!(client.stats().unwrap().kernel["connects"], 3);
+    assert_eq!(client.stats().unwrap().counts.kernel["connects"], 3);
     assert_eq!(client.reload().unwrap().changed, ["secret A: new value"]);
     let events = |sandbox: Option<&str>, after| {
-        let sandbox = sandbox.map(str::to_owned);
-        client.events(&Selection { sandbox, after }).unwrap().len()
+        let selection = Selection {
+            sandbox: sandbox.map(str::to_owned),
+            after,
+            ..Selection::default()
+        };
+        client.events(&selection).unwrap().len()
     };
     assert_eq!((events(None, None), events(None, Some(0))), (2, 0));
     // Whatever a sandbox is called.
@@ -107,6 +111,25 @@ fn every_question_gets_its_answer() {
         (1, 0)
     );
     assert_eq!(client.info().unwrap().version, "1.2.3");
+}
+
+#[test]
+fn where_a_follower_goes_on_is_told_apart_by_daemon() {
+    let control = Control::start();
+    let client = control.client();
+    let own = std::process::id();
+    let events = |seen: &[(u32, u64)]| {
+        let selection = Selection {
+            seen: seen.iter().copied().collect(),
+            ..Selection::default()
+        };
+        client.events(&selection).unwrap()
+    };
+    // They could still change, where somebody goes on behind them.
+    assert_eq!(events(&[(own, 0)]), []);
+    let all = events(&[(own - 1, 0), (own + 1, 0)]);
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|event| event.daemon == own), "{all:?}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::{
     address::{OriginalDst, SandboxId},
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, CountsView, Info, Order, ReloadView, SandboxView, StatsView},
     },
     kernel::Peer,
     stats::{
@@ -148,12 +148,17 @@ impl Backend for Double {
         stats.events(&selection)
     }
 
+    async fn totals(&self) -> CountsView {
+        CountsView {
+            kernel: [("connects".to_owned(), 3)].into(),
+            ..CountsView::default()
+        }
+    }
+
     async fn stats(&self) -> StatsView {
         StatsView {
             since: String::new(),
-            overall: Default::default(),
-            sandboxes: Vec::new(),
-            kernel: [("connects".to_owned(), 3)].into(),
+            counts: self.totals().await,
             denials: Vec::new(),
             draining: Vec::new(),
         }
@@ -185,6 +190,7 @@ impl Backend for Double {
         Info {
             version: "1.2.3".into(),
             pid: 1,
+            live_connections: 0,
             config: PathBuf::new(),
             ca_certificate: PathBuf::new(),
             ca_bundle: PathBuf::new(),
