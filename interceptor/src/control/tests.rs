@@ -6,6 +6,8 @@ mod wire;
 
 use std::{os::unix::fs::PermissionsExt, sync::Arc, thread};
 
+use http_body_util::BodyExt;
+use hyper::Request;
 use rustix::{process::Uid, thread::set_thread_res_uid};
 use tempfile::TempDir;
 
@@ -14,6 +16,7 @@ use super::{
     api::AttachRequest,
     client::{Client, ClientError},
     listener::ControlListener,
+    metrics,
     server::Server,
 };
 use crate::stats::Selection;
@@ -130,6 +133,18 @@ fn where_a_follower_goes_on_is_told_apart_by_daemon() {
     let all = events(&[(own - 1, 0), (own + 1, 0)]);
     assert_eq!(all.len(), 2);
     assert!(all.iter().all(|event| event.daemon == own), "{all:?}");
+}
+
+#[tokio::test]
+async fn metrics_are_totals_and_cost_no_list_of_events() {
+    let backend = Double::default();
+    let request = Request::get("/metrics").body(()).unwrap();
+    let answer = metrics::answer(&backend, &request).await;
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    let text = str::from_utf8(&text).unwrap();
+    let counted = "interceptor_counted_total{counter=\"connects\"} 3\n";
+    assert!(text.contains(counted), "{text}");
+    assert!(!backend.has_listed_events());
 }
 
 #[test]

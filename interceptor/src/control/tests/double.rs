@@ -29,6 +29,7 @@ pub(super) struct Double {
     sandboxes: Mutex<Vec<SandboxView>>,
     broken: AtomicBool,
     attaching: AtomicBool,
+    listed_events: AtomicBool,
     may_finish: Notify,
 }
 
@@ -46,6 +47,10 @@ impl Double {
             std::thread::sleep(Duration::from_millis(5));
         }
         panic!("no attach came");
+    }
+
+    pub(super) fn has_listed_events(&self) -> bool {
+        self.listed_events.load(SeqCst)
     }
 
     pub(super) fn let_attach_finish(&self) {
@@ -156,6 +161,7 @@ impl Backend for Double {
     }
 
     async fn stats(&self) -> StatsView {
+        self.listed_events.store(true, SeqCst);
         StatsView {
             since: String::new(),
             counts: self.totals().await,
