@@ -16,7 +16,7 @@ from parts import Deploy, Skip
 
 
 def main():
-    deploy = Deploy(Path(sys.argv[1]), Path(sys.argv[2]))
+    deploy = Deploy(*(Path(argument).resolve() for argument in sys.argv[1:3]))
     failed = 0
     for module in (kubernetes, claims, commands, units):
         for name, claim in vars(module).items():
