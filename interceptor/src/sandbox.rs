@@ -62,7 +62,11 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// A kernel that has shown in a scratch cgroup that it does what is needed.
 #[derive(Debug)]
-pub(crate) struct Proven(Hierarchy);
+pub(crate) struct Proven {
+    hierarchy: Hierarchy,
+    /// Whether sockets of other families are refused, or why they cannot be.
+    families: Result<(), String>,
+}
 
 /// Programs that are in the kernel, on the pinned maps, and on no cgroup yet.
 pub(crate) struct Loaded {
@@ -147,8 +151,11 @@ impl Proven {
     pub(crate) async fn try_out() -> Result<Self, StartError> {
         blocking(move || {
             let hierarchy = Hierarchy::find()?;
-            self_test(&Programs::trial()?, &hierarchy)?;
-            Ok(Self(hierarchy))
+            let families = self_test(&Programs::trial()?, &hierarchy)?;
+            Ok(Self {
+                hierarchy,
+                families,
+            })
         })
         .await
         .map_err(|_stopped| StartError::Stopped)?
@@ -176,8 +183,8 @@ impl Proven {
             .await
             .map_err(|_stopped| StartError::Stopped)??;
         Ok(Loaded {
-            hierarchy: self.0,
-            programs,
+            hierarchy: self.hierarchy,
+            programs: programs.with_families(self.families),
         })
     }
 }
@@ -226,8 +233,11 @@ impl<S: Service> Registry<S> {
     }
 
     /// Opens a sandbox again, and ends its connections.
-    pub(crate) async fn detach(&self, sandbox: Which) -> Result<SandboxReport, DetachError> {
-        let inner = Arc::clone(&self.inner);
+    pub(crate) async fn detach(
+        &self,
+        sandbox: impl Into<Which>,
+    ) -> Result<SandboxReport, DetachError> {
+        let (inner, sandbox) = (Arc::clone(&self.inner), sandbox.into());
         let done = self.runtime.spawn(async move {
             let mut surrendered = inner.surrendered.subscribe();
             select! {

@@ -28,6 +28,16 @@ use crate::{
 pub use census::Census;
 pub use fence::{open_only, reject_all};
 
+/// Cgroups above those of pods, by class, as the drivers cgroupfs and systemd make them.
+const CLASSES: [&str; 6] = [
+    "kubepods",
+    "kubepods/burstable",
+    "kubepods/besteffort",
+    "kubepods.slice",
+    "kubepods.slice/kubepods-burstable.slice",
+    "kubepods.slice/kubepods-besteffort.slice",
+];
+
 /// A node's pods. Their cgroups go with it, in all hierarchies.
 #[derive(Debug)]
 pub struct Node {
@@ -68,6 +78,10 @@ impl Node {
         let name = cgroup.path().file_name().and_then(|name| name.to_str());
         let root = directory.join("rootfs");
         spec::make_root(&root, directory)?;
+        // They stay when pods go.
+        for class in CLASSES {
+            fs::create_dir_all(cgroup.path().join(class))?;
+        }
         Ok(Self {
             name: name.context("a cgroup without a name")?.to_owned(),
             cgroup,
@@ -91,28 +105,17 @@ impl Node {
     pub fn pod(&self, netns: Netns) -> Result<Pod<'_>> {
         let number = next();
         let uid = format!("{:08x}-0000-4000-8000-{number:012x}", std::process::id());
-        let escaped = uid.replace('-', "_");
         let name = &self.name;
-        let (path, scope) = match number % 6 {
-            0 => (format!("{name}/kubepods/pod{uid}"), ("", "")),
-            1 => (format!("{name}/kubepods/burstable/pod{uid}"), ("", "")),
-            2 => (format!("{name}/kubepods/besteffort/pod{uid}"), ("", "")),
-            3 => (
-                format!("{name}/kubepods.slice/kubepods-pod{escaped}.slice"),
+        let class = CLASSES.iter().cycle().nth(usize::try_from(number)?);
+        let class = class.context("no such class")?;
+        // `…/kubepods-burstable.slice/kubepods-burstable-pod<uid>.slice/cri-containerd-<id>.scope`, `…/pod<uid>/<id>`
+        let last = class.rsplit('/').next();
+        let (path, scope) = match last.and_then(|last| last.strip_suffix(".slice")) {
+            Some(slice) => (
+                format!("{name}/{class}/{slice}-pod{}.slice", uid.replace('-', "_")),
                 ("cri-containerd-", ".scope"),
             ),
-            4 => (
-                format!(
-                    "{name}/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{escaped}.slice"
-                ),
-                ("cri-containerd-", ".scope"),
-            ),
-            _ => (
-                format!(
-                    "{name}/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{escaped}.slice"
-                ),
-                ("crio-", ".scope"),
-            ),
+            None => (format!("{name}/{class}/pod{uid}"), ("", "")),
         };
         let pod = Pod {
             node: self,

@@ -16,6 +16,7 @@ mod containers;
 mod deadline;
 mod debian;
 mod demo;
+mod manifests;
 mod memory;
 mod step;
 mod system;

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Attach, Proven, Registry, Service, StartError, Which};
+use super::{Attach, Proven, Registry, Service, StartError};
 use crate::{
     address::SandboxId,
     config::{Exemptions, Existing},
@@ -124,10 +124,6 @@ fn request(name: &str, cgroup: &Cgroup) -> Attach {
         secrets: Vec::new(),
         existing: Existing::Destroy,
     }
-}
-
-fn called(sandbox: &str) -> Which {
-    Which::Called(sandbox.to_owned())
 }
 
 fn address(text: &str) -> SocketAddr {

@@ -41,7 +41,7 @@ impl Census {
             ("named namespaces", own_in(Path::new("/run/netns"))),
             (
                 "records of sandboxes",
-                count(&daemon.run_dir().join("sandboxes")),
+                records(&daemon.run_dir().join("sandboxes")),
             ),
         ])))
     }
@@ -89,8 +89,12 @@ fn own_in(directory: &Path) -> usize {
     own.map(|entry| 1 + directories(&entry.path())).sum()
 }
 
-fn count(directory: &Path) -> usize {
-    fs::read_dir(directory).map_or(0, Iterator::count)
+/// The last number given stays beside them.
+fn records(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "json"))
+        .count()
 }
 
 /// Below a directory, at any depth.

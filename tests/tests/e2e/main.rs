@@ -26,6 +26,7 @@ mod memory;
 mod messages;
 mod namespaces;
 mod openshell;
+mod pressure;
 mod rebirth;
 mod reflection;
 mod requests;

@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use super::{House, address, called, outcome, request, start, until};
+use super::{House, address, outcome, request, start, until};
 use crate::kernel::{
     Cgroup, Netns,
     fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
@@ -74,7 +74,7 @@ async fn kernel_a_killed_daemon_leaves_its_sandbox_closed_and_the_next_adopts_it
     assert_eq!(reports[0].name, "micky");
     assert_eq!(reports[0].netns[0].port, 61913);
 
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
     assert!(registry.list().await.is_empty());
     let (_open, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Err(libc::ENETUNREACH), "as without a sandbox");
@@ -114,7 +114,7 @@ async fn kernel_a_sandbox_without_its_state_stays_closed_until_detached() {
     let (_visitor, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach(called(&id.to_string())).await.unwrap();
+    registry.detach(&id.to_string()).await.unwrap();
     let (_open, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Err(libc::ENETUNREACH));
 }
@@ -135,7 +135,7 @@ async fn kernel_a_missing_link_is_attached_again() {
     let (_visitor, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -155,7 +155,7 @@ async fn kernel_a_detach_that_was_cut_short_is_undone() {
     let (_visitor, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +175,7 @@ async fn kernel_a_sandbox_whose_path_has_changed_is_found_by_its_cgroup() {
     assert_eq!(registry.list().await[0].cgroup, cgroup.path());
     let (_visitor, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,5 +193,5 @@ async fn kernel_a_sandbox_is_not_opened_because_all_its_state_is_lost() {
     assert_eq!(registry.list().await[0].id, id);
     let (_visitor, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
-    registry.detach(called(&id.to_string())).await.unwrap();
+    registry.detach(&id.to_string()).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write as _, net::TcpListener, time::Duration};
 
-use super::{House, address, called, outcome, request, until};
+use super::{House, address, outcome, request, until};
 use crate::{
     config::Existing,
     kernel::{
@@ -107,7 +107,7 @@ async fn kernel_sockets_that_are_kept_go_on_and_are_listed_until_they_are_closed
     drop(visitor);
     registry.inner.look_for_sockets().await;
     assert!(registry.list().await[0].sockets.is_empty());
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,7 +138,7 @@ async fn kernel_a_socket_that_a_process_brings_along_is_cut_off() {
     // And is not reported again.
     registry.inner.look_for_sockets().await;
     assert!(recorder.noted.lock().unwrap().is_empty());
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,6 +193,6 @@ async fn kernel_a_link_that_is_taken_off_is_back_at_once() {
     let warnings = registry.list().await[0].warnings.join("\n");
     assert!(warnings.contains("27 times"), "{warnings}");
     registry.guarded().await.unwrap();
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
     assert!(!pins.exists());
 }

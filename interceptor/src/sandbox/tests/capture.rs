@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use super::{House, address, called, outcome, request, until};
+use super::{House, address, outcome, request, until};
 use crate::{
     address::SandboxId,
     kernel::fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
@@ -40,7 +40,7 @@ async fn kernel_connections_arrive_with_their_origin() {
     assert_eq!(reports[0].netns.len(), 1);
     assert_eq!(reports[0].netns[0].cookie, place.netns().cookie());
     assert_eq!(reports[0].netns[0].port, 61913);
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn kernel_a_namespace_without_ipv6_is_captured_on_both_families() {
         let origin = until(|| recorder.served.lock().unwrap().pop()).await;
         assert_eq!(origin.original.0, address(asked));
     }
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,7 +79,7 @@ async fn kernel_questions_are_answered_from_the_address_that_was_asked() {
             assert_eq!(origin.process.tgid, visitor.pid());
         }
     }
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 /// UDP does not repeat itself, and resolvers ask again after 5 s only.
@@ -100,7 +100,7 @@ async fn kernel_the_first_question_of_a_namespace_is_answered() {
             assert_eq!(origin.process.tgid, visitor.pid());
         }
     }
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,7 +117,7 @@ async fn kernel_a_datagram_that_is_not_dns_is_refused_and_reported() {
     assert_eq!(denial.sandbox, Some(report.id));
     assert_eq!(denial.destination, Some(asked));
     assert_eq!(denial.reason, "a datagram that is not DNS");
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 /// On one thread: nothing is accepted while the test does not wait.
@@ -139,7 +139,7 @@ async fn kernel_a_client_that_is_gone_before_it_is_accepted_is_served_all_the_sa
     drop(hasty);
     let origin = until(|| recorder.served.lock().unwrap().pop()).await;
     assert_eq!((origin.process.tgid, origin.original.0), (pid, asked));
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,7 +172,7 @@ async fn kernel_a_process_outside_is_not_touched_and_gains_nothing() {
     until(strays).await;
     assert!(recorder.served.lock().unwrap().is_empty());
     drop(service);
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,13 +182,13 @@ async fn kernel_loopback_is_left_alone_only_where_nobody_else_lives() {
     let cgroup = ScratchCgroup::new("private");
     registry.attach(request("micky", &cgroup)).await.unwrap();
 
-    // The test's own process has a thread in the first namespace, but is counted by its first thread.
     let alone = Isolated::new();
-    let service: TcpListener = alone.listen(7777);
+    let service = Errand::Listen(address("127.0.0.1:7777"));
+    let (_service, seen) = outcome(Visitor::start(Some(&cgroup), alone.netns(), service)).await;
+    seen.unwrap();
     let errand = Errand::Connect(address("127.0.0.1:7777"));
     let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), alone.netns(), errand)).await;
     assert_eq!(seen, Ok(address("127.0.0.1:7777")));
-    service.accept().unwrap();
     assert!(recorder.served.lock().unwrap().is_empty());
 
     let shared = Isolated::new();
@@ -204,7 +204,69 @@ async fn kernel_loopback_is_left_alone_only_where_nobody_else_lives() {
     assert_eq!(seen, Ok(address("127.0.0.1:7777")));
     let origin = until(|| recorder.served.lock().unwrap().pop()).await;
     assert_eq!(origin.original.0, address("127.0.0.1:7777"));
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
+}
+
+/// As the resolver of a container engine, which lives elsewhere and listens in there: whoever lives in a namespace does
+/// not tell whose sockets are in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_stranger_that_listens_on_loopback_is_not_reached() {
+    let house = House::new("stranger");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("stranger"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let first = Errand::Connect(address("192.0.2.1:443"));
+    let (_first, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), first)).await;
+    seen.unwrap();
+    assert!(registry.list().await[0].netns[0].private);
+
+    let service: TcpListener = place.listen(7777);
+    service.set_nonblocking(true).unwrap();
+    for _ in 0..2 {
+        let errand = Errand::Connect(address("127.0.0.1:7777"));
+        let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), errand)).await;
+        assert_eq!(seen, Err(libc::ETIMEDOUT));
+        let denial = until(|| recorder.denied.lock().unwrap().pop()).await;
+        assert_eq!(denial.code, "foreign_receiver");
+        assert_eq!(denial.destination, Some(address("127.0.0.1:7777")));
+    }
+    assert_eq!(
+        service.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_who_takes_the_port_of_a_daemon_that_ended_gets_nothing() {
+    let house = House::new("usurper");
+    let (registry, _recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("usurper"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let errand = Errand::Connect(address("192.0.2.1:443"));
+    let visit = || Visitor::start(Some(&cgroup), place.netns(), errand);
+    let (first, seen) = outcome(visit()).await;
+    seen.unwrap();
+    let port = registry.list().await[0].netns[0].port;
+    drop(first);
+    registry.shutdown().await;
+    drop(registry);
+
+    let service = place.listen(port);
+    service.set_nonblocking(true).unwrap();
+    let question = Errand::Ask(address("192.0.2.53:53"));
+    let (_visitor, seen) = outcome(visit()).await;
+    assert_eq!(seen, Err(libc::ETIMEDOUT));
+    assert_eq!(
+        service.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+    let _resolver = place.bind(port);
+    let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), question)).await;
+    assert_eq!(seen, Err(libc::EPERM));
+
+    let (registry, _recorder) = house.start().await;
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,13 +293,13 @@ async fn kernel_two_sandboxes_do_not_mix() {
             assert_eq!((origin.sandbox, origin.process.tgid), (id, visitor.pid()));
         }
     }
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
     // The namespace is still served for the other.
     let errand = Errand::Connect(SocketAddr::from(([192, 0, 2, 1], 443)));
     let (_visitor, seen) = outcome(Visitor::start(Some(&second), place.netns(), errand)).await;
     seen.unwrap();
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach(called("minnie")).await.unwrap();
+    registry.detach("minnie").await.unwrap();
 }
 
 /// A segment routing header (RFC 8754 §2) by way of 2001:db8::9.
@@ -264,7 +326,7 @@ async fn kernel_a_flood_of_denials_is_counted_and_reported() {
     };
     until(|| denials().then_some(())).await;
     until(|| (!recorder.denied.lock().unwrap().is_empty()).then_some(())).await;
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -278,6 +340,10 @@ async fn kernel_options_that_lead_round_the_hooks_are_refused_and_reported() {
         (libc::IPPROTO_IPV6, libc::IPV6_RTHDR, ROUTE),
         (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS, &[0; 16]),
         (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1, 1, 1, 0]),
+        (libc::IPPROTO_IP, libc::IP_FREEBIND, &[1, 0, 0, 0]),
+        (libc::IPPROTO_IP, libc::IP_TRANSPARENT, &[1, 0, 0, 0]),
+        (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, &[1, 0, 0, 0]),
+        (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, &[1, 0, 0, 0]),
     ] {
         let errand = Errand::SetOption {
             level,
@@ -297,5 +363,5 @@ async fn kernel_options_that_lead_round_the_hooks_are_refused_and_reported() {
     };
     let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
     assert!(outcome(visitor).await.1.is_ok());
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{House, address, called, outcome, request, until};
+use super::{House, address, outcome, request, until};
 use crate::kernel::{
     Cgroup,
     fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
@@ -89,7 +89,7 @@ async fn kernel_packet_sockets_reach_no_device_of_a_namespace_that_a_sandbox_own
         assert!(is_refused(send_frame(&cgroup, &place, device).await));
     }
     assert_eq!(place.received("in0"), 1);
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
     send_frame(&cgroup, &place, OUT0).await.unwrap();
     assert_eq!(place.received("in0"), 2);
 }
@@ -125,7 +125,7 @@ async fn kernel_other_families_are_refused_or_said_to_be_open() {
     } else {
         assert!(doors[0].contains("AF_VSOCK"), "{doors:?}");
     }
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -144,5 +144,5 @@ async fn kernel_options_of_packet_sockets_and_xdp_are_refused() {
         let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
         assert_eq!(outcome(visitor).await.1, Err(libc::EPERM), "{level}");
     }
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use super::{House, Recorder, address, called, outcome, request, until};
+use super::{House, Recorder, address, outcome, request, until};
 use crate::{
     config::{ExemptProcess, Exemptions, NetnsPlace},
     kernel::{
@@ -83,7 +83,7 @@ async fn kernel_datagrams_go_to_a_granted_address_and_port_and_to_no_other() {
     let (_visitor, seen) = visit(&cgroup, &place, Errand::Ask(at(123))).await;
     assert_eq!(seen, Err(libc::EPERM));
     assert_eq!(uses(&registry).await, []);
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +109,7 @@ async fn kernel_a_connection_to_an_exempt_destination_is_not_captured() {
         uses(&registry).await,
         [("TCP to 10.9.9.9:5432".to_owned(), 2)]
     );
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,7 +153,7 @@ async fn kernel_a_process_is_exempt_by_user_and_namespace_together() {
     assert_eq!(seen, Ok(at(5432)));
     until(|| recorder.served.lock().unwrap().pop()).await;
     servers[0].accept().unwrap_err();
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,6 +184,6 @@ async fn kernel_a_sandbox_takes_no_more_than_its_share_of_flows() {
     drop(crowd);
     let (_again, seen) = visit(&greedy, &there, Errand::AskOften(resolver, share)).await;
     assert_eq!(seen, Ok(resolver));
-    registry.detach(called("greedy")).await.unwrap();
-    registry.detach(called("modest")).await.unwrap();
+    registry.detach("greedy").await.unwrap();
+    registry.detach("modest").await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{House, address, called, outcome, request, until};
+use super::{House, address, outcome, request, until};
 use crate::{
     kernel::{
         Cgroup, NetnsState,
@@ -30,7 +30,7 @@ async fn kernel_a_full_table_of_flows_denies_connects_until_there_is_room() {
     // Listeners are there.
     outcome(visitor(&cgroup, &place)).await.1.unwrap();
     let programs = &registry.inner.programs;
-    let fillers = programs.fill_flows();
+    let fillers = programs.fill_flows(crate::address::SandboxId(0));
     let (_visitor, seen) = outcome(visitor(&cgroup, &place)).await;
     assert_eq!(seen, Err(libc::ETIMEDOUT));
     let denial = until(|| recorder.denied.lock().unwrap().pop()).await;
@@ -42,7 +42,7 @@ async fn kernel_a_full_table_of_flows_denies_connects_until_there_is_room() {
     assert!(counted(&registry, "denials") > 0);
     programs.drain_flows(fillers);
     outcome(visitor(&cgroup, &place)).await.1.unwrap();
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,7 +62,7 @@ async fn kernel_a_full_table_of_sandboxes_refuses_another_one_and_leaves_nothing
     assert_eq!(std::fs::read_dir(&pins).unwrap().count(), 0);
     programs.drain_sandboxes(before);
     registry.attach(request("micky", &cgroup)).await.unwrap();
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,7 +87,7 @@ async fn kernel_a_full_table_of_namespaces_denies_new_ones_until_there_is_room()
     assert!(denial.reason.contains("no listener"), "{}", denial.reason);
     until(|| (programs.netns().len() < 100).then_some(())).await;
     outcome(visitor(&cgroup, &new)).await.1.unwrap();
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,5 +117,5 @@ async fn kernel_events_that_found_no_room_are_counted_and_their_namespaces_found
     for visitor in [waiting, unheard] {
         outcome(visitor).await.1.unwrap();
     }
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use super::{House, address, called, outcome, request, until};
+use super::{House, address, outcome, request, until};
 use crate::{
     config::Existing,
     kernel::{
@@ -43,7 +43,7 @@ async fn kernel_namespaces_that_are_inhabited_have_listeners_when_attach_returns
         report.warnings[0].contains("NET_ADMIN"),
         "root in a sandbox is not contained: {report:?}"
     );
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,7 +106,7 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
         .await
         .unwrap_err();
     assert!(matches!(error, AttachError::Already { .. }), "{error}");
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 
     registry.attach(request("micky", &cgroup)).await.unwrap();
     let error = registry
@@ -114,8 +114,8 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
         .await
         .unwrap_err();
     assert!(matches!(error, AttachError::Overlaps { .. }), "{error}");
-    registry.detach(called("micky")).await.unwrap();
-    let error = registry.detach(called("micky")).await.unwrap_err();
+    registry.detach("micky").await.unwrap();
+    let error = registry.detach("micky").await.unwrap_err();
     assert!(matches!(error, DetachError::Unknown(_)), "{error}");
 
     let pins = house.pinned_sandboxes();
@@ -147,16 +147,10 @@ async fn kernel_sandboxes_of_one_name_are_detached_by_number() {
     let (first, second) = (ScratchCgroup::new("name-a"), ScratchCgroup::new("name-b"));
     let first = registry.attach(request("micky", &first)).await.unwrap();
     let second = registry.attach(request("micky", &second)).await.unwrap();
-    let error = registry.detach(called("micky")).await.unwrap_err();
+    let error = registry.detach("micky").await.unwrap_err();
     assert!(matches!(error, DetachError::Ambiguous(_)), "{error}");
-    registry
-        .detach(called(&first.id.to_string()))
-        .await
-        .unwrap();
-    assert_eq!(
-        registry.detach(called("micky")).await.unwrap().id,
-        second.id
-    );
+    registry.detach(&first.id.to_string()).await.unwrap();
+    assert_eq!(registry.detach("micky").await.unwrap().id, second.id);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +178,7 @@ async fn kernel_a_seventeenth_namespace_is_refused_until_there_is_room() {
     registry.inner.sweep().await;
     let (_visitor, seen) = outcome(visitor(&cgroup, &places[16])).await;
     assert!(seen.is_ok(), "{seen:?}");
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +195,7 @@ async fn kernel_a_namespace_whose_maker_has_gone_leaves_no_entry() {
     drop(busy);
     until(|| known().is_none().then_some(())).await;
     assert!(registry.list().await[0].netns.is_empty());
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,7 +219,7 @@ async fn kernel_a_namespace_that_nobody_is_in_is_let_go() {
     let (_visitor, seen) = outcome(self::visitor(&cgroup, &place)).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     assert_eq!(registry.list().await[0].netns.len(), 1);
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -240,6 +234,29 @@ async fn kernel_a_sandbox_whose_cgroup_is_removed_is_forgotten() {
     let pins = house.pinned_sandboxes().join(id.to_string());
     assert!(!pins.exists());
     assert!(registry.inner.programs.sandboxes().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_cgroup_that_is_made_anew_is_attached_at_once() {
+    let house = House::new("anew");
+    let (registry, _recorder) = house.start().await;
+    let cgroup = ScratchCgroup::new("anew");
+    let first = registry.attach(request("micky", &cgroup)).await.unwrap().id;
+    cgroup.remove().unwrap();
+    fs::create_dir(cgroup.path()).unwrap();
+    let target = Target::Cgroup(cgroup.path().to_owned());
+    let request = Attach {
+        target,
+        ..request("micky", &cgroup)
+    };
+    let second = registry.attach(request).await.unwrap().id;
+    let standing = registry.list().await;
+    assert_ne!(first, second);
+    assert_eq!(
+        standing.iter().map(|one| one.id).collect::<Vec<_>>(),
+        [second]
+    );
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,7 +282,7 @@ async fn kernel_a_connect_is_held_until_its_listener_comes() {
     let (_visitor, seen) = outcome(visitor).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -291,5 +308,5 @@ async fn kernel_where_our_port_is_taken_another_one_serves() {
     assert!(served().await);
     let origin = until(|| recorder.served.lock().unwrap().pop()).await;
     assert_ne!(origin.process.tgid, lost.pid());
-    registry.detach(called("micky")).await.unwrap();
+    registry.detach("micky").await.unwrap();
 }

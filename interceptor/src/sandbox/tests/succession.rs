@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use super::{House, Recorder, address, called, outcome, request, until};
+use super::{House, Recorder, address, outcome, request, until};
 use crate::{
     kernel::{
         Listeners,
@@ -74,7 +74,7 @@ async fn kernel_what_waits_in_the_queues_of_one_daemon_is_served_by_the_next() {
     assert!(old.served.lock().unwrap().is_empty());
     assert_eq!(second.list().await[0].netns.len(), 2);
     drop(first);
-    second.detach(called("micky")).await.unwrap();
+    second.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +93,7 @@ async fn kernel_a_daemon_that_nobody_took_over_from_goes_on() {
     // The lock is not lost either.
     let second = Proven::try_out().await.unwrap();
     assert!(second.load(house.pins.path().to_owned()).await.is_err());
-    first.detach(called("micky")).await.unwrap();
+    first.detach("micky").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
