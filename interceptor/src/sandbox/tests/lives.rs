@@ -149,7 +149,7 @@ async fn kernel_sandboxes_of_one_name_are_detached_by_number() {
     let second = registry.attach(request("micky", &second)).await.unwrap();
     let error = registry.detach("micky").await.unwrap_err();
     assert!(matches!(error, DetachError::Ambiguous(_)), "{error}");
-    registry.detach(&first.id.to_string()).await.unwrap();
+    registry.detach(&*first.id.to_string()).await.unwrap();
     assert_eq!(registry.detach("micky").await.unwrap().id, second.id);
 }
 
