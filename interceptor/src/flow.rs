@@ -5,6 +5,7 @@ mod caller;
 mod denial;
 mod dial;
 mod engine;
+mod evidence;
 mod names;
 mod pool;
 mod rate;

@@ -44,7 +44,9 @@ async fn connect(
     };
     let host = NAME.parse().unwrap();
     let dial = async {
-        let (mut stream, name) = connector
+        let Verified {
+            mut stream, name, ..
+        } = connector
             .connect(client, &host, alpn, &Sessions::default())
             .await?;
         stream.write_all(b"secret").await.unwrap();
@@ -72,7 +74,8 @@ async fn visit(
     };
     let host = NAME.parse().unwrap();
     let dial = async {
-        let (mut stream, _) = connector.connect(client, &host, &[], sessions).await?;
+        let verified = connector.connect(client, &host, &[], sessions).await?;
+        let mut stream = verified.stream;
         assert_eq!(stream.read_u8().await.unwrap(), b'!');
         Ok::<_, UpstreamError>(stream.get_ref().1.handshake_kind().unwrap())
     };
