@@ -161,6 +161,20 @@ pub(crate) struct StatsView {
     /// Daemons that this one has taken over from, as long as they have connections.
     #[serde(default)]
     pub(crate) draining: Vec<DrainingView>,
+    /// The configuration as it stands in the files is not what the daemon goes by.
+    #[serde(default)]
+    pub(crate) rejected: Option<RejectionView>,
+}
+
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RejectionView {
+    /// RFC 3339, UTC: of the first refusal since one was taken.
+    pub(crate) since: String,
+    /// Of the last one.
+    pub(crate) error: String,
+    /// Its faults, one line each.
+    pub(crate) detail: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,6 +208,9 @@ pub(crate) struct Info {
 pub(crate) struct HealthView {
     /// `ok`
     pub(crate) status: String,
+    /// What an operator should see to all the same, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Why not.

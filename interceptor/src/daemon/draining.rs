@@ -44,7 +44,7 @@ impl Draining {
     async fn follow(&self, config: &Path) -> Result<(), Refusal> {
         let mut attempt = 1;
         let refusal = loop {
-            match read(config).await {
+            match read(config, &self.engine).await {
                 Ok(configuration) => {
                     self.engine.reconfigure(configuration);
                     return Ok(());
@@ -113,6 +113,7 @@ impl Backend for Draining {
             kernel: std::collections::BTreeMap::new(),
             denials: self.stats.events(&Selection::default()),
             draining: Vec::new(),
+            rejected: None,
         }
     }
 

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{RunError, Settings, Standing, assembly::Assembly, reload::read};
+use super::{
+    RunError, Settings, Standing,
+    assembly::Assembly,
+    reload::{Reread, reread},
+};
 use crate::{
     control::listener::ControlListener,
     error::chain,
@@ -29,11 +33,17 @@ pub(super) async fn take_over(
     let mut door = Door::inherit(other.door).map_err(RunError::Handover)?;
     let estate = channel.collect().await.map_err(RunError::Handover)?;
     // The other one may have reloaded since; now it stands still.
-    let configuration = read(&settings.config).await.map_err(|refusal| {
+    let engine = Arc::clone(&assembly.engine);
+    let Reread {
+        configuration,
+        leaves,
+    } = reread(&settings, &engine).await.map_err(|refusal| {
         RunError::Reread([&[refusal.error], &*refusal.detail].concat().join(": "))
     })?;
-    assembly.engine.reconfigure(configuration);
-    let engine = Arc::clone(&assembly.engine);
+    if let Some(leaves) = leaves {
+        engine.answer_by(leaves);
+    }
+    engine.reconfigure(configuration);
     let successor = Successor::prepare(&settings.run_dir, loaded, engine, estate)
         .await
         .map_err(RunError::Sandboxes)?;

@@ -50,7 +50,7 @@ pub(crate) struct Engine {
     /// Tells connections that `configuration` is another one.
     reloads: watch::Sender<()>,
     pub(super) resolver: Resolver,
-    pub(super) leaves: Leaves,
+    leaves: ArcSwap<Leaves>,
     pub(super) stats: Arc<Stats>,
     /// For connections to servers that serve no client.
     idle_seats: Arc<Semaphore>,
@@ -79,7 +79,7 @@ impl Engine {
             ),
             configuration: ArcSwap::from_pointee(configuration),
             reloads: watch::Sender::new(()),
-            leaves,
+            leaves: ArcSwap::from_pointee(leaves),
             stats,
             idle_seats: Arc::new(Semaphore::new(pool::IN_ALL)),
             sandboxes: RwLock::default(),
@@ -272,6 +272,16 @@ impl Engine {
     /// Hears of every configuration that is made valid from now on.
     pub(super) fn reloads(&self) -> watch::Receiver<()> {
         self.reloads.subscribe()
+    }
+
+    /// By which certificates clients are answered.
+    pub(crate) fn leaves(&self) -> Arc<Leaves> {
+        self.leaves.load_full()
+    }
+
+    /// Clients that connect from now on are answered by another authority.
+    pub(crate) fn answer_by(&self, leaves: Leaves) {
+        self.leaves.store(Arc::new(leaves));
     }
 
     pub(crate) fn configuration(&self) -> Arc<Configuration> {

@@ -30,7 +30,7 @@ use super::{Configuration, Engine, Origin, Process};
 use crate::{
     address::{NetnsCookie, OriginalDst, SandboxId},
     config,
-    stats::{Stats, view::ConnectionView},
+    stats::{Selection, Stats, view::ConnectionView},
     tls::{ca::CertificateAuthority, leaf::Leaves, upstream::Connector},
 };
 
@@ -122,7 +122,20 @@ impl House {
 
     fn reload(&self) {
         let path = self.folder.path().join("interceptor.yaml");
-        self.engine.reconfigure(configuration(path));
+        let snapshot = config::load(&path).unwrap();
+        let (roots, certificates) = (snapshot.extra_roots(), snapshot.client_certificates());
+        let running = self.engine.configuration();
+        let connector = running.connector.renew(roots, certificates).unwrap();
+        self.engine.reconfigure(Configuration {
+            snapshot,
+            connector,
+        });
+    }
+
+    /// What the daemon is to trust from now on, beside the platform's roots.
+    fn trust(&self, roots: &[&str]) {
+        std::fs::write(self.folder.path().join("root.pem"), roots.concat()).unwrap();
+        self.reload();
     }
 
     async fn visit(&self, sandbox: SandboxId) -> Visit<TlsStream<TcpStream>> {
@@ -390,6 +403,43 @@ async fn a_reload_ends_idle_connections_and_keeps_those_of_before_from_others() 
     assert_eq!(house.fetch(MICKY).await, "1");
     house.reload();
     assert_eq!(house.fetch(MICKY).await, "2");
+}
+
+#[tokio::test]
+async fn a_connection_to_a_server_that_is_not_trusted_any_more_is_closed_and_others_stay() {
+    let house = House::new().await;
+    let path = house.folder.path().join("root.pem");
+    let (root, other) = (std::fs::read_to_string(path).unwrap(), certificates().0);
+    let secret = format!("X-Token: {PLACEHOLDER}\r\n");
+    let mut standing = house.visit(MICKY).await;
+    assert_eq!(standing.ask("GET", &secret).await, "0");
+    house.trust(&[&other, &root]);
+    assert_eq!(standing.ask("GET", &secret).await, "0");
+
+    house.trust(&[&other]);
+    let asked = house.server.heads.lock().unwrap().len();
+    let request = format!("GET / HTTP/1.1\r\nHost: {NAME}\r\n{secret}\r\n");
+    let (head, body) = standing.send(&request).await;
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+    assert!(body.contains("upstream_unverified"), "{body}");
+    standing.serving.await.unwrap();
+    assert_eq!(house.server.heads.lock().unwrap().len(), asked);
+    let events = house.stats.events(&Selection::default());
+    let last = events.last().unwrap();
+    assert_eq!(last.reason, "upstream_unverified");
+    let told = "is not the verified owner of api.example.com any more: the upstream's certificate is self-signed or \
+                from an unknown CA";
+    assert!(last.detail.contains(told), "{}", last.detail);
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_a_server_that_is_not_trusted_any_more_serves_nobody() {
+    let house = House::new().await;
+    assert_eq!(house.fetch(MICKY).await, "0");
+    let sandbox = house.engine.sandbox_of(MICKY);
+    assert_eq!(sandbox.idle.count(|_| true), 1);
+    house.trust(&[&certificates().0]);
+    assert_eq!(sandbox.idle.count(|_| true), 0);
 }
 
 #[tokio::test]

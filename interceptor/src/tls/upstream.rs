@@ -10,7 +10,7 @@ use rustls::{
     ClientConfig, RootCertStore,
     client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption, WebPkiServerVerifier},
 };
-use rustls_pki_types::{ServerName, pem};
+use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -20,7 +20,12 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::{
     address::{Host, VerifiedName},
     policy::HostPattern,
-    tls::{DEADLINE, identity::ClientCertificate, pem::certificates, provider, roots},
+    tls::{
+        DEADLINE,
+        identity::ClientCertificate,
+        pem::{CertificatesError, certificates},
+        provider, roots,
+    },
 };
 
 mod error;
@@ -47,6 +52,7 @@ pub(crate) struct Connector {
 }
 
 /// A connection to the owner of a name.
+#[derive(Debug)]
 pub(crate) struct Verified<S> {
     pub(crate) stream: TlsStream<S>,
     pub(crate) name: VerifiedName,
@@ -213,7 +219,7 @@ pub(crate) enum RootsError {
     File {
         path: PathBuf,
         #[source]
-        source: pem::Error,
+        source: CertificatesError,
     },
     #[error("{}: a certificate in it cannot be a root", path.display())]
     Certificate {

@@ -14,6 +14,9 @@ pub(super) fn of(stats: &StatsView) -> String {
     let mut text = String::new();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     metric(&mut text, "interceptor_build_info", "gauge", [(version, 1)]);
+    let rejected = u64::from(stats.rejected.is_some());
+    let name = "interceptor_config_rejected";
+    metric(&mut text, name, "gauge", [(Vec::new(), rejected)]);
     totals(&mut text, "interceptor_", &[(Vec::new(), &stats.overall)]);
     let sandboxes: Vec<_> = stats
         .sandboxes
@@ -155,6 +158,7 @@ mod tests {
             kernel: [("connects".to_owned(), 12)].into(),
             denials: Vec::new(),
             draining: Vec::new(),
+            rejected: None,
         };
         let text = of(&stats);
         let lines: Vec<_> = text.lines().collect();
@@ -167,6 +171,7 @@ mod tests {
             r#"interceptor_sandbox_connections_total{sandbox="a\"b\\c\nd",id="7"} 12"#,
             r#"interceptor_sandbox_rewrites_total{sandbox="a\"b\\c\nd",id="7",secret="TOKEN"} 4"#,
             "interceptor_counted_total{counter=\"connects\"} 12",
+            "interceptor_config_rejected 0",
         ] {
             assert!(lines.contains(&expected), "{expected}\n{text}");
         }

@@ -156,6 +156,7 @@ impl Backend for Double {
             kernel: [("connects".to_owned(), 3)].into(),
             denials: Vec::new(),
             draining: Vec::new(),
+            rejected: None,
         }
     }
 

@@ -28,6 +28,20 @@ pub(crate) struct Proof {
 pub(super) struct Proofs(Arc<Mutex<HashMap<Host, Weak<Proof>>>>);
 
 impl Proof {
+    /// That nobody has judged.
+    pub(super) fn of(
+        name: ServerName<'static>,
+        chain: Vec<CertificateDer<'static>>,
+        at: UnixTime,
+    ) -> Self {
+        Self {
+            name,
+            chain,
+            at,
+            good_for: Mutex::default(),
+        }
+    }
+
     /// Judges it again, unless `verifier` has found it good already.
     pub(super) fn verify(&self, verifier: &Arc<WebPkiServerVerifier>) -> Result<(), UpstreamError> {
         let mut good_for = self
@@ -62,12 +76,9 @@ impl Proofs {
         if let Some(same) = same.filter(|same| same.chain == chain) {
             return same;
         }
-        let proof = Arc::new(Proof {
-            name,
-            chain: chain.to_vec(),
-            at: UnixTime::now(),
-            good_for: Mutex::new(Arc::downgrade(verifier)),
-        });
+        let mut proof = Proof::of(name, chain.to_vec(), UnixTime::now());
+        proof.good_for = Mutex::new(Arc::downgrade(verifier));
+        let proof = Arc::new(proof);
         // As many as there are connections, at most.
         kept.retain(|_, proof| proof.strong_count() > 0);
         kept.insert(host.clone(), Arc::downgrade(&proof));
