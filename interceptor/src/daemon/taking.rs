@@ -10,7 +10,7 @@ use super::{
 use crate::{
     control::listener::ControlListener,
     error::chain,
-    handover::{Channel, Door},
+    handover::{Channel, Door, Legacy},
     sandbox::{Proven, Successor},
 };
 
@@ -47,7 +47,10 @@ pub(super) async fn take_over(
     let successor = Successor::prepare(&settings.run_dir, loaded, engine, estate)
         .await
         .map_err(RunError::Sandboxes)?;
-    let last = channel
+    let Legacy {
+        last_connection,
+        memories,
+    } = channel
         .take(&other.process)
         .await
         .map_err(RunError::Handover)?;
@@ -55,8 +58,11 @@ pub(super) async fn take_over(
     // There is no way back: what goes wrong from here on is logged, and the sandboxes are served all the same.
     door.keep(&settings.run_dir);
     let control = ControlListener::inherit(&settings.run_dir, other.control);
-    if let Some(last) = last {
+    if let Some(last) = last_connection {
         assembly.stats.number_after(last);
+    }
+    for part in memories {
+        assembly.engine.recall(part);
     }
     let registry = successor.begin().await;
     if let Err(error) = assembly.publish(&settings) {

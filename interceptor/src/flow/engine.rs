@@ -250,7 +250,7 @@ impl Engine {
     /// Waits for all connections to end by themselves, `patience` at most, then tells those that are left to say
     /// goodbye, and waits another 3 s for that.
     pub(crate) async fn drain(&self, patience: Duration) {
-        let sandboxes: Vec<_> = self.read().values().cloned().collect();
+        let sandboxes = self.sandboxes();
         sandboxes.iter().for_each(|sandbox| sandbox.idle.close());
         let ended = async |deadline| {
             for sandbox in &sandboxes {
@@ -320,7 +320,11 @@ impl Engine {
         self.sandbox(id).expect("it is enrolled")
     }
 
-    fn sandbox(&self, id: SandboxId) -> Option<Arc<Sandbox>> {
+    pub(super) fn sandboxes(&self) -> Vec<Arc<Sandbox>> {
+        self.read().values().cloned().collect()
+    }
+
+    pub(super) fn sandbox(&self, id: SandboxId) -> Option<Arc<Sandbox>> {
         self.read().get(&id).cloned()
     }
 
