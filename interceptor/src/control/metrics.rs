@@ -135,7 +135,10 @@ async fn answer<B: Backend>(backend: &B, request: &Request<Incoming>) -> Respons
             Ok(()) => {
                 let remarks = backend.remarks().await;
                 let lines = remarks.iter().map(|remark| format!("{remark}\n"));
-                plain(StatusCode::OK, "ok\n".to_owned() + &lines.collect::<String>())
+                plain(
+                    StatusCode::OK,
+                    "ok\n".to_owned() + &lines.collect::<String>(),
+                )
             }
             Err(missing) => plain(StatusCode::SERVICE_UNAVAILABLE, missing + "\n"),
         },

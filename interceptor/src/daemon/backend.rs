@@ -7,12 +7,7 @@ use std::{
 
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::{
-    Settings,
-    admission::admit,
-    predecessors::Predecessors,
-    rejection::Rejection,
-};
+use super::{Settings, admission::admit, predecessors::Predecessors, rejection::Rejection};
 use crate::{
     config::Existing,
     control::{

@@ -114,7 +114,10 @@ mod tests {
         assert_eq!(
             told,
             [
-                (reason, "the configuration is faulty: a:1:1 one (and 1 more)"),
+                (
+                    reason,
+                    "the configuration is faulty: a:1:1 one (and 1 more)"
+                ),
                 (reason, "the configuration is faulty: a:3:1 three"),
             ]
         );

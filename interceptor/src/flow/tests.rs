@@ -28,7 +28,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use super::{Configuration, Engine, Origin, Process};
 use crate::{
-    address::{NetnsCookie, OriginalDst, SandboxId},
+    address::{Host, NetnsCookie, OriginalDst, SandboxId},
     config,
     stats::{Selection, Stats, view::ConnectionView},
     tls::{ca::CertificateAuthority, leaf::Leaves, upstream::Connector},
@@ -475,6 +475,36 @@ async fn what_an_earlier_client_wrote_is_still_known_on_the_connection() {
     assert_eq!(sandbox.idle.written(), 1);
     assert_eq!(house.fetch(MICKY).await, "0");
     assert_eq!(sandbox.idle.written(), 1);
+}
+
+#[tokio::test]
+async fn another_daemon_goes_on_with_all_that_was_learned_in_parts_that_fit_a_packet() {
+    let (house, other) = (House::new().await, House::new().await);
+    let sandbox = house.engine.sandbox_of(MICKY);
+    let long = |number: u16| -> Host {
+        let label = "x".repeat(59);
+        let name = format!("{label}.{label}.{label}.{label}.{number}.example");
+        name.parse().unwrap()
+    };
+    for number in 0..300 {
+        let address = Ipv4Addr::from_bits(0x0a00_0000 + u32::from(number));
+        sandbox.names.remember(&long(number), &[address.into()]);
+        sandbox.takeover.note(long(number));
+    }
+    for part in house.engine.memories() {
+        let packet = serde_json::to_vec(&part).unwrap();
+        assert!(packet.len() < 60_000, "{}", packet.len());
+        other
+            .engine
+            .recall(serde_json::from_slice(&packet).unwrap());
+    }
+    let learned = other.engine.sandbox_of(MICKY);
+    for number in 0..300 {
+        let address = Ipv4Addr::from_bits(0x0a00_0000 + u32::from(number));
+        assert_eq!(learned.names.names(address.into()), [long(number)]);
+    }
+    assert_eq!(learned.takeover.all(), sandbox.takeover.all());
+    assert!(other.engine.sandbox_of(MINNIE).names.told().is_empty());
 }
 
 #[tokio::test]

@@ -5,9 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{ANSWER, Channel, HandoverError, Identity, Message, STANDSTILL};
-use crate::{
-    control::listener::Shared, flow::Memories, kernel::Listeners, sandbox::Bequest,
-};
+use crate::{control::listener::Shared, flow::Memories, kernel::Listeners, sandbox::Bequest};
 
 /// What the running daemon shares before it gives anything up.
 #[derive(Debug)]

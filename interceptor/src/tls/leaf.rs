@@ -194,7 +194,9 @@ impl Answers {
 /// Why a name cannot be answered for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MintError {
-    #[error("the CA certificate has expired: put another one with its key in its place, then `interceptor reload`")]
+    #[error(
+        "the CA certificate has expired: put another one with its key in its place, then `interceptor reload`"
+    )]
     Expired,
     #[error("no certificate could be made for this name")]
     Certificate(#[source] rcgen::Error),

@@ -156,7 +156,8 @@ impl Connector {
             .map_err(|_invalid| UpstreamError::Name)?;
         let mut config = self.config(host).clone();
         config.alpn_protocols = alpn.iter().map(|&protocol| protocol.into()).collect();
-        config.resumption = Resumption::store(Arc::<ClientSessionMemoryCache>::clone(&sessions.tickets));
+        config.resumption =
+            Resumption::store(Arc::<ClientSessionMemoryCache>::clone(&sessions.tickets));
         let connector = TlsConnector::from(Arc::new(config));
         let stream = timeout(DEADLINE, connector.connect(name.clone(), stream))
             .await

@@ -43,11 +43,7 @@ impl Call {
         }
     }
 
-    async fn another(
-        &self,
-        key: &Key,
-        evidence: &Evidence,
-    ) -> io::Result<TlsStream<TcpStream>> {
+    async fn another(&self, key: &Key, evidence: &Evidence) -> io::Result<TlsStream<TcpStream>> {
         let endpoint = match self.decide(&key.host) {
             Verdict::Intercept(endpoint) => endpoint,
             Verdict::Deny(_) | Verdict::Tunnel(_) | Verdict::Tcp(_) => {

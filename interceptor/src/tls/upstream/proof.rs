@@ -44,10 +44,7 @@ impl Proof {
 
     /// Judges it again, unless `verifier` has found it good already.
     pub(super) fn verify(&self, verifier: &Arc<WebPkiServerVerifier>) -> Result<(), UpstreamError> {
-        let mut good_for = self
-            .good_for
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut good_for = self.good_for.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = Arc::downgrade(verifier);
         if good_for.ptr_eq(&asked) {
             return Ok(());

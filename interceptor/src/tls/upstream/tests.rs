@@ -150,7 +150,11 @@ async fn sessions_do_not_outlive_the_roots_by_which_they_were_verified() {
     refused.unwrap_err();
 }
 
-async fn proof(connector: &Connector, config: &Arc<ServerConfig>, sessions: &Sessions) -> Arc<Proof> {
+async fn proof(
+    connector: &Connector,
+    config: &Arc<ServerConfig>,
+    sessions: &Sessions,
+) -> Arc<Proof> {
     let (client, stream) = connection().await;
     let acceptor = TlsAcceptor::from(Arc::clone(config));
     let host = NAME.parse().unwrap();
@@ -187,7 +191,10 @@ async fn connections_to_one_server_share_what_it_has_shown() {
     let (one, another) = (root.server(NAME, |_| {}), root.server(NAME, |_| {}));
     let sessions = Sessions::default();
     let first = proof(&connector, &one, &sessions).await;
-    assert!(Arc::ptr_eq(&first, &proof(&connector, &one, &sessions).await));
+    assert!(Arc::ptr_eq(
+        &first,
+        &proof(&connector, &one, &sessions).await
+    ));
     let other = proof(&connector, &another, &sessions).await;
     assert!(!Arc::ptr_eq(&first, &other));
     let elsewhere = proof(&connector, &one, &Sessions::default()).await;
