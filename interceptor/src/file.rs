@@ -104,6 +104,13 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_has_become_shorter_is_not_taken_for_the_whole() {
+        // The kernel gives each of these the length of a page, and ends it sooner.
+        let short = Path::new("/sys/kernel/uevent_seqnum");
+        assert!(matches!(read(short, 1 << 20), Err(ReadError::Written)));
+    }
+
+    #[test]
     fn group_and_world_readable_are_told() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("f");
