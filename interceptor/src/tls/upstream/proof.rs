@@ -16,8 +16,8 @@ use crate::address::Host;
 pub(crate) struct Proof {
     name: ServerName<'static>,
     chain: Vec<CertificateDer<'static>>,
-    /// When it was shown. It is judged as of then: TLS asks for no other one while a connection stands, and that
-    /// certificates expire is no change of whom we trust.
+    /// When it was shown, or its session resumed. It is judged as of then: TLS asks for no other one while a connection
+    /// stands, and that certificates expire is no change of whom we trust.
     at: UnixTime,
     /// Who found it good last.
     good_for: Mutex<Weak<WebPkiServerVerifier>>,
