@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     control::{
-        api::{Info, StatsView},
+        api::{CountsView, Info, StatsView},
         client::Client,
     },
     stats::view::TotalsView,
@@ -62,7 +62,7 @@ fn render(Report { daemon, stats }: &Report<'_>) -> anyhow::Result<String> {
         escape(&daemon.config.display().to_string()),
         escape(&stats.since),
     )?;
-    if let Some(rejected) = &stats.rejected {
+    if let Some(rejected) = &stats.counts.rejected {
         writeln!(
             text,
             "SINCE {} {}:",
@@ -74,12 +74,12 @@ fn render(Report { daemon, stats }: &Report<'_>) -> anyhow::Result<String> {
         }
         text.push('\n');
     }
-    text.push_str(&totals(stats).render());
-    let overall = &stats.overall;
+    text.push_str(&totals(&stats.counts).render());
+    let overall = &stats.counts.overall;
     for (title, counts) in [
         ("SECRET", &overall.rewrites),
         ("DENIED BECAUSE OF", &overall.denied),
-        ("KERNEL", &stats.kernel),
+        ("KERNEL", &stats.counts.kernel),
     ] {
         section(&mut text, &counted(title, counts));
     }
@@ -116,7 +116,7 @@ fn section(text: &mut String, table: &Table) {
     }
 }
 
-fn totals(stats: &StatsView) -> Table {
+fn totals(counts: &CountsView) -> Table {
     let mut table = Table::new(&[
         Column::Text("SANDBOX"),
         Column::Number("OPENED"),
@@ -153,10 +153,10 @@ fn totals(stats: &StatsView) -> Table {
             totals.upstreams_reused.to_string(),
         ]);
     };
-    for sandbox in &stats.sandboxes {
+    for sandbox in &counts.sandboxes {
         row(sandbox.sandbox.clone(), &sandbox.totals);
     }
-    row("(all)".into(), &stats.overall);
+    row("(all)".into(), &counts.overall);
     table
 }
 
@@ -199,6 +199,7 @@ mod tests {
 
     fn denial(number: usize) -> EventView {
         EventView {
+            daemon: 77,
             id: number as u64 + 1,
             at: format!("2026-01-31T23:59:{number:02}.000Z"),
             count: 1,
@@ -218,20 +219,22 @@ mod tests {
     fn stats() -> StatsView {
         StatsView {
             since: "2026-01-31T00:00:00.000Z".into(),
-            overall: totals(),
-            sandboxes: vec![SandboxTotalsView {
-                sandbox_id: 1,
-                sandbox: "micky".into(),
-                totals: totals(),
-            }],
-            kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
+            counts: CountsView {
+                overall: totals(),
+                sandboxes: vec![SandboxTotalsView {
+                    sandbox_id: 1,
+                    sandbox: "micky".into(),
+                    totals: totals(),
+                }],
+                kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
+                rejected: None,
+            },
             denials: (0..12).map(denial).collect(),
             draining: vec![DrainingView {
                 pid: 66,
                 version: "0.0.9".into(),
                 live_connections: 2,
             }],
-            rejected: None,
         }
     }
 
@@ -239,6 +242,7 @@ mod tests {
         Info {
             version: "0.1.0".into(),
             pid: 77,
+            live_connections: 3,
             config: "/etc/interceptor.yaml".into(),
             ca_certificate: "/run/interceptor/ca.pem".into(),
             ca_bundle: "/run/interceptor/ca-bundle.pem".into(),
@@ -290,10 +294,9 @@ mod tests {
             error: "the configuration is faulty".into(),
             detail: vec!["a.yaml:1:2: \u{1b}unknown key".into()],
         };
-        let stats = &StatsView {
-            rejected: Some(rejected),
-            ..stats()
-        };
+        let mut stats = stats();
+        stats.counts.rejected = Some(rejected);
+        let stats = &stats;
         let text = render(&Report { daemon, stats }).unwrap();
         let told: Vec<_> = text.lines().skip(2).take(4).collect();
         let expected = [
