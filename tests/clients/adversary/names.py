@@ -103,7 +103,7 @@ def binary_label(server, domain):
 
 def with_option(server, name):
     """Data in an option of EDNS, beside a name that is known."""
-    option = struct.pack("!HH", 65001, 64) + os.urandom(64)
+    option = struct.pack("!HH", 65001, 64) + os.urandom(64)  # Known outside by its head.
     record = b"\0" + struct.pack("!HHIH", 41, 1232, 0, len(option)) + option
     message = bytearray(query(name))
     struct.pack_into("!H", message, 10, 1)
