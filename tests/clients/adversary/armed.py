@@ -73,18 +73,19 @@ def frame_by_new_pair():
         ip("link", "del", "hostile0")
 
 
-def by_own_route(address, port, device):
+def by_own_route(address, port, via):
     """A route of its own, for one address."""
-    ip("route", "replace", f"{address}/32", "dev", device)
+    ip("route", "replace", f"{address}/32", "via", via)
     try:
         return streams.connect(address, port)
     finally:
-        ip("route", "del", f"{address}/32", "dev", device)
+        ip("route", "del", f"{address}/32")
 
 
 def from_transparent(address, port, source):
     """A foreign source by IP_TRANSPARENT."""
     one = streams.tcp(address)
+    one.settimeout(1.5)
     one.setsockopt(socket.IPPROTO_IP, 19, 1)
     one.bind((source, 0))
     one.connect((address, port))

@@ -58,7 +58,8 @@ pub struct Row {
 
 /// Whether the kernel itself let nothing go: other errors come from the other side, or from its silence.
 fn was_kept_back(said: &str) -> bool {
-    said.starts_with("refused E") && said != "refused ECONNREFUSED"
+    let silence = ["refused ECONNREFUSED", "refused ETIMEDOUT"];
+    said.starts_with("refused E") && !silence.contains(&said)
 }
 
 impl Row {

@@ -219,7 +219,7 @@ const LACKING: [&str; 7] = [
     "refused EPROTONOSUPPORT",
     "refused ESOCKTNOSUPPORT",
     "refused ENOPROTOOPT",
-    "refused EOPNOTSUPP",
+    "refused ENOTSUP",
     "refused ENOSYS",
     "refused ENODEV",
 ];
