@@ -13,9 +13,9 @@ import streams
 NOTICE = 0.5
 
 
-def ip(*arguments):
-    ran = subprocess.run(["ip", *arguments], capture_output=True, text=True)
-    if "Unknown device type" in ran.stderr or "not supported" in ran.stderr:
+def ip(*arguments, program="ip"):
+    ran = subprocess.run([program, *arguments], capture_output=True, text=True)
+    if any(lack in ran.stderr for lack in ("Unknown device type", "not supported", "kind is unknown")):
         raise OSError(errno.EOPNOTSUPP, ran.stderr)
     ran.check_returncode()
 
@@ -111,6 +111,6 @@ def without_handshake(address, port, source):
 
 def detach_filters(device):
     """Takes filters off a device by netlink: a queueing discipline for them made and removed."""
-    subprocess.run(["tc", "qdisc", "add", "dev", device, "clsact"], check=True, capture_output=True)
-    subprocess.run(["tc", "qdisc", "del", "dev", device, "clsact"], check=True, capture_output=True)
+    for change in ("add", "del"):
+        ip("qdisc", change, "dev", device, "clsact", program="tc")
     return packets.frame(device)

@@ -63,7 +63,7 @@ impl PartialEq for Refusal {
 }
 
 impl Refusal {
-    fn read(value: &Value) -> Self {
+    pub(super) fn read(value: &Value) -> Self {
         let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Self {
             sandbox: text("sandbox").unwrap_or_default(),

@@ -1,5 +1,8 @@
 //! The table of what was tried, what was to come of it and what did.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
@@ -101,7 +104,7 @@ impl Row {
         self.observed.clone_from(said);
         self.differences.extend(trouble.clone());
         match self.lacking {
-            Some((Lack::Feature, _)) => {
+            Some((Lack::Feature | Lack::Operation, _)) => {
                 if !said.starts_with("refused") {
                     self.differences.push("it is not refused".into());
                 }

@@ -131,6 +131,12 @@ impl Vector {
         self
     }
 
+    /// By operations of io_uring that came one after the other, if it is there at all.
+    fn by_ring(mut self) -> Self {
+        self.may_lack.push(Lack::Operation);
+        self.may_lack()
+    }
+
     /// Only programs on devices stop it, which some kernels do not have.
     fn fenced(mut self) -> Self {
         self.may_lack.push(Lack::Fence);

@@ -27,6 +27,11 @@ impl Window {
         now.unwrap_or(Duration::ZERO).as_secs_f64()
     }
 
+    #[cfg(test)]
+    pub(super) fn between(from: f64, to: f64) -> Self {
+        Self { from, to }
+    }
+
     fn since(from: f64) -> Self {
         // What a socket has sent is on its device well before that.
         let to = Self::open() + 0.02;

@@ -127,6 +127,8 @@ pub(super) enum Meanwhile {
 pub(super) enum Lack {
     /// What is asked for: without a sandbox it is not to be had either.
     Feature,
+    /// An operation of io_uring, of which older kernels say that an argument is wrong.
+    Operation,
     /// Programs on devices (Linux 6.6): `sandboxes` says so.
     Fence,
 }
@@ -243,6 +245,10 @@ impl Lack {
                 let without = without?;
                 LACKING.into_iter().find(|lack| without.starts_with(lack))
             }
+            Self::Operation => {
+                const UNKNOWN: &str = "refused EINVAL";
+                (without? == UNKNOWN).then_some(UNKNOWN)
+            }
             Self::Fence => doors
                 .iter()
                 .any(|door| door.contains("packet sockets"))
@@ -308,7 +314,7 @@ impl fmt::Display for Expected {
             f.write_str("; secret at its host")?;
         }
         if !self.detail.is_empty() {
-            write!(f, "; the event says {:?}", self.detail)?;
+            write!(f, "; the event says {}", self.detail)?;
         }
         self.stated
             .map_or(Ok(()), |stated| write!(f, "; stated: {}", stated.why))

@@ -88,7 +88,8 @@ pub(super) fn vectors() -> Vec<Vector> {
             "makes and removes the device's place for filters (clsact), and sends",
             "detach-filters",
             device,
-        ),
+        )
+        .may_lack(),
         armed(
             "raw",
             "a raw socket of IPv4",

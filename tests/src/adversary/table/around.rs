@@ -98,7 +98,7 @@ fn before() -> Vec<Vector> {
             "old-ring",
         )
         .captured(POLICY)
-        .may_lack(),
+        .by_ring(),
         old(
             "old-namespace",
             "a network namespace from before, connected in afterwards",
@@ -202,6 +202,6 @@ fn moving() -> Vec<Vector> {
         )
         .meanwhile(Meanwhile::MovedIn)
         .captured(POLICY)
-        .may_lack(),
+        .by_ring(),
     ]
 }

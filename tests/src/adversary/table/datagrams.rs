@@ -62,25 +62,25 @@ pub(super) fn vectors() -> Vec<Vector> {
             "IORING_OP_SENDMSG",
             "send-message-by-ring",
         )
-        .may_lack(),
+        .by_ring(),
         datagram(
             "io-uring-sendmsg-zc",
             "IORING_OP_SENDMSG_ZC",
             "send-message-by-ring-without-copying",
         )
-        .may_lack(),
+        .by_ring(),
         datagram(
             "io-uring-send",
             "IORING_OP_SEND with an address",
             "send-by-ring",
         )
-        .may_lack(),
+        .by_ring(),
         datagram(
             "io-uring-send-zc",
             "IORING_OP_SEND_ZC with an address",
             "send-by-ring-without-copying",
         )
-        .may_lack(),
+        .by_ring(),
         datagram(
             "segmented",
             "one call, many datagrams (UDP_SEGMENT)",

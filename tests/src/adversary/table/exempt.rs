@@ -70,7 +70,7 @@ fn destinations() -> Vec<Vector> {
         )
         .silent(&["sent, answered"], WHY)
         .stated(WHY, END)
-        .may_lack(),
+        .by_ring(),
         beside("udp-port", "the same address, another port", "send-to")
             .refused(&["refused EPERM"], DATAGRAM),
         beside(

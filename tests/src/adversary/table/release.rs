@@ -71,6 +71,8 @@ fn places() -> Vec<Vector> {
             "request": format!("GET / HTTP/1.1\r\nHost: unbound.example\r\n{BEARER}\r\n"),
         }))
         .refused(&["status 403 credential_endpoint_mismatch"], &["credential_endpoint_mismatch"]),
+        get("other-secret", "another secret at the place where this host's is bound", "/", "Authorization: Bearer openshell:resolve:env:OTHER\r\n")
+            .refused(&["status 403 credential_endpoint_mismatch"], &["credential_endpoint_mismatch"]),
         get("unknown-key", "a key that there is not", "/", "Authorization: Bearer openshell:resolve:env:NOTHING\r\n")
             .refused(&["status 500 credential_unavailable"], &["credential_unavailable"]),
         get("longer-key", "a key that begins like one that there is", "/", "Authorization: Bearer openshell:resolve:env:KEY_2\r\n")

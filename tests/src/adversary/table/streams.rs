@@ -131,28 +131,22 @@ fn unusual() -> Vec<Vector> {
             "connect() under TCP_FASTOPEN_CONNECT",
             "fast-open-connect",
         ),
-        vector(
-            Group::Streams,
-            "mptcp",
-            "connect() of an MPTCP socket",
-            "mptcp",
-            to,
-        )
-        .refused(&["refused EPROTONOSUPPORT"], PROTOCOL)
-        .may_lack(),
-        stream("io-uring-connect", "IORING_OP_CONNECT", "uring-connect").may_lack(),
+        stream("mptcp", "connect() of an MPTCP socket", "mptcp")
+            .refused(&["refused EPROTONOSUPPORT"], PROTOCOL)
+            .may_lack(),
+        stream("io-uring-connect", "IORING_OP_CONNECT", "uring-connect").by_ring(),
         stream(
             "io-uring-socket",
             "IORING_OP_SOCKET, then IORING_OP_CONNECT",
             "uring-socket",
         )
-        .may_lack(),
+        .by_ring(),
         stream(
             "io-uring-polled",
             "the same by a ring that a kernel thread polls (SQPOLL)",
             "uring-polled",
         )
-        .may_lack(),
+        .by_ring(),
         vector(
             Group::Streams,
             "io-uring-bind-to-device",
@@ -161,7 +155,7 @@ fn unusual() -> Vec<Vector> {
             device,
         )
         .refused(&["refused EPERM"], OPTION)
-        .may_lack(),
+        .by_ring(),
         vector(
             Group::Streams,
             "unspec-and-again",
@@ -203,14 +197,11 @@ fn unusual() -> Vec<Vector> {
             |facts| json!({"address": facts.gateway, "port": PORT, "device": DEVICE}),
         )
         .captured(POLICY),
-        vector(
-            Group::Streams,
+        stream(
             "sendfile",
             "what is sent comes by sendfile() and splice()",
             "by-file",
-            to,
-        )
-        .captured(POLICY),
+        ),
         stream("zerocopy", "send() with MSG_ZEROCOPY", "without-copying"),
         stream("urgent", "send() with MSG_OOB", "urgent"),
         stream("dont-route", "connect() under SO_DONTROUTE", "unrouted")
@@ -231,28 +222,14 @@ fn unusual() -> Vec<Vector> {
             device,
         )
         .refused(&["refused EPERM"], OPTION),
-        vector(
-            Group::Streams,
-            "mark",
-            "SO_MARK, for another routing table",
-            "marked",
-            to,
-        )
-        .refused_to_everybody(&["refused EPERM"]),
-        vector(
-            Group::Streams,
-            "transparent",
-            "IP_TRANSPARENT",
-            "transparent",
-            to,
-        )
-        .refused_to_everybody(&["refused EPERM"]),
-        vector(
-            Group::Streams,
+        stream("mark", "SO_MARK, for another routing table", "marked")
+            .refused_to_everybody(&["refused EPERM"]),
+        stream("transparent", "IP_TRANSPARENT", "transparent")
+            .refused_to_everybody(&["refused EPERM"]),
+        stream(
             "repair",
             "TCP_REPAIR: a connection without a handshake",
             "repaired",
-            to,
         )
         .refused_to_everybody(&["refused EPERM"]),
         vector(
@@ -357,7 +334,7 @@ fn inbound() -> Vec<Vector> {
             "the same by IORING_OP_ACCEPT and IORING_OP_CONNECT",
             "uring-accept",
         )
-        .may_lack(),
+        .by_ring(),
         vector(
             Group::Streams,
             "io-uring-hijack",
@@ -365,11 +342,12 @@ fn inbound() -> Vec<Vector> {
             "uring-listen",
             listener("127.0.0.1"),
         )
-        .else_says(&["listening", "refused EINVAL"])
+        .else_says(&["listening"])
         .silent(
-            &["refused EADDRINUSE", "refused EINVAL"],
-            "the kernel refuses a port that is taken, or has no such operations",
-        ),
+            &["refused EADDRINUSE"],
+            "the kernel refuses a port that is taken",
+        )
+        .by_ring(),
     ]
 }
 
@@ -425,6 +403,6 @@ fn descriptors() -> Vec<Vector> {
             to,
         )
         .refused_to_everybody(&["refused EPERM"])
-        .may_lack(),
+        .by_ring(),
     ]
 }
