@@ -37,7 +37,7 @@ pub(crate) use bpffs::PinsError;
 pub(crate) use cgroup::{Cgroup, CgroupError, Claim, Hierarchy};
 pub(crate) use credentials::{Credentials, keep_needed_capabilities};
 pub(crate) use devices::DeviceFence;
-pub(crate) use events::{Event, Events, NetnsAppeared};
+pub(crate) use events::{Event, Events, NetnsAppeared, Question};
 pub(crate) use launch::{Confinement, Holder, Network};
 pub(crate) use links::{HeldLinks, LinkError, LinkLoss};
 pub(crate) use listeners::{Listeners, ListenersError, Transport};

@@ -331,6 +331,7 @@ impl<S: Service> Inner<S> {
             match event {
                 Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
                 Ok(Event::Denied(denial)) => self.service.report(denial),
+                Ok(Event::Asked(question)) => self.answer_late(question).await,
                 Err(error) => {
                     tracing::error!(%error, "cannot read the kernel's events: new namespaces stay without listeners");
                     tokio::time::sleep(SWEEP).await;

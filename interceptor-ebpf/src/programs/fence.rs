@@ -13,7 +13,7 @@ use interceptor_ebpf::{
     },
     flow::{Address, FlowKey, Owner, UDP},
     netns::{PENDING, PRIVATE, READY},
-    socket::{DENIED, DIRECT, EXEMPT, HELD, INBOUND, KEPT, LOCAL, MUTE},
+    socket::{DENIED, DIRECT, DNS, EXEMPT, HELD, INBOUND, KEPT, LOCAL, MUTE},
 };
 
 use super::{
@@ -31,6 +31,8 @@ const DROP_QUIETLY: i32 = 2;
 /// The loopback device has this index in every network namespace (`LOOPBACK_IFINDEX`).
 const LO: u32 = 1;
 const TCP_LISTEN: u32 = 10;
+/// Bytes (RFC 768).
+const UDP_HEADER: u32 = 8;
 
 /// Until then a held connect backs off from its first short time-out; later it probes every half second.
 const BACK_OFF_NS: u64 = 1_000_000_000;
@@ -184,7 +186,7 @@ impl Sent<'_> {
         }
         let netns = netns::find(self.facts.netns()).unwrap_or_default();
         match netns.state {
-            PENDING => return DROP_QUIETLY,
+            PENDING => return self.keep(flags, &packet, netns.port),
             READY => {}
             _ => return self.refuse(DENIED_NETNS, &self.wanted(flags, &packet)),
         }
@@ -200,16 +202,34 @@ impl Sent<'_> {
         self.refuse(DENIED_DATAGRAM, &self.wanted(flags, &packet))
     }
 
-    /// The daemon knows the asker of a question by the address from which it came.
+    /// A datagram that came before its listener. Nothing sends it again, so the daemon gets a question that waits for it in
+    /// another way.
     #[inline(always)]
-    fn to_resolver(&self, packet: &Packet) -> i32 {
-        let key = FlowKey {
+    fn keep(&self, flags: u32, packet: &Packet, port: u16) -> i32 {
+        if flags & DNS != 0 && packet.protocol == UDP && packet.destination.port == port {
+            let key = self.asker(packet);
+            if flows::publish(self.facts, &key) {
+                report::question(self.context, &key, packet.header + UDP_HEADER);
+            }
+        }
+        DROP_QUIETLY
+    }
+
+    /// By which the daemon knows who asks a question.
+    #[inline(always)]
+    fn asker(&self, packet: &Packet) -> FlowKey {
+        FlowKey {
             netns: self.facts.netns(),
             ip: address::bytes(packet.source),
             port: packet.source_port,
             protocol: UDP,
             reserved: 0,
-        };
+        }
+    }
+
+    #[inline(always)]
+    fn to_resolver(&self, packet: &Packet) -> i32 {
+        let key = self.asker(packet);
         if flows::publish(self.facts, &key) {
             PASS
         } else {

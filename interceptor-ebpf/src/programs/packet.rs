@@ -11,6 +11,8 @@ pub(super) struct Packet {
     pub(super) destination: Address,
     /// What follows the IP header.
     pub(super) protocol: u16,
+    /// Bytes of the IP header.
+    pub(super) header: u32,
 }
 
 /// RFC 791 §3.1, first 20 bytes.
@@ -64,6 +66,7 @@ impl Packet {
                 scope: 0,
             },
             protocol,
+            header: length as u32,
         })
     }
 
@@ -82,6 +85,7 @@ impl Packet {
                 scope: 0,
             },
             protocol,
+            header: IPV6_HEADER as u32,
         })
     }
 }

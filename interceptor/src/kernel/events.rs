@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use aya::maps::{MapData, RingBuf};
-use interceptor_ebpf::event;
+use interceptor_ebpf::{event, flow::Address};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{abi, process::Task};
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) enum Event {
     NetnsAppeared(NetnsAppeared),
     Denied(KernelDenial),
+    Asked(Question),
 }
 
 /// A sandbox has made a socket in a namespace without listeners.
@@ -25,6 +26,14 @@ pub(crate) struct NetnsAppeared {
     pub(crate) sandbox: SandboxId,
     pub(crate) netns: NetnsCookie,
     pub(crate) task: Task,
+}
+
+/// A DNS query of a socket in a namespace that had no listeners yet, whose packet has gone no further.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) netns: NetnsCookie,
+    pub(crate) asker: SocketAddr,
+    pub(crate) message: Box<[u8]>,
 }
 
 /// Reads the ring buffer. There is one per loaded object.
@@ -43,7 +52,7 @@ impl Events {
         loop {
             let mut ready = self.0.readable_mut().await?;
             while let Some(record) = ready.get_inner_mut().next() {
-                match abi::read(&record).map(|event| typed(&event)) {
+                match parse(&record) {
                     Some(event) => return Ok(event),
                     None => tracing::error!(bytes = record.len(), "unreadable kernel event"),
                 }
@@ -51,6 +60,25 @@ impl Events {
             ready.clear_ready();
         }
     }
+}
+
+/// Records are told apart by their sizes.
+fn parse(record: &[u8]) -> Option<Event> {
+    if let Some(event) = abi::read(record) {
+        return Some(typed(&event));
+    }
+    let question: event::Question = abi::read(record)?;
+    let length = usize::try_from(question.length).ok()?;
+    let asker = &question.asker;
+    Some(Event::Asked(Question {
+        netns: NetnsCookie(asker.netns),
+        asker: abi::unmapped(&Address {
+            ip: asker.ip,
+            port: asker.port,
+            ..Address::default()
+        }),
+        message: question.message.get(..length)?.into(),
+    }))
 }
 
 fn typed(event: &event::Event) -> Event {
@@ -151,7 +179,7 @@ fn reason(kind: u32) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use interceptor_ebpf::flow::{AF_INET, Address, Owner};
+    use interceptor_ebpf::flow::{AF_INET, Owner};
 
     use super::*;
 

@@ -11,7 +11,8 @@ use crate::{
     address::{NetnsCookie, SandboxId},
     error::chain,
     kernel::{
-        Listeners, ListenersError, MapsError, Netns, NetnsAppeared, NetnsEntry, NetnsState, Task,
+        Listeners, ListenersError, MapsError, Netns, NetnsAppeared, NetnsEntry, NetnsState,
+        Question, Task,
     },
 };
 
@@ -64,6 +65,22 @@ impl<S: Service> Inner<S> {
         };
         if let Err(error) = result {
             tracing::error!(sandbox = %id, netns = %cookie, error = chain(&error), "a network namespace stays without listeners");
+        }
+    }
+
+    /// Answers a query that came before the listeners of its namespace, which stand now if they can.
+    pub(super) async fn answer_late(&self, question: Question) {
+        let mut state = self.state.lock().await;
+        match state.namespaces.get_mut(question.netns) {
+            Some(namespace) => namespace.sockets.answer_late(
+                &self.programs,
+                &self.service,
+                &self.tally,
+                &question,
+            ),
+            None => {
+                tracing::debug!(netns = %question.netns, "a query in a namespace without listeners");
+            }
         }
     }
 

@@ -68,10 +68,6 @@ async fn kernel_questions_are_answered_from_the_address_that_was_asked() {
     let (cgroup, place) = (ScratchCgroup::new("dns"), Isolated::new());
     let report = registry.attach(request("micky", &cgroup)).await.unwrap();
     let resolvers = ["127.0.0.53:53", "192.0.2.53:53", "[2001:db8::53]:53"];
-    // The first of all comes before there are listeners, and UDP does not repeat itself.
-    let early = Errand::Connect(address("192.0.2.1:443"));
-    let (_early, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), early)).await;
-    seen.unwrap();
     for asked in resolvers.map(address) {
         for errand in [Errand::Ask(asked), Errand::AskConnected(asked)] {
             let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
@@ -80,6 +76,27 @@ async fn kernel_questions_are_answered_from_the_address_that_was_asked() {
             let origin = until(|| recorder.asked.lock().unwrap().pop()).await;
             assert_eq!(origin.original.0, asked);
             assert_eq!(origin.sandbox, report.id);
+            assert_eq!(origin.process.tgid, visitor.pid());
+        }
+    }
+    registry.detach("micky").await.unwrap();
+}
+
+/// UDP does not repeat itself, and resolvers ask again after 5 s only.
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_the_first_question_of_a_namespace_is_answered() {
+    let house = House::new("first-question");
+    let (registry, recorder) = house.start().await;
+    let cgroup = ScratchCgroup::new("first-question");
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    for asked in ["192.0.2.53:53", "[2001:db8::53]:53"].map(address) {
+        for errand in [Errand::Ask(asked), Errand::AskConnected(asked)] {
+            let place = Isolated::new();
+            let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+            let (visitor, from) = outcome(visitor).await;
+            assert_eq!(from, Ok(asked), "{errand:?}");
+            let origin = until(|| recorder.asked.lock().unwrap().pop()).await;
+            assert_eq!(origin.original.0, asked);
             assert_eq!(origin.process.tgid, visitor.pid());
         }
     }
