@@ -205,6 +205,8 @@ def routing_header(address, port, via):
     segment = socket.inet_pton(socket.AF_INET6, via)
     header = struct.pack("!BBBBBBH16s16s", 0, 4, 4, 1, 1, 0, 0, bytes(16), segment)
     one.setsockopt(socket.IPPROTO_IPV6, 57, header)
+    # Nobody answers.
+    one.settimeout(1.5)
     one.connect((address, port))
     return talk(one)
 

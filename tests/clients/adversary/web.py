@@ -291,10 +291,10 @@ CHANGES = {
 }
 
 
-def say(to, port, text="", zeros=0):
+def say(to, port, text="", zeros=0, patience=PATIENCE):
     """Bytes that are no ClientHello."""
     one = socket.create_connection((to, port), PATIENCE)
-    one.settimeout(PATIENCE)
+    one.settimeout(patience)
     one.sendall(bytes_of(text) + bytes(zeros))
     try:
         received = one.recv(4096)

@@ -254,6 +254,10 @@ impl Matrix {
         let mut strayed = sandbox.on_devices();
         strayed.extend(host.strayed());
         let of_control = host.of_control();
+        let next: Vec<_> = rows.iter().skip(1).map(|row| row.seen.begins()).collect();
+        for (row, next) in rows.iter_mut().zip(next) {
+            row.seen.window.make_way(next);
+        }
         for row in &mut rows {
             row.attribute(&strayed, &of_control);
             if row

@@ -37,8 +37,9 @@ const WORK: &str = "GET / HTTP/1.1\r\nHost: mirror.example\r\nAuthorization: Bea
 #[derive(Debug)]
 pub struct Stage {
     captures: Option<Captures>,
-    pub(super) cast: Cast,
+    /// Detaches the sandboxes before their cgroups go.
     pub(super) daemon: Daemon,
+    pub(super) cast: Cast,
     pub(super) outside: Outside,
     pub(super) upstream: Upstream,
     _ground: Ground,

@@ -32,6 +32,11 @@ impl Window {
         Self { from, to }
     }
 
+    /// Ends it where the next one begins.
+    pub(super) fn make_way(&mut self, next: f64) {
+        self.to = self.to.min(next);
+    }
+
     fn since(from: f64) -> Self {
         // What a socket has sent is on its device well before that.
         let to = Self::open() + 0.02;
@@ -62,6 +67,15 @@ pub(super) struct Seen {
     pub(super) leaked: bool,
     /// What is wrong with others than the program.
     pub(super) trouble: Option<String>,
+}
+
+impl Seen {
+    /// When the first of all that was done for it began.
+    pub(super) fn begins(&self) -> f64 {
+        let control = self.control.iter().map(|(_, window)| window);
+        let windows = self.open.iter().chain(control);
+        windows.fold(self.window.from, |first, window| first.min(window.from))
+    }
 }
 
 /// One attempt.

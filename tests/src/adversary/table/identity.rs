@@ -85,7 +85,7 @@ fn tls() -> Vec<Vector> {
         certificate("untrusted", "an upstream whose authority nobody knows"),
         identity("garbage", "512 zeros in place of a ClientHello", "say", json!({"to": EVIL, "port": 443, "zeros": 512}))
             .refused(&["connected, then closed"], &["unknown_protocol"]),
-        identity("broken-hello", "a record whose length is a lie", "say", json!({"to": EVIL, "port": 443, "text": "\u{16}\u{3}\u{1}\0\u{8}\u{1}\0\u{ff}\u{ff}\u{3}\u{3}\0\0"}))
+        identity("broken-hello", "a record whose length is a lie", "say", json!({"to": EVIL, "port": 443, "text": "\u{16}\u{3}\u{1}\0\u{8}\u{1}\0\u{ff}\u{ff}\u{3}\u{3}\0\0", "patience": 1}))
             .refused(&["connected, then closed"], &["client_hello"]),
         identity("endless-hello", "a ClientHello of 100 KB that never ends", "say", json!({"to": EVIL, "port": 443, "text": "\u{16}\u{3}\u{1}\u{40}\0\u{1}\u{2}\0\0\u{3}\u{3}", "zeros": 100_000}))
             // Its alert, or a reset, where bytes are still on their way.

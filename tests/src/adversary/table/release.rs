@@ -127,7 +127,7 @@ fn splits() -> Vec<Vector> {
     all.push(
         release("split-chunks", "in a body, one byte in each chunk", json!({
                 "sni": "site.example",
-            "request": format!("POST /echo HTTP/1.1\r\nHost: site.example\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+            "request": format!("POST /echo HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
         }))
         .silent(&["status 200"], TEXT),
     );
