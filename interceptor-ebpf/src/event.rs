@@ -71,5 +71,8 @@ plain!(Question, size 552, { asker @ 0, length @ 32, reserved @ 36, message @ 40
 /// Longest query that is kept: the longest that is sent without EDNS (RFC 1035 §4.2.1).
 pub const QUESTION_BYTES: u32 = 512;
 
+/// A socket on loopback that belongs neither to the sandbox nor to the daemon.
+pub const DENIED_RECEIVER: u32 = 17;
+
 /// Bytes of the ring buffer; a power of two and a multiple of every page size up to 64 KiB.
 pub const RING_BYTES: u32 = 512 * 1024;

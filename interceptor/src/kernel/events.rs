@@ -146,6 +146,7 @@ fn code(kind: u32) -> &'static str {
         event::DENIED_LOOPBACK => "shared_loopback",
         event::DENIED_SOCKET_FAMILY => "socket_family",
         event::DENIED_PACKET_EGRESS => "packet_egress",
+        event::DENIED_RECEIVER => "foreign_receiver",
         _ => "kernel",
     }
 }
@@ -156,7 +157,7 @@ fn reason(kind: u32) -> &'static str {
         event::DENIED_MPTCP => "MPTCP, which falls back to TCP",
         event::DENIED_DATAGRAM => "a datagram that is not DNS",
         event::DENIED_SOCKOPT => {
-            "binding to a device, joining a multicast group, or a source route"
+            "binding to a device or to an address of others, joining a multicast group, or a source route"
         }
         event::DENIED_UNOWNED => "a socket made before the sandbox was attached",
         event::DENIED_NETNS => "no listener in this network namespace, see the log",
@@ -172,6 +173,9 @@ fn reason(kind: u32) -> &'static str {
         event::DENIED_SOCKET_FAMILY => "a socket of a family that nobody could watch",
         event::DENIED_PACKET_EGRESS => {
             "a packet that no program of the sandbox's sockets has let go, at a device"
+        }
+        event::DENIED_RECEIVER => {
+            "who listens there on loopback is neither of the sandbox nor the daemon"
         }
         _ => "a reason that this release does not know",
     }
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_denial_of_the_abi_has_words() {
-        for kind in event::DENIED_PROTOCOL..=event::DENIED_PACKET_EGRESS {
+        for kind in event::DENIED_PROTOCOL..=event::DENIED_RECEIVER {
             assert!(!reason(kind).contains("does not know"), "{kind}");
         }
     }

@@ -23,6 +23,7 @@ mod lifecycle;
 mod lives;
 mod memory;
 mod messages;
+mod pressure;
 mod rebirth;
 mod reflection;
 mod requests;
