@@ -112,10 +112,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             "from-transparent",
             |_| json!({"address": EVIL, "port": PORT, "source": "10.231.8.77"}),
         )
-        .silent(
-            &["refused ETIMEDOUT"],
-            "the listener has no way to answer a foreign address",
-        ),
+        .refused(&["refused EPERM"], OPTION),
         armed(
             "repair",
             "a connection that is made up by TCP_REPAIR",

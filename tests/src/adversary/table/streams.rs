@@ -188,7 +188,8 @@ fn unusual() -> Vec<Vector> {
             "from-foreign-address",
             |_| json!({"address": EVIL, "port": PORT, "source": "10.231.9.77"}),
         )
-        .refused_to_everybody(&["refused ENETUNREACH"]),
+        .else_says(&["refused ENETUNREACH"])
+        .refused(&["refused EPERM"], OPTION),
         vector(
             Group::Streams,
             "link-local",
