@@ -10,6 +10,7 @@ mod exec;
 mod failure;
 mod logging;
 mod output;
+mod policy;
 mod reload;
 mod run;
 mod sandboxes;
@@ -80,6 +81,9 @@ enum Command {
     /// Make and print the certificate authority that sandboxes trust
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// Take over policy files that were written for OpenShell or NemoClaw
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
 /// How a subcommand prints.
@@ -107,6 +111,7 @@ impl Cli {
         let run_dir = self.run_dir.as_path();
         match self.command {
             Command::Exec(args) => return exec::run(args, run_dir),
+            Command::Policy(command) => return policy::run(command),
             Command::Run(args) => run::run(args, run_dir),
             Command::Attach(args) => attach::run(args, run_dir),
             Command::Detach(args) => detach::run(&args, run_dir),
@@ -156,6 +161,8 @@ mod tests {
             "interceptor ca init --data-dir /d",
             "interceptor ca export",
             "interceptor ca bundle",
+            "interceptor policy import discord.yaml",
+            "interceptor policy import a.yaml b.yaml --sandbox micky --intercept *.discord.gg --output c.yaml --json",
             "interceptor exec --name micky -- node bot.js --flag",
         ] {
             if let Err(error) = parse(line) {
