@@ -234,3 +234,62 @@ fn view<'a>(import: &'a Import, configuration: &'a str) -> View<'a> {
         configuration,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preset(generation: &str, name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(format!("../tests/presets/{generation}/{name}.yaml"))
+    }
+
+    #[test]
+    fn a_shut_gateway_is_shown_with_the_way_to_open_it() {
+        let path = preset("2026-04", "discord");
+        let text = render(&config::import(std::slice::from_ref(&path), "micky", &[]).unwrap());
+        let row = text
+            .lines()
+            .find(|line| line.starts_with("discord/gateway.discord.gg:443"))
+            .unwrap();
+        let words: Vec<_> = row.split_whitespace().collect();
+        let place = format!("{}:21", path.display());
+        assert_eq!(
+            words,
+            [
+                "discord/gateway.discord.gg:443",
+                "tunnel",
+                "discord",
+                "not",
+                "read",
+                &place
+            ]
+        );
+        assert!(text.contains("or import with --intercept gateway.discord.gg"));
+        assert!(text.contains("warning: clients of discord log in at *.discord.gg too"));
+    }
+
+    #[test]
+    fn programs_get_a_word_for_each_endpoint() {
+        let files = [preset("2026-04", "discord"), preset("2026-06", "tools")];
+        let import = config::import(&files, "micky", &[]).unwrap();
+        let view = serde_json::to_value(view(&import, "text")).unwrap();
+        let endpoints = view["endpoints"].as_array().unwrap();
+        let becomes: Vec<_> = endpoints
+            .iter()
+            .map(|one| one["becomes"].as_str())
+            .collect();
+        let expected = [
+            "rewrite",
+            "tunnel",
+            "intercept",
+            "intercept",
+            "unsupported",
+            "unsupported",
+        ];
+        assert_eq!(becomes, expected.map(Some));
+        assert_eq!(endpoints[1]["overridable"], true);
+        assert_eq!(endpoints[0]["overridable"], false);
+        assert_eq!(view["configuration"], "text");
+    }
+}

@@ -85,3 +85,59 @@ impl Draft<'_> {
 fn quoted(text: &str) -> anyhow::Result<String> {
     Ok(serde_json::to_string(text)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::config;
+
+    /// What the configuration that is drafted for a preset means.
+    fn drafted(intercept: &[&str]) -> (String, config::Snapshot) {
+        let preset = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let files = [preset.join("../tests/presets/2026-04/discord.yaml")];
+        let intercept: Vec<_> = intercept.iter().map(|host| host.parse().unwrap()).collect();
+        let import = config::import(&files, "micky", &intercept).unwrap();
+        let draft = Draft {
+            import: &import,
+            files: &files,
+            sandbox: "micky",
+            intercept: &intercept,
+        };
+        let text = draft.render().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("secrets")).unwrap();
+        fs::write(folder.path().join("secrets/DISCORD_BOT_TOKEN"), "a.b.c").unwrap();
+        let path = folder.path().join("interceptor.yaml");
+        fs::write(&path, &text).unwrap();
+        let snapshot = config::load(&path).unwrap();
+        (text, snapshot)
+    }
+
+    #[test]
+    fn what_is_drafted_loads_and_opens_only_what_it_was_told_to() {
+        for (intercept, opened) in [(&[][..], false), (&["gateway.discord.gg"], true)] {
+            let (text, snapshot) = drafted(intercept);
+            let rules = snapshot.sandbox("micky").unwrap();
+            let gateway = "gateway.discord.gg".parse().unwrap();
+            let mut endpoints = rules.policy.endpoints().iter();
+            let gateway = endpoints.find(|one| one.names(&gateway)).unwrap();
+            assert_eq!(
+                gateway.handling == crate::policy::Handling::Intercept,
+                opened,
+                "{text}"
+            );
+            assert_eq!(rules.secrets.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_tunnel_is_offered_to_be_opened_in_a_comment() {
+        let (text, _) = drafted(&[]);
+        assert!(
+            text.ends_with("    # intercept:\n    #   - \"gateway.discord.gg\"\n"),
+            "{text}"
+        );
+    }
+}
