@@ -78,7 +78,7 @@ enum Command {
     Reload(Json),
     /// Validate a configuration
     Check(check::CheckArgs),
-    /// Make and print the certificate authority that sandboxes trust
+    /// Make and print the certificate authority that sandboxes trust, and put it where they do
     #[command(subcommand)]
     Ca(ca::CaCommand),
     /// Take over policy files that were written for OpenShell or NemoClaw
@@ -112,6 +112,7 @@ impl Cli {
         match self.command {
             Command::Exec(args) => return exec::run(args, run_dir),
             Command::Policy(command) => return policy::run(command),
+            Command::Ca(command) => return ca::run(command, run_dir),
             Command::Run(args) => run::run(args, run_dir),
             Command::Attach(args) => attach::run(args, run_dir),
             Command::Detach(args) => detach::run(&args, run_dir),
@@ -121,7 +122,6 @@ impl Cli {
             Command::Stats(json) => stats::run(json, run_dir),
             Command::Reload(json) => reload::run(json, run_dir),
             Command::Check(args) => check::run(&args),
-            Command::Ca(command) => ca::run(command, run_dir),
         }?;
         Ok(ExitCode::SUCCESS)
     }
@@ -161,6 +161,11 @@ mod tests {
             "interceptor ca init --data-dir /d",
             "interceptor ca export",
             "interceptor ca bundle",
+            "interceptor ca env",
+            "interceptor ca env --dir /etc/ssl/interceptor --format kubernetes",
+            "interceptor ca install --pid 42 --json",
+            "interceptor ca install --cgroup /sys/fs/cgroup/micky --data-dir /d",
+            "interceptor ca uninstall --pid 42",
             "interceptor policy import discord.yaml",
             "interceptor policy import a.yaml b.yaml --sandbox micky --intercept *.discord.gg --output c.yaml --json",
             "interceptor exec --name micky -- node bot.js --flag",
