@@ -30,7 +30,7 @@ Examples:
   sudo interceptor attach --name micky --pid 4242
   sudo interceptor conns --all
 
-Exit codes: 0 done, 1 it failed, 2 usage or bad configuration; exec passes on the command's own.";
+Exit codes: 0 done, 1 it failed, 2 usage or bad configuration, 3 a policy that is not supported; exec passes on the command's own.";
 
 /// Puts real credentials into a sandbox's traffic on its way out.
 ///

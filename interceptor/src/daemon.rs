@@ -10,6 +10,7 @@ mod matched;
 mod predecessors;
 mod reload;
 mod taking;
+mod trusting;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -188,6 +189,7 @@ impl Standing {
 
     async fn serve(self, mut signals: Signals) -> Result<(), RunError> {
         let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&self.interceptor)));
+        let truster = tokio::spawn(trusting::keep_trusting(Arc::clone(&self.interceptor)));
         refuse_the_needless().map_err(RunError::System)?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let taken = {
@@ -206,6 +208,7 @@ impl Standing {
             }
         };
         matcher.abort();
+        truster.abort();
         let stats = Arc::clone(self.interceptor.stats());
         match taken {
             Some(taken) => {

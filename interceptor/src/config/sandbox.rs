@@ -72,6 +72,7 @@ impl Reader<'_> {
         let udp = fields.take("udp");
         let exempt = fields.take("exempt");
         let limits = fields.take("limits");
+        let ca = fields.take("ca");
         fields.finish(findings);
 
         let name = name.and_then(|name| read_name(name, findings));
@@ -120,6 +121,7 @@ impl Reader<'_> {
             exemptions,
             unbound: unbound.unwrap_or_default(),
             existing: existing.unwrap_or_default(),
+            install_ca: ca.is_some_and(|node| read_ca(node, findings)),
             limits: limits.unwrap_or_default(),
         })
     }
@@ -264,6 +266,18 @@ fn read_match(node: &Node, findings: &mut Findings) -> Option<PathBuf> {
         return None;
     }
     Some(path)
+}
+
+/// `ca: { install: true }`.
+fn read_ca(node: &Node, findings: &mut Findings) -> bool {
+    let Some(mut fields) = node.fields(findings) else {
+        return false;
+    };
+    let install = fields.require("install", findings);
+    fields.finish(findings);
+    install
+        .and_then(|install| install.boolean(findings))
+        .unwrap_or_default()
 }
 
 /// `intercept:` opens what a policy file wants to be tunnelled, named in the very words of that file.

@@ -651,3 +651,20 @@ fn sockets_from_before_are_destroyed_unless_the_sandbox_keeps_them() {
     let fault = existing("    existing: maybe\n").unwrap_err().to_string();
     assert!(fault.contains("destroy"), "{fault}");
 }
+
+#[test]
+fn the_ca_is_installed_where_the_sandbox_says_so() {
+    let folder = Folder::new();
+    let install = |line: &str| {
+        let text = GOOD.replace("  - name: empty\n", &format!("{line}  - name: empty\n"));
+        folder
+            .load(&text)
+            .map(|snapshot| snapshot.sandbox("micky").unwrap().install_ca)
+    };
+    assert!(!install("").unwrap());
+    assert!(install("    ca: { install: true }\n").unwrap());
+    assert!(!install("    ca: { install: false }\n").unwrap());
+    for line in ["    ca: { install: 1 }\n", "    ca: {}\n", "    ca: true\n"] {
+        assert!(install(line).is_err(), "{line}");
+    }
+}

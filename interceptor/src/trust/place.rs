@@ -109,8 +109,8 @@ impl Place {
         change: Change<'_>,
     ) -> Result<Became, Stop> {
         let directory = self.open_directory(root)?;
-        owned(&fstat(&directory)?, owner)?;
         let (text, found) = self.read(directory.as_fd(), owner)?;
+        owned(&fstat(&directory)?, owner)?;
         let wanted = match change {
             Change::Install(_) if !holds_certificates(&text) => {
                 return Err(Stop::Refused(Refusal::NoCertificates));

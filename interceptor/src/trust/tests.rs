@@ -74,7 +74,7 @@ impl Image {
 
     /// What becomes of the bundles of a process that sees this.
     fn install(&self) -> Vec<(String, String)> {
-        let inhabitant = self.inhabit("");
+        let inhabitant = self.inhabit("true");
         told(&apply(&inhabitant.view().unwrap(), Change::Install(&anchor())).unwrap())
     }
 }
@@ -134,7 +134,7 @@ fn kernel_every_known_bundle_trusts_our_ca_once_and_is_as_before_without_it() {
         image.put(place.path().trim_start_matches('/'), ROOTS);
     }
     fs::set_permissions(image.at(DEBIAN), fs::Permissions::from_mode(0o640)).unwrap();
-    let inhabitant = image.inhabit("");
+    let inhabitant = image.inhabit("true");
     let view = inhabitant.view().unwrap();
     let ours = anchor();
     let became = |change| {
@@ -198,7 +198,9 @@ fn kernel_links_out_of_the_container_lead_nowhere() {
     fs::write(outside.join("ca-bundle.pem"), ROOTS).unwrap();
     symlink("../../../certs", image.at("etc/ssl/certs")).unwrap();
     symlink(&outside, image.at("etc/openshell-tls")).unwrap();
-    assert_eq!(image.install(), []);
+    let links = ["openshell-ca.pem", "ca-bundle.pem"];
+    let links = links.map(|name| one(&format!("etc/openshell-tls/{name}"), "is a link"));
+    assert_eq!(image.install(), links.concat());
     for file in [
         host,
         outside.join("ca-certificates.crt"),
@@ -208,6 +210,7 @@ fn kernel_links_out_of_the_container_lead_nowhere() {
     }
     // A link that stays inside is followed.
     fs::remove_file(image.at("etc/ssl/certs")).unwrap();
+    fs::remove_file(image.at("etc/openshell-tls")).unwrap();
     image.put("usr/share/certs/ca-certificates.crt", ROOTS);
     symlink("/usr/share/certs", image.at("etc/ssl/certs")).unwrap();
     assert_eq!(image.install(), one(DEBIAN, "trusts our CA now"));
@@ -318,7 +321,7 @@ fn kernel_a_directory_that_is_swapped_all_the_time_never_leads_outside() {
     fs::create_dir(&outside).unwrap();
     fs::write(outside.join("ca-certificates.crt"), ROOTS).unwrap();
     symlink("../../../../../../certs", image.at("etc/ssl/trap")).unwrap();
-    let inhabitant = image.inhabit("");
+    let inhabitant = image.inhabit("true");
     let view = inhabitant.view().unwrap();
     let ours = anchor();
     let stop = AtomicBool::new(false);
@@ -404,7 +407,7 @@ fn kernel_in_a_user_namespace_only_what_its_root_may_change_is_changed() {
 #[test]
 fn kernel_processes_that_see_the_same_files_are_one() {
     let image = Image::debian();
-    let inhabitant = image.inhabit("");
+    let inhabitant = image.inhabit("true");
     let pids = [
         inhabitant.0.id(),
         inhabitant.0.id(),
