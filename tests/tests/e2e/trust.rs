@@ -25,6 +25,7 @@ const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 const CONTAINER: &str = r#"set -e
 echo 0 > "$1"; cd "$2"; shift 2
 mount -t tmpfs none .
+cd "$PWD"
 mkdir upper work root
 mount -t overlay none -o lowerdir=/,upperdir=upper,workdir=work root
 cd root
