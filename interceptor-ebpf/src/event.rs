@@ -1,7 +1,7 @@
 //! What the programs report through the ring buffer `EVENTS`.
 
 use crate::{
-    flow::{Address, Owner},
+    flow::{Address, FlowKey, Owner},
     plain,
 };
 
@@ -53,6 +53,26 @@ pub const DENIED_LOOPBACK: u32 = 14;
 pub const DENIED_SOCKET_FAMILY: u32 = 15;
 /// What reached a device past the socket layer's programs: a packet socket's, or the kernel's own for a group.
 pub const DENIED_PACKET_EGRESS: u32 = 16;
+
+/// A DNS query that came before its namespace had listeners: no packet is left of it but this.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct Question {
+    /// From where it was asked, under which its flow is published.
+    pub asker: FlowKey,
+    /// Of `message`, what is used; the rest is anything.
+    pub length: u32,
+    pub reserved: u32,
+    pub message: [u8; QUESTION_BYTES as usize],
+}
+
+plain!(Question, size 552, { asker @ 0, length @ 32, reserved @ 36, message @ 40 });
+
+/// Longest query that is kept: the longest that is sent without EDNS (RFC 1035 §4.2.1).
+pub const QUESTION_BYTES: u32 = 512;
+
+/// A socket on loopback that belongs neither to the sandbox nor to the daemon.
+pub const DENIED_RECEIVER: u32 = 17;
 
 /// Bytes of the ring buffer; a power of two and a multiple of every page size up to 64 KiB.
 pub const RING_BYTES: u32 = 512 * 1024;

@@ -10,11 +10,10 @@ pub struct Address {
     pub port: u16,
     /// `AF_INET` (2) or `AF_INET6` (10): the call's family, also for v4-mapped addresses.
     pub family: u16,
-    /// Scope id of a link-local IPv6 address, else 0.
-    pub scope: u32,
+    pub reserved: u32,
 }
 
-plain!(Address, size 24, { ip @ 0, port @ 16, family @ 18, scope @ 20 });
+plain!(Address, size 24, { ip @ 0, port @ 16, family @ 18, reserved @ 20 });
 
 pub const AF_INET: u16 = 2;
 pub const AF_INET6: u16 = 10;

@@ -19,7 +19,7 @@ pub mod socket;
 pub mod tally;
 
 /// Version of everything in this crate. It names the directory of the pins.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Port, TCP and UDP, that a network namespace's listeners take unless it is taken. Above the usual ephemeral range
 /// (32768 to 60999), so that no outgoing socket holds it by chance.

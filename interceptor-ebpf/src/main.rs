@@ -15,7 +15,7 @@ fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
 
-// What the kernel shows for the programs. None of the helpers used is reserved to GPL programs.
+// None of the helpers used is reserved to GPL programs, but programs of security modules are (`bpf_lsm_verify_prog`).
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "license")]
-static LICENSE: [u8; 11] = *b"Apache-2.0\0";
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -16,6 +16,7 @@ mod owner;
 mod packet;
 mod peername;
 mod permits;
+mod receiver;
 mod report;
 mod socket;
 mod steer;

@@ -32,7 +32,7 @@ pub const DENIED: u32 = 1 << 2;
 pub const DNS: u32 = 1 << 3;
 /// UDP, connected to something that is not DNS: succeeds, and the fence drops and reports what it sends.
 pub const MUTE: u32 = 1 << 4;
-/// An accepted connection: answers may leave by any device.
+/// An accepted connection: answers may leave by any device, to the peer that is `flow.original`.
 pub const INBOUND: u32 = 1 << 5;
 /// Loopback inside a private netns: left alone, held to device lo by the fence.
 pub const LOCAL: u32 = 1 << 6;
@@ -43,3 +43,5 @@ pub const DIRECT: u32 = 1 << 7;
 pub const EXEMPT: u32 = 1 << 8;
 /// Made before the sandbox was one, and kept: what its peer is sent passes. It has no owner, so it gets no other peer.
 pub const KEPT: u32 = 1 << 9;
+/// One of the daemon's, which alone get what is captured.
+pub const LISTENER: u32 = 1 << 10;

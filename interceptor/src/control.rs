@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView};
+use self::api::{AttachRequest, CountsView, Info, Order, ReloadView, SandboxView, StatsView};
 use crate::kernel::Peer;
 use crate::stats::{
     Selection,
@@ -53,6 +53,9 @@ pub(crate) trait Backend: Send + Sync + 'static {
     fn events(&self, selection: Selection) -> impl Future<Output = Vec<EventView>> + Send;
 
     fn stats(&self) -> impl Future<Output = StatsView> + Send;
+
+    /// The part of [`Self::stats`] that costs little, and is of this daemon alone.
+    fn totals(&self) -> impl Future<Output = CountsView> + Send;
 
     /// Reads the configuration again. A refusal leaves what runs untouched.
     fn reload(&self) -> impl Future<Output = Result<ReloadView, Refusal>> + Send;

@@ -18,6 +18,7 @@ use hickory_proto::rr::{
 use crate::{
     address::Host,
     dns::{
+        bounds::Family,
         message::{Outcome, Question, Reading},
         resolver::{Answer, ResolveError, Service},
     },
@@ -78,8 +79,9 @@ pub(crate) trait Zone {
 pub(crate) enum Refusal {
     Unknown,
     Kind(RecordType),
-    Length,
-    Rate(Box<str>),
+    /// `None`: nothing that policy knows is named so.
+    Length(Option<Family>),
+    Rate(Family),
 }
 
 impl Refusal {
@@ -88,7 +90,7 @@ impl Refusal {
         match self {
             Self::Unknown => "dns",
             Self::Kind(_) => "dns_type",
-            Self::Length => "dns_name_length",
+            Self::Length(_) => "dns_name_length",
             Self::Rate(_) => "dns_rate",
         }
     }
@@ -99,13 +101,16 @@ impl fmt::Display for Refusal {
         match self {
             Self::Unknown => f.write_str("no rule for the name"),
             Self::Kind(kind) => write!(f, "records of type {kind} are never looked up"),
-            Self::Length => f.write_str(
-                "the name is longer than names are: an endpoint with the very name allows it",
-            ),
-            Self::Rate(pattern) => write!(
+            Self::Length(family) => write!(
                 f,
-                "more than {} new names in a minute under {pattern}: an endpoint with the very name allows it",
-                bounds::NAMES
+                "the name is longer than names are{}",
+                family.as_ref().map(Family::advice).unwrap_or_default()
+            ),
+            Self::Rate(family) => write!(
+                f,
+                "more than {} new names in a minute under {family}{}",
+                bounds::NAMES,
+                family.advice()
             ),
         }
     }
@@ -172,9 +177,8 @@ fn known(question: &Question, host: Option<Host>, zone: &impl Zone) -> Result<Ho
 }
 
 fn unknown(question: &Question) -> Refusal {
-    let (label, name) = question.lengths();
-    if bounds::is_long(label, name) {
-        Refusal::Length
+    if bounds::is_long(question.labels()) {
+        Refusal::Length(None)
     } else {
         Refusal::Unknown
     }
@@ -182,7 +186,7 @@ fn unknown(question: &Question) -> Refusal {
 
 fn refused(question: &Question, refusal: &Refusal, zone: &impl Zone) -> Outcome {
     match refusal {
-        Refusal::Unknown | Refusal::Length => Outcome::NoSuchName,
+        Refusal::Unknown | Refusal::Length(_) => Outcome::NoSuchName,
         Refusal::Kind(_) => match known(question, question.host(), zone) {
             Ok(_host) => Outcome::nothing(),
             Err(_refusal) => Outcome::NoSuchName,

@@ -38,7 +38,7 @@ pub(crate) use bpffs::PinsError;
 pub(crate) use cgroup::{Cgroup, CgroupError, Claim, Hierarchy};
 pub(crate) use credentials::{Credentials, keep_needed_capabilities};
 pub(crate) use devices::DeviceFence;
-pub(crate) use events::{Event, Events, NetnsAppeared};
+pub(crate) use events::{Event, Events, NetnsAppeared, Question};
 pub(crate) use file_view::{FileView, FileViewError, FileViewId};
 pub(crate) use launch::{Confinement, Holder, Network};
 pub(crate) use links::{HeldLinks, LinkError, LinkLoss};

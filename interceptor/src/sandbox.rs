@@ -61,7 +61,11 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// A kernel that has shown in a scratch cgroup that it does what is needed.
 #[derive(Debug)]
-pub(crate) struct Proven(Hierarchy);
+pub(crate) struct Proven {
+    hierarchy: Hierarchy,
+    /// Whether sockets of other families are refused, or why they cannot be.
+    families: Result<(), String>,
+}
 
 /// Programs that are in the kernel, on the pinned maps, and on no cgroup yet.
 pub(crate) struct Loaded {
@@ -144,8 +148,11 @@ impl Proven {
     pub(crate) async fn try_out() -> Result<Self, StartError> {
         blocking(move || {
             let hierarchy = Hierarchy::find()?;
-            self_test(&Programs::trial()?, &hierarchy)?;
-            Ok(Self(hierarchy))
+            let families = self_test(&Programs::trial()?, &hierarchy)?;
+            Ok(Self {
+                hierarchy,
+                families,
+            })
         })
         .await
         .map_err(|_stopped| StartError::Stopped)?
@@ -173,8 +180,8 @@ impl Proven {
             .await
             .map_err(|_stopped| StartError::Stopped)??;
         Ok(Loaded {
-            hierarchy: self.0,
-            programs,
+            hierarchy: self.hierarchy,
+            programs: programs.with_families(self.families),
         })
     }
 }
@@ -331,6 +338,7 @@ impl<S: Service> Inner<S> {
             match event {
                 Ok(Event::NetnsAppeared(appeared)) => self.welcome(appeared).await,
                 Ok(Event::Denied(denial)) => self.service.report(denial),
+                Ok(Event::Asked(question)) => self.answer_late(question).await,
                 Err(error) => {
                     tracing::error!(%error, "cannot read the kernel's events: new namespaces stay without listeners");
                     tokio::time::sleep(SWEEP).await;

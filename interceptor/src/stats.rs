@@ -206,6 +206,11 @@ impl Stats {
         state.last_id = state.last_id.max(last);
     }
 
+    /// Live connections of all sandboxes.
+    pub(crate) fn all_live(&self) -> u64 {
+        self.lock().live.len() as u64
+    }
+
     /// Live connections of one sandbox.
     pub(crate) fn live(&self, sandbox: SandboxId) -> u64 {
         let state = self.lock();
@@ -232,7 +237,9 @@ impl Stats {
 
     /// Those that are asked for, by their numbers; 8,192 at most.
     pub(crate) fn events(&self, selection: &Selection) -> Vec<EventView> {
-        let events = self.lock().events.select(selection, Instant::now());
+        let now = Instant::now();
+        let events = self.lock().events.all();
+        let events = events::select(events, selection, now);
         events.iter().map(|event| event.view()).collect()
     }
 
@@ -304,13 +311,8 @@ fn log(event: &Event, withheld: u64) {
         reason,
         detail,
     } = &event.denial;
-    if withheld > 0 {
-        tracing::warn!(
-            sandbox = sandbox_name.as_deref(),
-            withheld,
-            "refusals that came too fast are not in the log: see `interceptor events`"
-        );
-    }
+    // Since the last line of the sandbox, because they came too fast: `interceptor events` has them.
+    let withheld = (withheld > 0).then_some(withheld);
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -325,6 +327,7 @@ fn log(event: &Event, withheld: u64) {
                 name,
                 reason,
                 detail,
+                withheld,
                 "{}",
                 if connection.is_some() { "connection denied" } else { "denied" }
             )
@@ -436,7 +439,7 @@ mod tests {
         stats.forget(MICKY);
         let selection = Selection {
             sandbox: Some("micky".into()),
-            after: None,
+            ..Selection::default()
         };
         assert_eq!(stats.events(&selection).len(), 1);
         assert_eq!(stats.connections(true).len(), 1);

@@ -79,7 +79,7 @@ fn test(arguments: &TestArguments) -> Result<ExitCode> {
     let built = begin.elapsed();
 
     let runs = runs::chosen(&programs, &arguments.only, arguments.name.as_deref())?;
-    let payload = guest::payload(&programs, &runs::script(&runs))?;
+    let payload = guest::payload(&programs, &runs::script(&runs, arguments.kernel.features()))?;
     let machine = Machine {
         image: &kernel.image,
         archives: &[&system, &kernel.modules, &payload],

@@ -15,6 +15,7 @@ mod clients;
 mod deadline;
 mod debian;
 mod demo;
+mod manifests;
 mod memory;
 mod step;
 mod system;

@@ -37,6 +37,13 @@ pub(crate) const TESTS: &[Need] = &[
     need("musl-gcc", "musl-tools"),
 ];
 
+/// For checking what is in `deploy`. Without systemd its part is skipped.
+pub(crate) const MANIFESTS: &[Need] = &[
+    need("kubectl", "kubernetes-client"),
+    need("/usr/bin/python3", "python3"),
+    need("/usr/lib/python3/dist-packages/pip", "python3-pip"),
+];
+
 /// For building the BPF programs, where rustup has no toolchain that can.
 pub(crate) const EBPF: &[Need] = &[
     need("/usr/share/doc/rustc-web", "rustc-web"),

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use crate::{
     autobahn, clients,
     deadline::Deadline,
+    manifests,
     step::{self, Profile},
     system,
 };
@@ -35,6 +36,8 @@ enum Part {
     Lint,
     /// Tests that need nothing but the source
     Unit,
+    /// What is in `deploy`, and the documents about it
+    Manifests,
     /// End-to-end tests on this kernel (root)
     E2e,
     /// The demo (root)
@@ -85,8 +88,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
         tally.tests("unit tests", &targets, &[]);
     }
-    if on_kernel {
+    if on_kernel || wanted(Part::Manifests) {
         step::build(cargo(), Profile::Debug)?;
+    }
+    if wanted(Part::Manifests) {
+        tally.manifests();
     }
     if wanted(Part::E2e) {
         // One at a time: they measure, capture packets and count.
@@ -233,6 +239,15 @@ impl Tally {
         let outcome = step::run(&format!("building {what}"), test().arg("--no-run"))
             .and_then(|()| self.count(what, test().arg("--").args(options)));
         if let Err(error) = outcome {
+            self.fail(format!("{error:#}"));
+        }
+    }
+
+    /// Checks what is in `deploy`.
+    fn manifests(&mut self) {
+        let checked = manifests::install()
+            .and_then(|()| self.count("what is in deploy", &mut manifests::command()));
+        if let Err(error) = checked {
             self.fail(format!("{error:#}"));
         }
     }

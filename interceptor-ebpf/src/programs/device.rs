@@ -16,7 +16,12 @@ use interceptor_ebpf::{
     socket::{DIRECT, EXEMPT, INBOUND, KEPT},
 };
 
-use super::{context::read, facts::Facts, maps, owner, report};
+use super::{
+    address::{Words, is_loopback, mapped},
+    context::read,
+    facts::Facts,
+    maps, owner, report,
+};
 
 /// What other programs on the device say (`TCX_NEXT`).
 const PASS: i32 = -1;
@@ -36,7 +41,7 @@ fn device_egress(context: TcContext) -> i32 {
     let skb = context.skb.skb;
     let sk = read!(skb, __bindgen_anon_2.sk);
     let passes = if sk.is_null() {
-        is_of_this_host(skb) && !announces_group(skb)
+        is_of_this_host(skb) && !leads_astray(skb)
     } else {
         // SAFETY: checked for null.
         let full: *mut bpf_sock = unsafe { bpf_sk_fullsock(sk) };
@@ -72,11 +77,27 @@ fn of_socket(skb: *mut __sk_buff, sk: *mut bpf_sock) -> bool {
         }
         if sandbox_of(skb).is_none() {
             // The kernel's, such as what resets connections and finds neighbours, or that of a visitor.
-            return !announces_group(skb);
+            return !leads_astray(skb);
         }
     }
     refuse(skb, Some(sk.cast()));
     false
+}
+
+/// Whether the kernel sends to somebody of the sandbox's choice: a group, or whoever a packet on loopback claimed to be from.
+#[inline(always)]
+fn leads_astray(skb: *mut __sk_buff) -> bool {
+    announces_group(skb) || is_from_loopback(skb)
+}
+
+/// Where nonlocal addresses can be bound, such as with `net.ipv6.ip_nonlocal_bind`.
+#[inline(always)]
+fn is_from_loopback(skb: *mut __sk_buff) -> bool {
+    match u16::from_be(read!(skb, protocol) as u16) {
+        ETH_P_IP => load::<u32>(skb, 12).is_none_or(|ip| is_here(mapped(ip))),
+        ETH_P_IPV6 => load::<Words>(skb, 8).is_none_or(is_here),
+        _ => false,
+    }
 }
 
 /// IGMP, and MLD, which alone has a hop-by-hop header (RFC 3810 §5) among what the kernel sends of itself: they carry
@@ -84,26 +105,32 @@ fn of_socket(skb: *mut __sk_buff, sk: *mut bpf_sock) -> bool {
 #[inline(always)]
 fn announces_group(skb: *mut __sk_buff) -> bool {
     match u16::from_be(read!(skb, protocol) as u16) {
-        ETH_P_IP => protocol_at(skb, 9) == Some(IPPROTO_IGMP),
-        ETH_P_IPV6 => protocol_at(skb, 6) == Some(IPPROTO_HOPOPTS),
+        ETH_P_IP => load(skb, 9) == Some(IPPROTO_IGMP),
+        ETH_P_IPV6 => load(skb, 6) == Some(IPPROTO_HOPOPTS),
         _ => false,
     }
 }
 
+/// Neighbours are looked for from the unspecified address too.
 #[inline(always)]
-fn protocol_at(skb: *mut __sk_buff, offset: u32) -> Option<u8> {
-    let mut protocol = 0_u8;
-    // SAFETY: one byte on the stack, and its size is given.
+const fn is_here(ip: Words) -> bool {
+    is_loopback(ip) && ip[3] != 0
+}
+
+#[inline(always)]
+fn load<T: Copy + Default>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
+    let mut value = T::default();
+    // SAFETY: on the stack, and its size is given; only integers are loaded, which take every bit pattern.
     let result = unsafe {
         bpf_skb_load_bytes_relative(
             skb.cast::<c_void>(),
             offset,
-            (&raw mut protocol).cast(),
-            1,
+            (&raw mut value).cast(),
+            size_of::<T>() as u32,
             FROM_NETWORK_HEADER,
         )
     };
-    (result == 0).then_some(protocol)
+    (result == 0).then_some(value)
 }
 
 #[inline(always)]

@@ -63,6 +63,12 @@ impl Facts {
     }
 
     #[inline(always)]
+    pub(super) fn set_original(self, original: &Address) {
+        // SAFETY: storage stays for the length of the program.
+        unsafe { (*self.0.as_ptr()).flow.original = *original };
+    }
+
+    #[inline(always)]
     pub(super) fn flow(self) -> Flow {
         // SAFETY: storage stays for the length of the program.
         unsafe { (*self.0.as_ptr()).flow }

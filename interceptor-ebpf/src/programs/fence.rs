@@ -9,16 +9,16 @@ use interceptor_ebpf::{
     counter,
     event::{
         DENIED_DATAGRAM, DENIED_EGRESS, DENIED_FLOW_TABLE, DENIED_INTERNAL, DENIED_LOOPBACK,
-        DENIED_NETNS, DENIED_UNOWNED,
+        DENIED_NETNS, DENIED_RECEIVER, DENIED_UNOWNED,
     },
     flow::{Address, FlowKey, Owner, UDP},
     netns::{PENDING, PRIVATE, READY},
-    socket::{DENIED, DIRECT, EXEMPT, HELD, INBOUND, KEPT, LOCAL, MUTE},
+    socket::{DENIED, DIRECT, DNS, EXEMPT, HELD, INBOUND, KEPT, LOCAL, MUTE},
 };
 
 use super::{
     address, connect::MUTE_PORT, context::read, facts::Facts, flows, maps, netns, owner,
-    packet::Packet, permits, report,
+    packet::Packet, permits, receiver, report,
 };
 
 /// Dropped; the sender gets EPERM. TCP takes that for a lost packet and backs off.
@@ -30,7 +30,10 @@ const DROP_QUIETLY: i32 = 2;
 
 /// The loopback device has this index in every network namespace (`LOOPBACK_IFINDEX`).
 const LO: u32 = 1;
+const TCP_SYN_SENT: u32 = 2;
 const TCP_LISTEN: u32 = 10;
+/// Bytes (RFC 768).
+const UDP_HEADER: u32 = 8;
 
 /// Until then a held connect backs off from its first short time-out; later it probes every half second.
 const BACK_OFF_NS: u64 = 1_000_000_000;
@@ -75,13 +78,15 @@ fn judge(context: &SkBuffContext) -> i32 {
             return verdict;
         }
     }
-    if flags & DIRECT != 0 {
-        return sent.direct();
+    if flags & (DIRECT | INBOUND) != 0 {
+        return sent.to_peer();
     }
-    if sent.stays_inside() || flags & INBOUND != 0 || read!(sk, state) == TCP_LISTEN {
-        return PASS;
+    match read!(sk, state) {
+        TCP_LISTEN => sent.answer(),
+        TCP_SYN_SENT if sent.stays_inside() => sent.open(flags),
+        _ if sent.stays_inside() => PASS,
+        _ => sent.refuse_packet(DENIED_EGRESS),
     }
-    sent.refuse_packet(DENIED_EGRESS)
 }
 
 /// A socket that was made before the programs were attached, or that no hook saw being made.
@@ -151,9 +156,40 @@ impl Sent<'_> {
         DROP
     }
 
-    /// A TCP connection past the daemon goes where connect() was granted, and nowhere else.
+    /// A connection begins on loopback: with the daemon, or within the sandbox.
     #[inline(always)]
-    fn direct(&self) -> i32 {
+    fn open(&self, flags: u32) -> i32 {
+        let Some(packet) = Packet::parse(self.context) else {
+            return self.refuse_packet(DENIED_INTERNAL);
+        };
+        let fits = if flags & LOCAL != 0 {
+            receiver::is_of(self.context, &packet, self.facts.sandbox())
+        } else {
+            receiver::is_daemon(self.context, &packet)
+        };
+        if fits {
+            return PASS;
+        }
+        self.facts.set(DENIED);
+        self.refuse(DENIED_RECEIVER, &self.facts.flow().original)
+    }
+
+    /// What a listener answers to a SYN. Only a source that is not this machine's leads from loopback to a device.
+    #[inline(always)]
+    fn answer(&self) -> i32 {
+        if self.stays_inside() {
+            return PASS;
+        }
+        match Packet::parse(self.context) {
+            Some(packet) if !address::is_loopback(packet.source) => PASS,
+            _ => self.refuse_packet(DENIED_EGRESS),
+        }
+    }
+
+    /// A TCP connection past the daemon goes where connect() was granted, an accepted one back to its client, and neither
+    /// anywhere else.
+    #[inline(always)]
+    fn to_peer(&self) -> i32 {
         let wanted = self.facts.flow().original;
         match Packet::parse(self.context) {
             Some(packet)
@@ -184,7 +220,7 @@ impl Sent<'_> {
         }
         let netns = netns::find(self.facts.netns()).unwrap_or_default();
         match netns.state {
-            PENDING => return DROP_QUIETLY,
+            PENDING => return self.keep(flags, &packet, netns.port),
             READY => {}
             _ => return self.refuse(DENIED_NETNS, &self.wanted(flags, &packet)),
         }
@@ -194,22 +230,46 @@ impl Sent<'_> {
         if packet.destination.port == netns.port {
             return self.to_resolver(&packet);
         }
-        if netns.flags & PRIVATE != 0 {
+        if netns.flags & PRIVATE == 0 {
+            return self.refuse(DENIED_DATAGRAM, &self.wanted(flags, &packet));
+        }
+        if receiver::is_of(self.context, &packet, self.facts.sandbox()) {
             return PASS;
         }
-        self.refuse(DENIED_DATAGRAM, &self.wanted(flags, &packet))
+        self.refuse(DENIED_RECEIVER, &packet.destination)
     }
 
-    /// The daemon knows the asker of a question by the address from which it came.
+    /// A datagram that came before its listener. Nothing sends it again, so the daemon gets a question that waits for it in
+    /// another way.
     #[inline(always)]
-    fn to_resolver(&self, packet: &Packet) -> i32 {
-        let key = FlowKey {
+    fn keep(&self, flags: u32, packet: &Packet, port: u16) -> i32 {
+        if flags & DNS != 0 && packet.protocol == UDP && packet.destination.port == port {
+            let key = self.asker(packet);
+            if flows::publish(self.facts, &key) {
+                report::question(self.context, &key, packet.header + UDP_HEADER);
+            }
+        }
+        DROP_QUIETLY
+    }
+
+    /// By which the daemon knows who asks a question.
+    #[inline(always)]
+    fn asker(&self, packet: &Packet) -> FlowKey {
+        FlowKey {
             netns: self.facts.netns(),
             ip: address::bytes(packet.source),
             port: packet.source_port,
             protocol: UDP,
             reserved: 0,
-        };
+        }
+    }
+
+    #[inline(always)]
+    fn to_resolver(&self, packet: &Packet) -> i32 {
+        if !receiver::is_daemon(self.context, packet) {
+            return self.refuse(DENIED_RECEIVER, &self.facts.flow().original);
+        }
+        let key = self.asker(packet);
         if flows::publish(self.facts, &key) {
             PASS
         } else {

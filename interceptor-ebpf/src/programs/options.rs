@@ -16,6 +16,8 @@ const SO_BINDTOIFINDEX: i32 = 62;
 
 const IPPROTO_IP: i32 = 0;
 const IP_OPTIONS: i32 = 4;
+const IP_FREEBIND: i32 = 15;
+const IP_TRANSPARENT: i32 = 19;
 const IP_ADD_MEMBERSHIP: i32 = 35;
 const IP_ADD_SOURCE_MEMBERSHIP: i32 = 39;
 const IP_MSFILTER: i32 = 41;
@@ -25,6 +27,8 @@ const IPV6_2292PKTOPTIONS: i32 = 6;
 const IPV6_ADD_MEMBERSHIP: i32 = 20;
 const IPV6_JOIN_ANYCAST: i32 = 27;
 const IPV6_RTHDR: i32 = 57;
+const IPV6_TRANSPARENT: i32 = 75;
+const IPV6_FREEBIND: i32 = 78;
 
 // The same at both levels.
 const MCAST_JOIN_GROUP: i32 = 42;
@@ -69,7 +73,8 @@ fn setsockopt(context: SockoptContext) -> i32 {
 
 /// Binding to a device overrules routing. A source route, which IPv6 grants to everybody, sends what a listener or an
 /// accepted connection answers to an address of the sandbox's choice. Joining a group makes the kernel itself send IGMP or MLD, with an address of
-/// the sandbox's choice and past every hook.
+/// the sandbox's choice and past every hook. A source that is not this machine's makes the kernel answer what comes from it
+/// over loopback to wherever that is: Linux does not ask whether an IPv6 source is local.
 #[inline(always)]
 const fn leads_out(level: i32, option: i32) -> bool {
     match level {
@@ -77,6 +82,8 @@ const fn leads_out(level: i32, option: i32) -> bool {
         IPPROTO_IP => matches!(
             option,
             IP_OPTIONS
+                | IP_FREEBIND
+                | IP_TRANSPARENT
                 | IP_ADD_MEMBERSHIP
                 | IP_ADD_SOURCE_MEMBERSHIP
                 | IP_MSFILTER
@@ -90,6 +97,8 @@ const fn leads_out(level: i32, option: i32) -> bool {
                 | IPV6_ADD_MEMBERSHIP
                 | IPV6_JOIN_ANYCAST
                 | IPV6_RTHDR
+                | IPV6_TRANSPARENT
+                | IPV6_FREEBIND
                 | MCAST_JOIN_GROUP
                 | MCAST_JOIN_SOURCE_GROUP
                 | MCAST_MSFILTER

@@ -11,6 +11,8 @@ pub(super) struct Packet {
     pub(super) destination: Address,
     /// What follows the IP header.
     pub(super) protocol: u16,
+    /// Bytes of the IP header.
+    pub(super) header: u32,
 }
 
 /// RFC 791 §3.1, first 20 bytes.
@@ -61,9 +63,10 @@ impl Packet {
                 ip: address::bytes(address::mapped(header.destination)),
                 port,
                 family: AF_INET,
-                scope: 0,
+                reserved: 0,
             },
             protocol,
+            header: length as u32,
         })
     }
 
@@ -79,9 +82,10 @@ impl Packet {
                 ip: address::bytes(header.destination),
                 port,
                 family: AF_INET6,
-                scope: 0,
+                reserved: 0,
             },
             protocol,
+            header: IPV6_HEADER as u32,
         })
     }
 }

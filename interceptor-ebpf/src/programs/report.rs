@@ -1,12 +1,18 @@
 //! Events for the daemon.
 
+use aya_ebpf::{
+    bindings::BPF_RB_AVAIL_DATA,
+    helpers::{bpf_ringbuf_query, bpf_skb_load_bytes},
+    programs::SkBuffContext,
+};
 use interceptor_ebpf::{
     counter,
-    event::{Event, NETNS_APPEARED},
-    flow::{Address, Owner},
+    event::{Event, NETNS_APPEARED, QUESTION_BYTES, Question, RING_BYTES},
+    flow::{Address, FlowKey, Owner},
 };
 
 use super::{
+    context::read,
     maps::{EVENTS, count},
     owner, tallies,
 };
@@ -38,6 +44,52 @@ pub(super) fn repeated(sandbox: u32) {
 #[inline(always)]
 pub(super) fn netns_appeared(owner: &Owner) {
     emit(NETNS_APPEARED, 0, owner, &Address::default());
+}
+
+/// Hands the daemon a query, which begins at `offset` of a packet that goes no further. Half of the ring stays free for what
+/// sandboxes cannot send at will.
+#[inline(always)]
+pub(super) fn question(context: &SkBuffContext, asker: &FlowKey, offset: u32) {
+    let length = read!(context.skb.skb, len).wrapping_sub(offset);
+    if length == 0 || length > QUESTION_BYTES {
+        return;
+    }
+    // SAFETY: the ring is a map of this object.
+    let used = unsafe {
+        bpf_ringbuf_query(
+            (&raw const EVENTS).cast_mut().cast(),
+            u64::from(BPF_RB_AVAIL_DATA),
+        )
+    };
+    if used > u64::from(RING_BYTES / 2) {
+        count(counter::EVENTS_LOST);
+        return;
+    }
+    let Some(mut entry) = EVENTS.reserve_untyped::<Question>(0) else {
+        count(counter::EVENTS_LOST);
+        return;
+    };
+    // Read anew and masked, since the compiler turns what was checked above into what the verifier does not understand.
+    let last = read!(context.skb.skb, len).wrapping_sub(offset + 1) & (QUESTION_BYTES - 1);
+    let length = last + 1;
+    let place = entry.as_mut_ptr();
+    // SAFETY: the entry is as large as the struct, and the length no longer than its last field.
+    let loaded = unsafe {
+        (&raw mut (*place).asker).write(*asker);
+        (&raw mut (*place).length).write(length);
+        (&raw mut (*place).reserved).write(0);
+        bpf_skb_load_bytes(
+            context.skb.skb.cast(),
+            offset,
+            (&raw mut (*place).message).cast(),
+            length,
+        )
+    };
+    if loaded == 0 {
+        entry.submit(0);
+    } else {
+        entry.discard(0);
+    }
 }
 
 #[inline(always)]

@@ -65,7 +65,7 @@ impl Call {
             ip: address::bytes(self.ip()),
             port: self.port(),
             family: self.family,
-            scope: 0,
+            reserved: 0,
         }
     }
 

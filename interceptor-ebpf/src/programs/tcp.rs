@@ -15,7 +15,7 @@ use aya_ebpf::{
 use interceptor_ebpf::{
     counter,
     event::{DENIED_FLOW_TABLE, DENIED_HOLD_EXPIRED},
-    flow::{AF_INET, FlowKey, TCP},
+    flow::{AF_INET, Address, FlowKey, TCP},
     socket::{CAPTURED, DENIED, HELD, INBOUND},
 };
 
@@ -49,7 +49,7 @@ fn tcp_events(context: SockOpsContext) -> u32 {
             BPF_SOCK_OPS_TCP_CONNECT_CB => connecting(&context, sk),
             BPF_SOCK_OPS_TIMEOUT_INIT => first_timeout(&context, sk),
             BPF_SOCK_OPS_RTO_CB => timed_out(&context, sk),
-            BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(sk),
+            BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB => accepted(&context, sk),
             _ => {}
         }
     }
@@ -74,10 +74,13 @@ fn connecting(context: &SockOpsContext, sk: *mut c_void) {
             &flow.original,
         );
         limit_syns(context, 1);
-    } else if flags & HELD != 0 {
-        limit_syns(context, HELD_SYNS);
-        watch_timeouts(context, true);
+        return;
     }
+    if flags & HELD != 0 {
+        limit_syns(context, HELD_SYNS);
+    }
+    // The fence may deny it yet.
+    watch_timeouts(context, true);
 }
 
 /// The first SYN of a held connect is lost for certain: the next one shall not take a second.
@@ -116,12 +119,22 @@ fn timed_out(context: &SockOpsContext, sk: *mut c_void) {
 
 /// A connection that somebody opened into the sandbox, unless it is one of two that opened each other.
 #[inline(always)]
-fn accepted(sk: *mut c_void) {
+fn accepted(context: &SockOpsContext, sk: *mut c_void) {
     if Facts::of(sk).is_some() {
         return;
     }
+    // Read before the branch, as in `key`.
+    let ip4 = read!(context.ops, remote_ip4);
+    let ip6 = remote(context);
+    let v4 = context.family() == u32::from(AF_INET);
+    let peer = Address {
+        ip: address::bytes(if v4 { address::mapped(ip4) } else { ip6 }),
+        port: u32::from_be(read!(context.ops, remote_port)) as u16,
+        ..Address::default()
+    };
     // Without storage the fence drops its answers.
     if let Some(facts) = Facts::create(sk) {
+        facts.set_original(&peer);
         facts.set(INBOUND);
         maps::count(counter::INBOUND);
     }
@@ -132,12 +145,7 @@ fn accepted(sk: *mut c_void) {
 #[inline(always)]
 fn key(context: &SockOpsContext, facts: Facts) -> FlowKey {
     let ops = context.ops;
-    let remote: Words = [
-        read!(ops, remote_ip6[0]),
-        read!(ops, remote_ip6[1]),
-        read!(ops, remote_ip6[2]),
-        read!(ops, remote_ip6[3]),
-    ];
+    let remote = remote(context);
     // Read before the branch: merged tails of two branches would read at a computed offset, which the verifier refuses.
     let ip4 = read!(ops, local_ip4);
     let ip6: Words = [
@@ -158,6 +166,18 @@ fn key(context: &SockOpsContext, facts: Facts) -> FlowKey {
         protocol: TCP,
         reserved: 0,
     }
+}
+
+/// Of a socket of family `AF_INET6`.
+#[inline(always)]
+fn remote(context: &SockOpsContext) -> Words {
+    let ops = context.ops;
+    [
+        read!(ops, remote_ip6[0]),
+        read!(ops, remote_ip6[1]),
+        read!(ops, remote_ip6[2]),
+        read!(ops, remote_ip6[3]),
+    ]
 }
 
 /// Whether this time-out is the connect's last: third argument of `BPF_SOCK_OPS_RTO_CB`.

@@ -17,7 +17,8 @@ use crate::{
 const EXAMPLES: &str = "\
 An event is a refusal: of a connection, a request or a message, of a name, or of a socket by the kernel. The same one \
 within a second is one event, COUNT says how often it came. 1,024 are remembered of each sandbox; `events: { file: PATH }` \
-in the configuration keeps all of them, as the lines that --json --follow prints.
+in the configuration keeps all of them, as the lines that --json --follow prints. Those of a daemon that drains are shown \
+until it ends.
 
 Examples:
   interceptor events --sandbox micky
@@ -49,7 +50,7 @@ pub(super) fn run(args: EventsArgs, run_dir: &Path) -> anyhow::Result<()> {
     let client = Client::new(run_dir);
     let selection = Selection {
         sandbox,
-        after: None,
+        ..Selection::default()
     };
     if following {
         return follow(&client, selection, json);
@@ -65,20 +66,20 @@ pub(super) fn run(args: EventsArgs, run_dir: &Path) -> anyhow::Result<()> {
 }
 
 fn follow(client: &Client, mut selection: Selection, json: Json) -> anyhow::Result<()> {
-    let mut after = 0;
-    let mut complained = false;
+    // All that are remembered.
+    selection.after = Some(0);
+    let (mut reached, mut complained) = (false, false);
     loop {
-        selection.after = Some(after);
         match client.events(&selection) {
             Ok(events) => {
                 complained = false;
                 for event in &events {
                     output::print(&line(event, json)?)?;
-                    after = event.id;
+                    go_on_behind(&mut selection, event);
                 }
+                reached = true;
             }
-            // The next daemon goes on counting.
-            Err(error @ (ClientError::NoDaemon(_) | ClientError::NoAnswer(_))) if after > 0 => {
+            Err(error @ (ClientError::NoDaemon(_) | ClientError::NoAnswer(_))) if reached => {
                 if !complained {
                     complained = true;
                     complain(&error.to_string());
@@ -88,6 +89,12 @@ fn follow(client: &Client, mut selection: Selection, json: Json) -> anyhow::Resu
         }
         thread::sleep(PERIOD);
     }
+}
+
+/// Daemons that follow each other count on, those that drain beside another one by themselves.
+fn go_on_behind(selection: &mut Selection, event: &EventView) {
+    let seen = selection.seen.entry(event.daemon).or_default();
+    *seen = event.id.max(*seen);
 }
 
 fn line(event: &EventView, json: Json) -> anyhow::Result<String> {
@@ -143,6 +150,7 @@ mod tests {
 
     fn event() -> EventView {
         EventView {
+            daemon: 77,
             id: 7,
             at: "2026-01-31T23:59:11.000Z".into(),
             count: 40,
@@ -157,6 +165,20 @@ mod tests {
             reason: "policy".into(),
             detail: "no rule for example.com:443".into(),
         }
+    }
+
+    #[test]
+    fn a_follower_goes_on_behind_the_last_event_of_each_daemon() {
+        let mut selection = Selection::default();
+        for (daemon, id) in [(77, 7), (66, 3), (77, 9), (77, 8)] {
+            let event = EventView {
+                daemon,
+                id,
+                ..event()
+            };
+            go_on_behind(&mut selection, &event);
+        }
+        assert_eq!(selection.seen, [(66, 3), (77, 9)].into());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     control::{
-        api::{Info, StatsView},
+        api::{CountsView, Info, StatsView},
         client::Client,
     },
     stats::view::TotalsView,
@@ -62,12 +62,12 @@ fn render(Report { daemon, stats }: &Report<'_>) -> anyhow::Result<String> {
         escape(&daemon.config.display().to_string()),
         escape(&stats.since),
     )?;
-    text.push_str(&totals(stats).render());
-    let overall = &stats.overall;
+    text.push_str(&totals(&stats.counts).render());
+    let overall = &stats.counts.overall;
     for (title, counts) in [
         ("SECRET", &overall.rewrites),
         ("DENIED BECAUSE OF", &overall.denied),
-        ("KERNEL", &stats.kernel),
+        ("KERNEL", &stats.counts.kernel),
     ] {
         section(&mut text, &counted(title, counts));
     }
@@ -104,7 +104,7 @@ fn section(text: &mut String, table: &Table) {
     }
 }
 
-fn totals(stats: &StatsView) -> Table {
+fn totals(counts: &CountsView) -> Table {
     let mut table = Table::new(&[
         Column::Text("SANDBOX"),
         Column::Number("OPENED"),
@@ -141,10 +141,10 @@ fn totals(stats: &StatsView) -> Table {
             totals.upstreams_reused.to_string(),
         ]);
     };
-    for sandbox in &stats.sandboxes {
+    for sandbox in &counts.sandboxes {
         row(sandbox.sandbox.clone(), &sandbox.totals);
     }
-    row("(all)".into(), &stats.overall);
+    row("(all)".into(), &counts.overall);
     table
 }
 
@@ -187,6 +187,7 @@ mod tests {
 
     fn denial(number: usize) -> EventView {
         EventView {
+            daemon: 77,
             id: number as u64 + 1,
             at: format!("2026-01-31T23:59:{number:02}.000Z"),
             count: 1,
@@ -206,13 +207,15 @@ mod tests {
     fn stats() -> StatsView {
         StatsView {
             since: "2026-01-31T00:00:00.000Z".into(),
-            overall: totals(),
-            sandboxes: vec![SandboxTotalsView {
-                sandbox_id: 1,
-                sandbox: "micky".into(),
-                totals: totals(),
-            }],
-            kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
+            counts: CountsView {
+                overall: totals(),
+                sandboxes: vec![SandboxTotalsView {
+                    sandbox_id: 1,
+                    sandbox: "micky".into(),
+                    totals: totals(),
+                }],
+                kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
+            },
             denials: (0..12).map(denial).collect(),
             draining: vec![DrainingView {
                 pid: 66,
@@ -226,6 +229,7 @@ mod tests {
         Info {
             version: "0.1.0".into(),
             pid: 77,
+            live_connections: 3,
             config: "/etc/interceptor.yaml".into(),
             ca_certificate: "/run/interceptor/ca.pem".into(),
             ca_bundle: "/run/interceptor/ca-bundle.pem".into(),

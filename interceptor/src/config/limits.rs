@@ -7,7 +7,7 @@ use crate::yaml::{Findings, Node};
 pub(crate) struct Limits {
     /// Open at a time. Each takes two descriptors and some 50 KiB, up to 1 MiB while it is busy.
     pub(crate) connections: usize,
-    /// Being set up at a time: ClientHello, dial, handshakes on both sides. Others wait.
+    /// Of TLS, being set up at a time: ClientHello, dial, handshakes on both sides. Others wait.
     pub(crate) handshakes: usize,
     /// Opened in a second, and at once after a quiet one.
     pub(crate) connects_per_second: u32,

@@ -7,7 +7,7 @@
 //! | `POST /v1/sandboxes` | [`AttachRequest`] | [`SandboxView`] |
 //! | `POST /v1/sandboxes/detach` | [`DetachRequest`] | [`SandboxView`] as it was |
 //! | `GET /v1/connections`, `?ended=true` | | `[`[`ConnectionView`](crate::stats::view::ConnectionView)`]` |
-//! | `GET /v1/events`, `?sandbox=NAME`, `?after=ID` | | `[`[`EventView`]`]`, the oldest first; behind an event's number only such as change no more, to be asked for again |
+//! | `GET /v1/events`, `?sandbox=NAME`, `?after=ID`, `?seen=PID:ID` | | `[`[`EventView`]`]`, the oldest first, also of daemons that drain; behind an event's number, or behind that of a daemon's, only such as change no more, to be asked for again |
 //! | `GET /v1/stats` | | [`StatsView`] |
 //! | `POST /v1/reload` | | [`ReloadView`] |
 //! | `POST /v1/orders` | [`Order`] | `null`, of a daemon that drains |
@@ -29,6 +29,7 @@ pub(super) const ENDED: &str = "ended=true";
 pub(super) const EVENTS: &str = "/v1/events";
 pub(super) const SANDBOX: &str = "sandbox";
 pub(super) const AFTER: &str = "after";
+pub(super) const SEEN: &str = "seen";
 pub(super) const STATS: &str = "/v1/stats";
 pub(super) const RELOAD: &str = "/v1/reload";
 pub(super) const ORDERS: &str = "/v1/orders";
@@ -152,15 +153,22 @@ pub(crate) struct NetnsView {
 pub(crate) struct StatsView {
     /// When the daemon started to count: RFC 3339, UTC.
     pub(crate) since: String,
-    pub(crate) overall: TotalsView,
-    pub(crate) sandboxes: Vec<SandboxTotalsView>,
-    /// Counters of the cgroup programs, by name.
-    pub(crate) kernel: BTreeMap<String, u64>,
+    #[serde(flatten)]
+    pub(crate) counts: CountsView,
     /// The last events, oldest first.
     pub(crate) denials: Vec<EventView>,
     /// Daemons that this one has taken over from, as long as they have connections.
     #[serde(default)]
     pub(crate) draining: Vec<DrainingView>,
+}
+
+/// All that are numbers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CountsView {
+    pub(crate) overall: TotalsView,
+    pub(crate) sandboxes: Vec<SandboxTotalsView>,
+    /// Counters of the cgroup programs, by name.
+    pub(crate) kernel: BTreeMap<String, u64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,6 +191,9 @@ pub(crate) struct ReloadView {
 pub(crate) struct Info {
     pub(crate) version: String,
     pub(crate) pid: u32,
+    /// Of its own, not those of daemons that drain.
+    #[serde(default)]
+    pub(crate) live_connections: u64,
     pub(crate) config: PathBuf,
     /// Our CA's certificate, readable by all.
     pub(crate) ca_certificate: PathBuf,

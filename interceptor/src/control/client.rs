@@ -131,7 +131,11 @@ impl Client {
     }
 
     pub(crate) fn events(&self, selection: &Selection) -> Result<Vec<EventView>, ClientError> {
-        let Selection { sandbox, after } = selection;
+        let Selection {
+            sandbox,
+            after,
+            seen,
+        } = selection;
         let sandbox = sandbox.as_deref().map(|name| {
             format!(
                 "{}={}",
@@ -140,7 +144,10 @@ impl Client {
             )
         });
         let after = after.map(|id| format!("{}={id}", api::AFTER));
-        let query: Vec<_> = sandbox.into_iter().chain(after).collect();
+        let seen = seen
+            .iter()
+            .map(|(daemon, id)| format!("{}={daemon}:{id}", api::SEEN));
+        let query: Vec<_> = sandbox.into_iter().chain(after).chain(seen).collect();
         self.get(&format!("{}?{}", api::EVENTS, query.join("&")))
     }
 

@@ -8,8 +8,10 @@ use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Dur
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{
-    Method, Request, Response, StatusCode, body::Incoming, header::CONTENT_TYPE,
-    header::HeaderValue, server::conn::http1, service::service_fn,
+    Method, Request, Response, StatusCode,
+    header::{CONTENT_TYPE, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
@@ -117,14 +119,17 @@ async fn connection<B: Backend>(stream: TcpStream, backend: Arc<B>) {
     }
 }
 
-async fn answer<B: Backend>(backend: &B, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+pub(super) async fn answer<B: Backend, T>(
+    backend: &B,
+    request: &Request<T>,
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET {
         return plain(StatusCode::METHOD_NOT_ALLOWED, "only GET\n".into());
     }
     match request.uri().path() {
         "/metrics" => {
-            let stats = backend.stats().await;
-            let mut answer = plain(StatusCode::OK, text::of(&stats));
+            let counts = backend.totals().await;
+            let mut answer = plain(StatusCode::OK, text::of(&counts));
             answer
                 .headers_mut()
                 .insert(CONTENT_TYPE, HeaderValue::from_static(text::TYPE));

@@ -6,6 +6,8 @@ mod wire;
 
 use std::{os::unix::fs::PermissionsExt, sync::Arc, thread};
 
+use http_body_util::BodyExt;
+use hyper::Request;
 use rustix::{process::Uid, thread::set_thread_res_uid};
 use tempfile::TempDir;
 
@@ -14,6 +16,7 @@ use super::{
     api::AttachRequest,
     client::{Client, ClientError},
     listener::ControlListener,
+    metrics,
     server::Server,
 };
 use crate::stats::Selection;
@@ -94,11 +97,15 @@ fn every_question_gets_its_answer() {
     let client = control.client();
     assert_eq!(client.connections(false).unwrap().len(), 1);
     assert_eq!(client.connections(true).unwrap().len(), 2);
-    assert_eq!(client.stats().unwrap().kernel["connects"], 3);
+    assert_eq!(client.stats().unwrap().counts.kernel["connects"], 3);
     assert_eq!(client.reload().unwrap().changed, ["secret A: new value"]);
     let events = |sandbox: Option<&str>, after| {
-        let sandbox = sandbox.map(str::to_owned);
-        client.events(&Selection { sandbox, after }).unwrap().len()
+        let selection = Selection {
+            sandbox: sandbox.map(str::to_owned),
+            after,
+            ..Selection::default()
+        };
+        client.events(&selection).unwrap().len()
     };
     assert_eq!((events(None, None), events(None, Some(0))), (2, 0));
     // Whatever a sandbox is called.
@@ -107,6 +114,37 @@ fn every_question_gets_its_answer() {
         (1, 0)
     );
     assert_eq!(client.info().unwrap().version, "1.2.3");
+}
+
+#[test]
+fn where_a_follower_goes_on_is_told_apart_by_daemon() {
+    let control = Control::start();
+    let client = control.client();
+    let own = std::process::id();
+    let events = |seen: &[(u32, u64)]| {
+        let selection = Selection {
+            seen: seen.iter().copied().collect(),
+            ..Selection::default()
+        };
+        client.events(&selection).unwrap()
+    };
+    // They could still change, where somebody goes on behind them.
+    assert_eq!(events(&[(own, 0)]), []);
+    let all = events(&[(own - 1, 0), (own + 1, 0)]);
+    assert_eq!(all.len(), 2);
+    assert!(all.iter().all(|event| event.daemon == own), "{all:?}");
+}
+
+#[tokio::test]
+async fn metrics_are_totals_and_cost_no_list_of_events() {
+    let backend = Double::default();
+    let request = Request::get("/metrics").body(()).unwrap();
+    let answer = metrics::answer(&backend, &request).await;
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    let text = str::from_utf8(&text).unwrap();
+    let counted = "interceptor_counted_total{counter=\"connects\"} 3\n";
+    assert!(text.contains(counted), "{text}");
+    assert!(!backend.has_listed_events());
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the control interface asks for.
 
 use std::{
+    fs,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,8 +21,8 @@ use crate::{
     control::{
         Backend, Refusal, RefusalKind,
         api::{
-            AttachRequest, ExemptionView, HolderView, Info, NetnsView, Order, ReloadView,
-            SandboxView, SocketView, StatsView,
+            AttachRequest, CountsView, DrainingView, ExemptionView, HolderView, Info, NetnsView,
+            Order, ReloadView, SandboxView, SocketView, StatsView,
         },
     },
     error::chain,
@@ -146,8 +148,12 @@ impl Interceptor {
             .collect();
         if !configured.is_empty() {
             let attached = self.registry.list().await;
-            configured
-                .retain(|(_, cgroup)| attached.iter().all(|sandbox| sandbox.cgroup != *cgroup));
+            // One that was made anew is another one, and open.
+            let is = |sandbox: &SandboxReport, cgroup: &Path| {
+                let inode = fs::metadata(cgroup).map(|found| found.ino());
+                sandbox.cgroup == cgroup && inode.is_ok_and(|inode| inode == sandbox.cgroup_id.0)
+            };
+            configured.retain(|(_, cgroup)| !attached.iter().any(|sandbox| is(sandbox, cgroup)));
         }
         configured
     }
@@ -336,25 +342,20 @@ impl Backend for Interceptor {
     }
 
     async fn events(&self, selection: Selection) -> Vec<EventView> {
-        self.stats.events(&selection)
+        let mut events = self.predecessors.events(&selection).await;
+        events.extend(self.stats.events(&selection));
+        selection.order(events)
+    }
+
+    async fn totals(&self) -> CountsView {
+        let counters = self.registry.counters();
+        let counters = counters.into_iter().chain(self.stats.counters());
+        counts(&self.stats, counters)
     }
 
     async fn stats(&self) -> StatsView {
-        let (overall, sandboxes) = self.stats.totals();
-        StatsView {
-            since: rfc3339(self.stats.started()),
-            overall,
-            sandboxes,
-            kernel: self
-                .registry
-                .counters()
-                .into_iter()
-                .chain(self.stats.counters())
-                .map(|(name, count)| (name.to_owned(), count))
-                .collect(),
-            denials: self.stats.events(&Selection::default()),
-            draining: self.predecessors.views().await,
-        }
+        let draining = self.predecessors.views().await;
+        stats_view(&self.stats, self.totals().await, draining)
     }
 
     async fn reload(&self) -> Result<ReloadView, Refusal> {
@@ -369,7 +370,7 @@ impl Backend for Interceptor {
     }
 
     async fn info(&self) -> Info {
-        info(&self.settings)
+        info(&self.settings, &self.stats)
     }
 
     /// The control socket is served only once everything else stands; after that, sandboxes can come open.
@@ -378,10 +379,39 @@ impl Backend for Interceptor {
     }
 }
 
-pub(super) fn info(settings: &Settings) -> Info {
+pub(super) fn counts(
+    stats: &Stats,
+    kernel: impl IntoIterator<Item = (&'static str, u64)>,
+) -> CountsView {
+    let (overall, sandboxes) = stats.totals();
+    let kernel = kernel.into_iter();
+    CountsView {
+        overall,
+        sandboxes,
+        kernel: kernel
+            .map(|(name, count)| (name.to_owned(), count))
+            .collect(),
+    }
+}
+
+pub(super) fn stats_view(
+    stats: &Stats,
+    counts: CountsView,
+    draining: Vec<DrainingView>,
+) -> StatsView {
+    StatsView {
+        since: rfc3339(stats.started()),
+        counts,
+        denials: stats.events(&Selection::default()),
+        draining,
+    }
+}
+
+pub(super) fn info(settings: &Settings, stats: &Stats) -> Info {
     Info {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
+        live_connections: stats.all_live(),
         config: settings.config.clone(),
         ca_certificate: settings.run_dir.join(CERTIFICATE),
         ca_bundle: settings.run_dir.join(BUNDLE),

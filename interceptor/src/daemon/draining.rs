@@ -4,19 +4,24 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Settings, admission::admit, backend::info, reload::read};
+use super::{
+    Settings,
+    admission::admit,
+    backend::{counts, info, stats_view},
+    reload::read,
+};
 use crate::{
     address::SandboxId,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, CountsView, Info, Order, ReloadView, SandboxView, StatsView},
     },
     flow::Engine,
     kernel::Peer,
     sandbox::sandbox_of,
     stats::{
         Selection, Stats,
-        view::{ConnectionView, EventView, rfc3339},
+        view::{ConnectionView, EventView},
     },
 };
 
@@ -56,7 +61,7 @@ impl Draining {
                 }
             }
         };
-        let live = self.stats.totals().0.live;
+        let live = self.stats.all_live();
         tracing::error!(
             config = %config.display(),
             error = refusal.error,
@@ -105,15 +110,12 @@ impl Backend for Draining {
     }
 
     async fn stats(&self) -> StatsView {
-        let (overall, sandboxes) = self.stats.totals();
-        StatsView {
-            since: rfc3339(self.stats.started()),
-            overall,
-            sandboxes,
-            kernel: std::collections::BTreeMap::new(),
-            denials: self.stats.events(&Selection::default()),
-            draining: Vec::new(),
-        }
+        stats_view(&self.stats, self.totals().await, Vec::new())
+    }
+
+    /// The programs' counters are the other daemon's to tell.
+    async fn totals(&self) -> CountsView {
+        counts(&self.stats, [])
     }
 
     async fn reload(&self) -> Result<ReloadView, Refusal> {
@@ -131,7 +133,7 @@ impl Backend for Draining {
     }
 
     async fn info(&self) -> Info {
-        info(&self.settings)
+        info(&self.settings, &self.stats)
     }
 
     async fn ready(&self) -> Result<(), String> {

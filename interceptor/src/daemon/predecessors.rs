@@ -1,6 +1,7 @@
 //! Daemons that this one, or one before it, has taken over from: they finish their connections, and hear what happens.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -18,7 +19,10 @@ use crate::{
         draining,
     },
     error::chain,
-    stats::view::ConnectionView,
+    stats::{
+        Selection,
+        view::{ConnectionView, EventView},
+    },
 };
 
 /// For one of them to answer; they are asked all at once.
@@ -63,13 +67,31 @@ impl Predecessors {
         connections
     }
 
+    /// What they have refused.
+    pub(super) async fn events(&self, selection: &Selection) -> Vec<EventView> {
+        let selection = selection.clone();
+        let asked = self.ask(move |client| {
+            let daemon = client.info()?.pid;
+            let of_it = Selection {
+                sandbox: selection.sandbox.clone(),
+                after: selection.after_of(daemon),
+                seen: BTreeMap::new(),
+            };
+            let events = client.events(&of_it)?.into_iter();
+            // An older release does not say so itself.
+            let marked = events.map(|event| EventView { daemon, ..event });
+            Ok(marked.collect::<Vec<_>>())
+        });
+        answered(asked.await).flatten().collect()
+    }
+
     pub(super) async fn views(&self) -> Vec<DrainingView> {
         let asked = self.ask(|daemon| {
             let info = daemon.info()?;
             Ok(DrainingView {
                 pid: info.pid,
                 version: info.version,
-                live_connections: daemon.stats()?.overall.live,
+                live_connections: info.live_connections,
             })
         });
         answered(asked.await).collect()

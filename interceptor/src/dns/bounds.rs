@@ -1,24 +1,27 @@
 //! How much a sandbox may say by asking.
 //!
-//! A name that is looked up reaches name servers: under a wildcard, its labels are a way out. Nothing is bounded for names
-//! that policy spells out, since those say nothing new.
+//! A name that is looked up reaches name servers: under a wildcard, its labels are a way out, and so are those of services
+//! of whatever host. Nothing is bounded for names that policy spells out, since those say nothing new.
 
 use std::{
     collections::{HashMap, VecDeque},
+    fmt,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-/// New names under one wildcard that are looked up in a minute.
+use crate::{address::Host, policy::HostPattern};
+
+/// New names of one family that are looked up in a minute.
 pub(crate) const NAMES: usize = 60;
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// For so long a name is not new any more.
 const KNOWN: Duration = Duration::from_secs(60 * 60);
 
-/// Names under one wildcard that are not new, and wildcards; the oldest give way.
+/// Names of one family that are not new, and families; the oldest give way.
 const CAPACITY: usize = 1024;
 
 /// Refused questions that are told of in a minute, each by itself.
@@ -29,50 +32,86 @@ const REPORTS: usize = 120;
 const LABEL: usize = 50;
 const NAME: usize = 100;
 
-/// A name, or what a wildcard stands for in it, is made to carry data.
-pub(crate) fn is_long(label: usize, name: usize) -> bool {
-    label > LABEL || name > NAME
+/// A name with labels of these lengths is made to carry data.
+pub(crate) fn is_long(labels: impl Iterator<Item = usize>) -> bool {
+    let (mut longest, mut name) = (0, 0);
+    for (number, label) in labels.enumerate() {
+        longest = label.max(longest);
+        // With the dot before it.
+        name += usize::from(number > 0) + label;
+    }
+    longest > LABEL || name > NAME
 }
 
-/// What one sandbox has had looked up under wildcards.
+/// Names of which policy spells none out.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Family {
+    /// Whatever this pattern stands for, and services there.
+    Wildcard(Box<str>),
+    /// Services of a host that is spelled out.
+    Services(Box<str>),
+}
+
+impl Family {
+    pub(crate) fn wildcard(pattern: &HostPattern) -> Self {
+        Self::Wildcard(pattern.to_string().into())
+    }
+
+    pub(crate) fn services(host: &Host) -> Self {
+        Self::Services(host.as_str().into())
+    }
+
+    /// What helps, where something does: to be put behind the reason of a refusal.
+    pub(super) fn advice(&self) -> &'static str {
+        match self {
+            Self::Wildcard(_) => ": an endpoint with the very name allows it",
+            Self::Services(_) => "",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wildcard(pattern) => f.write_str(pattern),
+            Self::Services(host) => write!(f, "_*._*.{host}"),
+        }
+    }
+}
+
+/// What one sandbox has had looked up that its policy does not spell out.
 #[derive(Debug, Default)]
 pub(crate) struct Lookups {
-    wildcards: Mutex<HashMap<Box<str>, Wildcard>>,
+    families: Mutex<HashMap<Family, Known>>,
 }
 
 #[derive(Debug, Default)]
-struct Wildcard {
+struct Known {
     /// With the time at which each was new.
-    known: HashMap<Box<str>, Instant>,
+    names: HashMap<Box<str>, Instant>,
     /// When there were new ones, in the last minute.
     window: Window,
 }
 
 impl Lookups {
-    /// Whether `name` may be looked up under `wildcard`.
-    pub(crate) fn admit(&self, wildcard: &str, name: &str) -> bool {
+    /// Whether `name` may be looked up as one of `family`.
+    pub(crate) fn admit(&self, family: &Family, name: &str) -> bool {
         let now = Instant::now();
-        let mut wildcards = self
-            .wildcards
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if !wildcards.contains_key(wildcard) && wildcards.len() >= CAPACITY {
-            wildcards.retain(|_, wildcard| !wildcard.is_quiet(now));
-            if wildcards.len() >= CAPACITY {
+        let mut families = self.families.lock().unwrap_or_else(PoisonError::into_inner);
+        if !families.contains_key(family) && families.len() >= CAPACITY {
+            families.retain(|_, known| !known.is_quiet(now));
+            if families.len() >= CAPACITY {
                 return false;
             }
         }
-        wildcards
-            .entry(wildcard.into())
-            .or_default()
-            .admit(name, now)
+        families.entry(family.clone()).or_default().admit(name, now)
     }
 }
 
-impl Wildcard {
+impl Known {
     fn admit(&mut self, name: &str, now: Instant) -> bool {
         if self
-            .known
+            .names
             .get(name)
             .is_some_and(|at| now.duration_since(*at) < KNOWN)
         {
@@ -81,13 +120,13 @@ impl Wildcard {
         if !self.window.admit(NAMES, now) {
             return false;
         }
-        if self.known.len() >= CAPACITY {
-            let oldest = self.known.iter().min_by_key(|(_, at)| **at);
+        if self.names.len() >= CAPACITY {
+            let oldest = self.names.iter().min_by_key(|(_, at)| **at);
             if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                self.known.remove(&oldest);
+                self.names.remove(&oldest);
             }
         }
-        self.known.insert(name.into(), now);
+        self.names.insert(name.into(), now);
         true
     }
 
@@ -148,29 +187,33 @@ mod tests {
 
     use super::*;
 
+    fn under(pattern: &str) -> Family {
+        Family::Wildcard(pattern.into())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn new_names_under_a_wildcard_are_bounded_for_a_minute() {
         let lookups = Lookups::default();
         for number in 0..NAMES {
-            assert!(lookups.admit("*.a.example", &format!("h{number}.a.example")));
+            assert!(lookups.admit(&under("*.a.example"), &format!("h{number}.a.example")));
         }
-        assert!(!lookups.admit("*.a.example", "new.a.example"));
-        // It is not new, and another wildcard is another matter.
-        assert!(lookups.admit("*.a.example", "h0.a.example"));
-        assert!(lookups.admit("*.b.example", "new.b.example"));
+        assert!(!lookups.admit(&under("*.a.example"), "new.a.example"));
+        // It is not new, and another wildcard is another matter, as are services of a host of this name.
+        assert!(lookups.admit(&under("*.a.example"), "h0.a.example"));
+        assert!(lookups.admit(&under("*.b.example"), "new.b.example"));
         advance(MINUTE).await;
-        assert!(lookups.admit("*.a.example", "new.a.example"));
+        assert!(lookups.admit(&under("*.a.example"), "new.a.example"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn names_are_new_again_after_an_hour() {
         let lookups = Lookups::default();
-        assert!(lookups.admit("*.a.example", "h0.a.example"));
+        assert!(lookups.admit(&under("*.a.example"), "h0.a.example"));
         advance(KNOWN).await;
         for number in 1..=NAMES {
-            assert!(lookups.admit("*.a.example", &format!("h{number}.a.example")));
+            assert!(lookups.admit(&under("*.a.example"), &format!("h{number}.a.example")));
         }
-        assert!(!lookups.admit("*.a.example", "h0.a.example"));
+        assert!(!lookups.admit(&under("*.a.example"), "h0.a.example"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -180,18 +223,18 @@ mod tests {
             if number % NAMES == 0 {
                 advance(MINUTE).await;
             }
-            assert!(lookups.admit("*.a.example", &format!("h{number}.a.example")));
+            assert!(lookups.admit(&under("*.a.example"), &format!("h{number}.a.example")));
         }
-        let known = |wildcard| lookups.wildcards.lock().unwrap()[wildcard].known.len();
-        assert_eq!(known("*.a.example"), CAPACITY);
+        let known = |family| lookups.families.lock().unwrap()[family].names.len();
+        assert_eq!(known(&under("*.a.example")), CAPACITY);
         advance(MINUTE).await;
         for number in 0..CAPACITY {
-            assert!(lookups.admit(&format!("*.w{number}.example"), "new.example"));
+            assert!(lookups.admit(&under(&format!("*.w{number}.example")), "new.example"));
         }
-        assert!(!lookups.admit("*.one-too-many.example", "new.example"));
-        assert_eq!(lookups.wildcards.lock().unwrap().len(), CAPACITY);
+        assert!(!lookups.admit(&under("*.one-too-many.example"), "new.example"));
+        assert_eq!(lookups.families.lock().unwrap().len(), CAPACITY);
         advance(MINUTE).await;
-        assert!(lookups.admit("*.one-too-many.example", "new.example"));
+        assert!(lookups.admit(&under("*.one-too-many.example"), "new.example"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -229,8 +272,8 @@ mod tests {
                 false,
             ),
         ] {
-            let label = name.split('.').map(str::len).max().unwrap();
-            assert_eq!(is_long(label, name.len() + 1), expected, "{name}");
+            let labels = name.split('.').map(str::len);
+            assert_eq!(is_long(labels), expected, "{name}");
         }
     }
 }

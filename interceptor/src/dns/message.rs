@@ -129,12 +129,9 @@ impl Question {
         text
     }
 
-    /// The longest label, and all of them with their dots, in bytes.
-    pub(super) fn lengths(&self) -> (usize, usize) {
-        let labels = || self.query.name().iter();
-        let longest = labels().map(<[u8]>::len).max();
-        let whole = labels().map(|label| label.len() + 1).sum();
-        (longest.unwrap_or_default(), whole)
+    /// How long each label of the name is, in bytes.
+    pub(super) fn labels(&self) -> impl Iterator<Item = usize> {
+        self.query.name().iter().map(<[u8]>::len)
     }
 
     pub(super) fn kind(&self) -> RecordType {

@@ -152,7 +152,10 @@ impl<S: Source> Resolver<S> {
                 lifetime: WRITTEN,
             });
         }
-        let look_up = |deadline| self.look_up(deadline, self.source.addresses(host));
+        let look_up = |deadline| {
+            let lookup = async move { Box::pin(self.source.addresses(host)).await };
+            self.look_up(deadline, lookup)
+        };
         let found = in_time(|deadline| self.addresses.get_or(host, look_up(deadline))).await?;
         Ok(Resolved {
             addresses: found
@@ -171,20 +174,23 @@ impl<S: Source> Resolver<S> {
     /// As those of [`Self::resolve`].
     pub(crate) async fn services(&self, name: &str) -> Result<Answer<Service>, ResolveError> {
         let key = Box::from(name);
-        let look_up = |deadline| self.look_up(deadline, self.source.services(name));
+        let look_up = |deadline| {
+            let lookup = async move { Box::pin(self.source.services(name)).await };
+            self.look_up(deadline, lookup)
+        };
         in_time(|deadline| self.services.get_or(&key, look_up(deadline))).await
     }
 
+    /// `lookup` has memory of its own, and none before its turn: every connection may come to this, and has room for it.
     async fn look_up<T>(
         &self,
         deadline: Instant,
         lookup: impl Future<Output = Looked<T>>,
     ) -> Looked<T> {
-        // In memory of its own, and not in that of every connection that may come to this.
-        let turn = Box::pin(async {
+        let turn = async {
             let _permit = self.lookups.acquire().await;
             lookup.await
-        });
+        };
         timeout_at(deadline, turn)
             .await
             .unwrap_or(Looked::failed(ResolveError::Timeout))

@@ -71,7 +71,7 @@ impl Call {
             connected_at: origin.connected_at,
         });
         let stop = sandbox.stopped();
-        let seat = sandbox.seat(engine.share());
+        let seat = sandbox.seat(engine.limits(&sandbox));
         // In this order: a reload in between is heard of, if for nothing.
         let reloads = engine.reloads();
         let configuration = ArcSwap::new(engine.configuration());

@@ -20,6 +20,7 @@ use crate::{
     address::Host,
     dns::{
         Refusal,
+        bounds::Family,
         resolver::{ResolveError, Resolved, Resolver},
     },
     error::chain,
@@ -94,7 +95,7 @@ pub(super) async fn dial(
     // A client may name a host that it never asked for: what it says to name servers so is bounded as well.
     if let Some(wildcard) = endpoint.wildcard()
         && !resolver.overrides(host)
-        && let Err(refusal) = sandbox.admit(&wildcard.to_string(), host.as_str())
+        && let Err(refusal) = sandbox.admit(Family::wildcard(wildcard), host.as_str())
     {
         let host = host.clone();
         return Err(DialError::Lookup { host, refusal });

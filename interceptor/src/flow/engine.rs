@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     address::SandboxId,
-    config::Snapshot,
+    config::{Limits, Snapshot},
     dns::{self, Transport, resolver::Resolver},
     secrets::SecretName,
     stats::{self, ProcessFacts, Stats},
@@ -58,7 +58,7 @@ pub(crate) struct Engine {
     pub(super) workers: Workers,
     /// Connections that the process's descriptors suffice for.
     room: usize,
-    /// Where the daemon serves metrics: dialled for no sandbox.
+    /// Where the daemon serves metrics: no sandbox is connected to it.
     own: OnceLock<SocketAddr>,
 }
 
@@ -170,7 +170,6 @@ impl Engine {
             reason,
             detail,
         } = incident;
-        let name = self.sandbox(sandbox).map(|found| Arc::clone(&found.name));
         let nobody = ProcessFacts {
             pid: 0,
             uid: 0,
@@ -178,7 +177,7 @@ impl Engine {
         };
         self.stats.deny(stats::Denial {
             sandbox: Some(sandbox),
-            sandbox_name: name,
+            sandbox_name: self.name_of(sandbox),
             process: process.map_or(nobody, Into::into),
             destination,
             name: None,
@@ -204,14 +203,11 @@ impl Engine {
             return;
         };
         // Nothing is opened for a flood.
-        if let Err(denial) = sandbox.admit_connect() {
-            return self.stats.deny(stats::Denial {
-                sandbox: Some(sandbox.id),
-                sandbox_name: Some(Arc::clone(&sandbox.name)),
-                process: origin.process.into(),
+        if let Err(denial) = sandbox.admit_connect(self.limits(&sandbox)) {
+            return self.note(Incident {
+                sandbox: origin.sandbox,
+                process: Some(origin.process),
                 destination: Some(origin.original.0),
-                name: None,
-                connection: None,
                 reason: denial.reason(),
                 detail: denial.detail(),
             });
@@ -240,9 +236,7 @@ impl Engine {
         let valid = Generation::of(&configuration);
         self.configuration.store(Arc::clone(&configuration));
         for sandbox in self.read().values() {
-            let rules = configuration.snapshot.sandbox(&sandbox.name);
-            let limits = rules.map_or_else(Default::default, |rules| rules.limits);
-            sandbox.follow(&valid, limits);
+            sandbox.follow(&valid, sandbox.limits(&configuration.snapshot));
         }
         self.reloads.send_replace(());
     }
@@ -300,9 +294,14 @@ impl Engine {
         }
     }
 
-    /// Connections that a sandbox may have without leaving others none.
-    pub(super) fn share(&self) -> usize {
-        self.room / self.read().len().max(1)
+    /// What a sandbox may take, without leaving others no connection.
+    pub(super) fn limits(&self, sandbox: &Sandbox) -> Limits {
+        let limits = sandbox.limits(&self.configuration.load().snapshot);
+        let share = self.room / self.read().len().max(1);
+        Limits {
+            connections: limits.connections.min(share),
+            ..limits
+        }
     }
 
     #[cfg(test)]

@@ -7,6 +7,7 @@ use crate::{
     address::Host,
     dns::{
         Refusal, Zone,
+        bounds::Family,
         resolver::{Answer, ResolveError, Service},
     },
     stats::Denial,
@@ -35,8 +36,8 @@ impl Zone for Names<'_> {
         let rules = configuration.snapshot.sandbox(&self.sandbox.name);
         let wildcard = rules.and_then(|rules| rules.policy.wildcard(host));
         match wildcard {
-            Some(wildcard) => self.sandbox.admit(&wildcard.to_string(), name),
-            None if is_service => self.sandbox.admit(&format!("_*._*.{host}"), name),
+            Some(wildcard) => self.sandbox.admit(Family::wildcard(wildcard), name),
+            None if is_service => self.sandbox.admit(Family::services(host), name),
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
@@ -24,7 +24,7 @@ use crate::{
     config::{Limits, Snapshot},
     dns::{
         Refusal,
-        bounds::{self, Lookups, Reports},
+        bounds::{self, Family, Lookups, Reports},
         memory::Memory,
     },
     secrets::SecretName,
@@ -44,7 +44,7 @@ pub(super) struct Sandbox {
     extra: Box<[SecretName]>,
     /// Which names our DNS answered with which addresses.
     pub(super) names: Memory,
-    /// What was looked up under wildcards for it.
+    /// What was looked up for it that its policy does not spell out.
     lookups: Lookups,
     /// Which of its refused questions are told of.
     pub(super) reports: Reports,
@@ -56,12 +56,17 @@ pub(super) struct Sandbox {
     pub(super) sessions: Sessions,
     /// Turns true when connections are to end. Each of them holds a receiver.
     stop: watch::Sender<bool>,
-    limits: Mutex<Limits>,
     /// Connections that are open.
     seats: Arc<AtomicUsize>,
     connects: Rate,
-    /// For those that are being set up. Another one after a reload that changes their number.
-    desks: Mutex<Arc<Semaphore>>,
+    /// Others after a reload that changes their number.
+    desks: Mutex<Desks>,
+}
+
+/// For connections that are being set up.
+struct Desks {
+    free: Arc<Semaphore>,
+    all: usize,
 }
 
 /// Held by a connection for as long as it lives.
@@ -95,8 +100,7 @@ impl Sandbox {
             stop: watch::Sender::new(false),
             seats: Arc::default(),
             connects: Rate::new(),
-            desks: Mutex::new(desks(limits)),
-            limits: Mutex::new(limits),
+            desks: Mutex::new(Desks::new(limits)),
         }
     }
 
@@ -110,6 +114,12 @@ impl Sandbox {
         names
     }
 
+    /// What it may take by `configuration`.
+    pub(super) fn limits(&self, configuration: &Snapshot) -> Limits {
+        let rules = configuration.sandbox(&self.name);
+        rules.map_or_else(Default::default, |rules| rules.limits)
+    }
+
     /// To be held by a connection for as long as it lives.
     pub(super) fn stopped(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
@@ -119,8 +129,8 @@ impl Sandbox {
     ///
     /// # Errors
     /// They come too fast.
-    pub(super) fn admit_connect(&self) -> Result<(), Denial> {
-        let most = self.limits().connects_per_second;
+    pub(super) fn admit_connect(&self, limits: Limits) -> Result<(), Denial> {
+        let most = limits.connects_per_second;
         if self.connects.admit(most, Instant::now()) {
             Ok(())
         } else {
@@ -128,13 +138,12 @@ impl Sandbox {
         }
     }
 
-    /// To be held by a connection for as long as it lives. `share` is what the sandbox's part of all that the process
-    /// may have open allows.
+    /// To be held by a connection for as long as it lives.
     ///
     /// # Errors
     /// There are as many as there may be.
-    pub(super) fn seat(&self, share: usize) -> Result<Seat, Denial> {
-        let most = self.limits().connections.min(share);
+    pub(super) fn seat(&self, limits: Limits) -> Result<Seat, Denial> {
+        let most = limits.connections;
         let seat = Seat(Arc::clone(&self.seats));
         if self.seats.fetch_add(1, Relaxed) < most {
             Ok(seat)
@@ -148,28 +157,29 @@ impl Sandbox {
     /// # Errors
     /// None was free within 10 s.
     pub(super) async fn desk(&self) -> Result<OwnedSemaphorePermit, Denial> {
-        let desks = Arc::clone(&self.desks.lock().unwrap_or_else(PoisonError::into_inner));
-        let busy = || Denial::Busy(self.limits().handshakes);
-        match timeout(PATIENCE, desks.acquire_owned()).await {
+        let (free, all) = {
+            let desks = self.desks();
+            (Arc::clone(&desks.free), desks.all)
+        };
+        match timeout(PATIENCE, free.acquire_owned()).await {
             Ok(Ok(desk)) => Ok(desk),
-            Ok(Err(_)) | Err(_) => Err(busy()),
+            Ok(Err(_)) | Err(_) => Err(Denial::Busy(all)),
         }
     }
 
-    fn limits(&self) -> Limits {
-        *self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    fn desks(&self) -> MutexGuard<'_, Desks> {
+        self.desks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether `name`, which a wildcard stands for, may be looked up: its labels reach name servers.
-    pub(super) fn admit(&self, wildcard: &str, name: &str) -> Result<(), Refusal> {
-        let label = name.split('.').map(str::len).max().unwrap_or_default();
-        if bounds::is_long(label, name.len()) {
-            return Err(Refusal::Length);
+    /// Whether `name`, which the policy does not spell out, may be looked up: its labels reach name servers.
+    pub(super) fn admit(&self, family: Family, name: &str) -> Result<(), Refusal> {
+        if bounds::is_long(name.split('.').map(str::len)) {
+            return Err(Refusal::Length(Some(family)));
         }
-        if self.lookups.admit(wildcard, name) {
+        if self.lookups.admit(&family, name) {
             Ok(())
         } else {
-            Err(Refusal::Rate(wildcard.into()))
+            Err(Refusal::Rate(family))
         }
     }
 
@@ -182,12 +192,9 @@ impl Sandbox {
     /// What was made by an older configuration serves nobody any more.
     pub(super) fn follow(&self, valid: &Generation, limits: Limits) {
         self.idle.renew(valid);
-        let before = std::mem::replace(
-            &mut *self.limits.lock().unwrap_or_else(PoisonError::into_inner),
-            limits,
-        );
-        if before.handshakes != limits.handshakes {
-            *self.desks.lock().unwrap_or_else(PoisonError::into_inner) = desks(limits);
+        let mut desks = self.desks();
+        if desks.all != limits.handshakes {
+            *desks = Desks::new(limits);
         }
     }
 
@@ -197,52 +204,74 @@ impl Sandbox {
     }
 }
 
-fn desks(limits: Limits) -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(limits.handshakes))
+impl Desks {
+    fn new(limits: Limits) -> Self {
+        let all = limits.handshakes;
+        Self {
+            free: Arc::new(Semaphore::new(all)),
+            all,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn sandbox(connections: usize, handshakes: usize, connects_per_second: u32) -> Sandbox {
-        let limits = Limits {
+    fn limits(connections: usize, connects_per_second: u32) -> Limits {
+        Limits {
             connections,
-            handshakes,
+            handshakes: 1,
             connects_per_second,
-        };
+        }
+    }
+
+    fn sandbox() -> Sandbox {
         Sandbox::new(
             SandboxId(1),
             "micky",
             &[],
-            limits,
+            limits(1, 1),
             &Arc::new(Semaphore::new(1)),
         )
     }
 
     #[test]
     fn connections_are_bounded_and_a_closed_one_makes_room() {
-        let sandbox = sandbox(100, 1, 100_000);
-        let mut seats: Vec<_> = std::iter::from_fn(|| sandbox.seat(1000).ok()).collect();
+        let (sandbox, most) = (sandbox(), limits(100, 1));
+        let mut seats: Vec<_> = std::iter::from_fn(|| sandbox.seat(most).ok()).collect();
         assert_eq!(seats.len(), 100);
-        assert!(matches!(sandbox.seat(1000), Err(Denial::Crowded(100))));
+        assert!(matches!(sandbox.seat(most), Err(Denial::Crowded(100))));
         seats.pop();
-        assert!(sandbox.seat(1000).is_ok());
-        // Others need descriptors as well.
-        assert!(matches!(sandbox.seat(50), Err(Denial::Crowded(50))));
+        assert!(sandbox.seat(most).is_ok());
+        // A reload, or others that need descriptors as well.
+        let fewer = limits(50, 1);
+        assert!(matches!(sandbox.seat(fewer), Err(Denial::Crowded(50))));
     }
 
     #[test]
     fn connections_that_come_too_fast_are_refused() {
-        let sandbox = sandbox(1000, 1, 10);
-        let admitted = (0..100).filter(|_| sandbox.admit_connect().is_ok());
+        let (sandbox, most) = (sandbox(), limits(1000, 10));
+        let admitted = (0..100).filter(|_| sandbox.admit_connect(most).is_ok());
         assert_eq!(admitted.count(), 10);
-        assert!(matches!(sandbox.admit_connect(), Err(Denial::Hasty(10))));
+        let next = sandbox.admit_connect(most);
+        assert!(matches!(next, Err(Denial::Hasty(10))));
+    }
+
+    #[test]
+    fn a_name_is_as_long_as_it_is_written() {
+        let sandbox = sandbox();
+        let wildcard = || Family::Wildcard("*.a.example".into());
+        let longest = "a234567890.".repeat(8) + "12.a.example";
+        assert_eq!(longest.len(), 100);
+        assert_eq!(sandbox.admit(wildcard(), &longest), Ok(()));
+        let refused = Err(Refusal::Length(Some(wildcard())));
+        assert_eq!(sandbox.admit(wildcard(), &format!("x{longest}")), refused);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_being_set_up_is_bounded_and_others_wait() {
-        let sandbox = Arc::new(sandbox(10, 1, 10));
+        let sandbox = Arc::new(sandbox());
         let desk = sandbox.desk().await.unwrap();
         assert!(matches!(sandbox.desk().await, Err(Denial::Busy(1))));
         let waiting = tokio::spawn({

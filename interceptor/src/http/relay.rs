@@ -60,7 +60,7 @@ where
             Last::Opaque(ends, exchange, protocol) => {
                 Box::pin(opaque::relay(*ends, *exchange, &protocol)).await
             }
-            Last::WebSocket(switched) => Box::pin(switched.carry()).await,
+            Last::WebSocket(switched) => switched.carry().await,
         }
     }
 }
@@ -480,13 +480,13 @@ where
             standing: exchange.standing,
             shutdown: exchange.shutdown,
         };
-        let relayed = websocket::relay(
+        let relayed = Box::pin(websocket::relay(
             client.io.unsplit(to_client.io),
             upstream.io.unsplit(to_upstream.io),
             client.buffer,
             upstream.buffer,
             session,
-        );
+        ));
         async move {
             let ended = relayed.await;
             ended.map(End::WebSocket).map_err(HttpError::WebSocket)

@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     ptr,
 };
 
@@ -47,7 +47,7 @@ pub(super) fn unmapped(address: &Address) -> SocketAddr {
     let ip = Ipv6Addr::from(address.ip);
     match ip.to_ipv4_mapped() {
         Some(v4) => SocketAddr::new(v4.into(), address.port),
-        None => SocketAddrV6::new(ip, address.port, 0, address.scope).into(),
+        None => SocketAddr::new(ip.into(), address.port),
     }
 }
 
@@ -86,7 +86,7 @@ mod tests {
                 ip: mapped(address.ip()),
                 port: address.port(),
                 family,
-                scope: 0,
+                reserved: 0,
             };
             assert_eq!(unmapped(&abi), address);
         }
@@ -98,7 +98,7 @@ mod tests {
             ip: mapped("::ffff:192.0.2.1".parse().unwrap()),
             port: 443,
             family: AF_INET6,
-            scope: 0,
+            reserved: 0,
         };
         assert_eq!(unmapped(&abi), "192.0.2.1:443".parse().unwrap());
     }

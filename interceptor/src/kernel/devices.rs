@@ -150,7 +150,8 @@ impl Fence {
                     for change in &found {
                         self.apply(*change)?;
                     }
-                    if found.contains(&Change::Listed) {
+                    // What is left after that the watcher does, while nobody waits for it.
+                    if found.contains(&Change::Listed) || Instant::now() > deadline {
                         return Ok(());
                     }
                 }
@@ -170,8 +171,15 @@ impl Fence {
             Change::Present(LO) | Change::Listed => Ok(()),
             Change::Present(index) => {
                 if !locked(&self.fenced).contains(&index) {
-                    self.close(index)?;
-                    locked(&self.fenced).insert(index);
+                    match self.close(index) {
+                        Ok(()) => {
+                            locked(&self.fenced).insert(index);
+                        }
+                        // It went while it was being listed.
+                        Err(DevicesError::Attach(error))
+                            if error.raw_os_error() == Some(libc::ENODEV) => {}
+                        Err(error) => return Err(error),
+                    }
                 }
                 Ok(())
             }

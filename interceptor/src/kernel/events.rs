@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use aya::maps::{MapData, RingBuf};
-use interceptor_ebpf::event;
+use interceptor_ebpf::{event, flow::Address};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{abi, process::Task};
@@ -17,6 +17,7 @@ use crate::{
 pub(crate) enum Event {
     NetnsAppeared(NetnsAppeared),
     Denied(KernelDenial),
+    Asked(Question),
 }
 
 /// A sandbox has made a socket in a namespace without listeners.
@@ -25,6 +26,14 @@ pub(crate) struct NetnsAppeared {
     pub(crate) sandbox: SandboxId,
     pub(crate) netns: NetnsCookie,
     pub(crate) task: Task,
+}
+
+/// A DNS query of a socket in a namespace that had no listeners yet, whose packet has gone no further.
+#[derive(Clone, Debug)]
+pub(crate) struct Question {
+    pub(crate) netns: NetnsCookie,
+    pub(crate) asker: SocketAddr,
+    pub(crate) message: Box<[u8]>,
 }
 
 /// Reads the ring buffer. There is one per loaded object.
@@ -43,7 +52,7 @@ impl Events {
         loop {
             let mut ready = self.0.readable_mut().await?;
             while let Some(record) = ready.get_inner_mut().next() {
-                match abi::read(&record).map(|event| typed(&event)) {
+                match parse(&record) {
                     Some(event) => return Ok(event),
                     None => tracing::error!(bytes = record.len(), "unreadable kernel event"),
                 }
@@ -51,6 +60,25 @@ impl Events {
             ready.clear_ready();
         }
     }
+}
+
+/// Records are told apart by their sizes.
+fn parse(record: &[u8]) -> Option<Event> {
+    if let Some(event) = abi::read(record) {
+        return Some(typed(&event));
+    }
+    let question: event::Question = abi::read(record)?;
+    let length = usize::try_from(question.length).ok()?;
+    let asker = &question.asker;
+    Some(Event::Asked(Question {
+        netns: NetnsCookie(asker.netns),
+        asker: abi::unmapped(&Address {
+            ip: asker.ip,
+            port: asker.port,
+            ..Address::default()
+        }),
+        message: question.message.get(..length)?.into(),
+    }))
 }
 
 fn typed(event: &event::Event) -> Event {
@@ -118,6 +146,7 @@ fn code(kind: u32) -> &'static str {
         event::DENIED_LOOPBACK => "shared_loopback",
         event::DENIED_SOCKET_FAMILY => "socket_family",
         event::DENIED_PACKET_EGRESS => "packet_egress",
+        event::DENIED_RECEIVER => "foreign_receiver",
         _ => "kernel",
     }
 }
@@ -128,7 +157,7 @@ fn reason(kind: u32) -> &'static str {
         event::DENIED_MPTCP => "MPTCP, which falls back to TCP",
         event::DENIED_DATAGRAM => "a datagram that is not DNS",
         event::DENIED_SOCKOPT => {
-            "binding to a device, joining a multicast group, or a source route"
+            "binding to a device or to an address of others, joining a multicast group, or a source route"
         }
         event::DENIED_UNOWNED => "a socket made before the sandbox was attached",
         event::DENIED_NETNS => "no listener in this network namespace, see the log",
@@ -145,13 +174,16 @@ fn reason(kind: u32) -> &'static str {
         event::DENIED_PACKET_EGRESS => {
             "a packet that no program of the sandbox's sockets has let go, at a device"
         }
+        event::DENIED_RECEIVER => {
+            "who listens there on loopback is neither of the sandbox nor the daemon"
+        }
         _ => "a reason that this release does not know",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use interceptor_ebpf::flow::{AF_INET, Address, Owner};
+    use interceptor_ebpf::flow::{AF_INET, Owner};
 
     use super::*;
 
@@ -188,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_denial_of_the_abi_has_words() {
-        for kind in event::DENIED_PROTOCOL..=event::DENIED_PACKET_EGRESS {
+        for kind in event::DENIED_PROTOCOL..=event::DENIED_RECEIVER {
             assert!(!reason(kind).contains("does not know"), "{kind}");
         }
     }

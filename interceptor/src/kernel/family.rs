@@ -1,5 +1,5 @@
-//! The program over socket families, which only some kernels take. It is tried, not asked for: what a kernel says of its
-//! security modules does not tell whether it loads.
+//! The program over socket families, which only some kernels take. It is tried, not asked for: it loads and attaches
+//! without an effect where BPF is none of the security modules that are on (`lsm=`), as on Ubuntu.
 
 use std::{fs, io, os::fd::AsFd, path::PathBuf};
 
@@ -32,6 +32,22 @@ pub(super) fn load(object: &mut Ebpf) -> Result<(), String> {
 }
 
 impl Programs {
+    /// Puts it on a cgroup as long as the link lives. `None`: this kernel does not take it.
+    pub(super) fn try_families(&self, cgroup: &Cgroup) -> Result<Option<CgroupLink>, LinkError> {
+        if self.families().is_err() {
+            return Ok(None);
+        }
+        let failed = |source| LinkError::Attach {
+            program: PROGRAM,
+            source,
+        };
+        let program = self.program_named(PROGRAM).map_err(failed)?;
+        let target = cgroup.open()?;
+        CgroupLink::create(program, target.as_fd(), AttachType::LsmCgroup)
+            .map(Some)
+            .map_err(failed)
+    }
+
     /// Puts it on a sandbox's cgroup and pins it, or puts this release's in its place.
     pub(super) fn watch_families(&self, id: SandboxId, cgroup: &Cgroup) -> Result<(), LinkError> {
         let (Ok(()), Some(pin)) = (self.families(), self.family_pin(id)) else {
@@ -70,15 +86,13 @@ impl Programs {
     }
 
     fn put_on_families(&self, pin: &std::path::Path, cgroup: &Cgroup) -> Result<(), LinkError> {
-        let failed = |source| LinkError::Attach {
-            program: PROGRAM,
-            source,
-        };
-        let program = self.program_named(PROGRAM).map_err(failed)?;
-        let target = cgroup.open()?;
-        CgroupLink::create(program, target.as_fd(), AttachType::LsmCgroup)
-            .and_then(|link| link.pin(pin))
-            .map_err(failed)
+        match self.try_families(cgroup)? {
+            Some(link) => link.pin(pin).map_err(|source| LinkError::Attach {
+                program: PROGRAM,
+                source,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Takes it off again.

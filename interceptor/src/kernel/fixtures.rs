@@ -116,6 +116,12 @@ impl Isolated {
         self.netns.within(open).unwrap().unwrap()
     }
 
+    /// The same over UDP.
+    pub(crate) fn bind(&self, port: u16) -> UdpSocket {
+        let open = || UdpSocket::bind((Ipv4Addr::LOCALHOST, port));
+        self.netns.within(open).unwrap().unwrap()
+    }
+
     /// Runs ip(8) in the namespace.
     pub(crate) fn ip(&self, arguments: &str) {
         let run = || Command::new("ip").args(arguments.split(' ')).status();

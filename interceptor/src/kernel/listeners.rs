@@ -3,7 +3,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use rustix::net::{
@@ -80,6 +80,12 @@ impl Listeners {
 }
 
 impl Listeners {
+    /// TCP and UDP of each family.
+    pub(super) fn handles(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let pairs = [Some(&self.v4), self.v6.as_ref()].into_iter().flatten();
+        pairs.flat_map(|pair| [pair.tcp.as_fd(), pair.udp.as_fd()])
+    }
+
     /// Those that another daemon has opened, in the order of [`Self::v4`] and [`Self::v6`], TCP first.
     pub(crate) fn inherit(
         netns: NetnsCookie,

@@ -39,6 +39,9 @@ use crate::{
 /// The entry is made, or the call fails: linux/bpf.h.
 const BPF_NOEXIST: u64 = 1;
 
+/// Longer than a connect is held, or waits to be accepted.
+const ABANDONED: Duration = Duration::from_secs(60);
+
 /// Why a map cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MapsError {
@@ -190,6 +193,8 @@ impl Maps {
 
     pub(super) fn remove_sandbox(&self, id: SandboxId, cgroup: CgroupId) -> Result<(), MapsError> {
         absent_is_fine(locked(&self.sandboxes).remove(&cgroup.0)).map_err(using("SANDBOXES"))?;
+        // No program is left that would take them back with their sockets.
+        self.drop_flows(|_, flow| flow.owner.sandbox == id.0);
         self.permits.remove(id)?;
         self.tallies.close(id)
     }
@@ -304,21 +309,45 @@ impl Maps {
         Some(abi::origin(&flow))
     }
 
+    /// Removes records of TCP connections that nobody has accepted for [`ABANDONED`]: clients that went while theirs waited to be
+    /// accepted by a daemon that ended.
+    pub(super) fn expire_flows(&self) {
+        self.drop_flows(|key, flow| {
+            key.protocol == TCP && clock::age(flow.owner.time_ns) > ABANDONED
+        });
+    }
+
+    fn drop_flows(&self, goes: impl Fn(&FlowKey, &Flow) -> bool) {
+        let mut flows = locked(&self.flows);
+        let found: Vec<_> = flows
+            .iter()
+            .flatten()
+            .filter(|(Abi(key), Abi(flow))| goes(key, flow))
+            .collect();
+        for (key, Abi(flow)) in found {
+            // Its socket may have taken it back since.
+            if flows.remove(&key).is_ok() {
+                self.tallies
+                    .took(flow.owner.sandbox, |taken| taken.flows += 1);
+            }
+        }
+    }
+
     /// What the programs know of a socket that we have a descriptor of.
     pub(super) fn socket(&self, socket: &OwnedFd) -> Option<Socket> {
         let Abi(facts) = locked(&self.sockets).get(socket, 0).ok()?;
         Some(facts)
     }
 
-    /// Marks a socket without owner: as [`KEPT`](interceptor_ebpf::socket::KEPT) or
-    /// [`EXEMPT`](interceptor_ebpf::socket::EXEMPT).
-    pub(super) fn mark_socket(&self, socket: &OwnedFd, flags: u32) -> Result<(), MapsError> {
+    /// Marks a socket without owner: as [`KEPT`](interceptor_ebpf::socket::KEPT),
+    /// [`EXEMPT`](interceptor_ebpf::socket::EXEMPT) or [`LISTENER`](interceptor_ebpf::socket::LISTENER).
+    pub(super) fn mark_socket(&self, socket: BorrowedFd<'_>, flags: u32) -> Result<(), MapsError> {
         let facts = Socket {
             flags,
             ..Socket::default()
         };
         locked(&self.sockets)
-            .insert(socket, Abi(facts), 0)
+            .insert(&socket, Abi(facts), 0)
             .map_err(using("SOCKETS"))
     }
 
@@ -328,16 +357,26 @@ impl Maps {
     }
 
     #[cfg(test)]
-    pub(super) fn fill_flows(&self) -> Vec<FlowKey> {
+    pub(super) fn fill_flows(&self, sandbox: SandboxId) -> Vec<FlowKey> {
         let mut flows = locked(&self.flows);
         let keys = (1..=interceptor_ebpf::flow::MAX_FLOWS).map(|number| FlowKey {
             netns: number.into(),
             port: 1,
             protocol: TCP,
+            reserved: sandbox.0,
             ..FlowKey::default()
         });
+        let owner = interceptor_ebpf::flow::Owner {
+            sandbox: sandbox.0,
+            // Never old.
+            time_ns: u64::MAX,
+            ..Default::default()
+        };
         let entered = keys.take_while(|key| {
-            let flow = Abi(Flow::default());
+            let flow = Abi(Flow {
+                owner,
+                ..Flow::default()
+            });
             flows.insert(Abi(*key), flow, 0).is_ok()
         });
         entered.collect()
@@ -462,4 +501,20 @@ pub(super) fn absent_is_fine(result: Result<(), MapError>) -> Result<(), MapErro
 
 pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::Programs;
+
+    #[test]
+    fn kernel_flow_records_of_a_sandbox_go_with_it() {
+        let programs = Programs::trial().unwrap();
+        let entered = programs.fill_flows(SandboxId(7)).len();
+        assert!(programs.fill_flows(SandboxId(8)).is_empty());
+        let maps = programs.maps();
+        maps.remove_sandbox(SandboxId(7), CgroupId(1)).unwrap();
+        assert_eq!(programs.fill_flows(SandboxId(8)).len(), entered);
+    }
 }

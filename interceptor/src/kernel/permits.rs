@@ -189,7 +189,7 @@ fn address(key: &Destination) -> SocketAddr {
         ip: key.ip,
         port: key.port,
         family: AF_INET6,
-        scope: 0,
+        reserved: 0,
     })
 }
 

@@ -12,6 +12,8 @@ use aya::{
     programs::{Program, ProgramError},
 };
 
+use interceptor_ebpf::socket::LISTENER;
+
 use super::{
     bpf::AttachType,
     bpffs::{Pins, PinsError},
@@ -19,7 +21,7 @@ use super::{
     events::Events,
     family,
     features::{self, Missing},
-    listeners::Transport,
+    listeners::{Listeners, Transport},
     maps::{Maps, MapsError, NetnsEntry},
     text_log,
 };
@@ -212,6 +214,11 @@ impl Programs {
         self.maps.set_netns(cookie, entry)
     }
 
+    /// Removes flow records that nobody will ask for.
+    pub(crate) fn expire_flows(&self) {
+        self.maps.expire_flows();
+    }
+
     pub(crate) fn remove_netns(&self, cookie: NetnsCookie) -> Result<(), MapsError> {
         self.maps.remove_netns(cookie)
     }
@@ -242,8 +249,8 @@ impl Programs {
     }
 
     #[cfg(test)]
-    pub(crate) fn fill_flows(&self) -> Vec<interceptor_ebpf::flow::FlowKey> {
-        self.maps.fill_flows()
+    pub(crate) fn fill_flows(&self, sandbox: SandboxId) -> Vec<interceptor_ebpf::flow::FlowKey> {
+        self.maps.fill_flows(sandbox)
     }
 
     #[cfg(test)]
@@ -307,6 +314,19 @@ impl Programs {
             .ok_or(io::ErrorKind::NotFound)?;
         let info = program.info().map_err(io::Error::other)?;
         Ok(info.id())
+    }
+
+    /// Takes what a [self-test](super::self_test) has seen for what this kernel does.
+    pub(crate) fn with_families(mut self, seen: Result<(), String>) -> Self {
+        self.families = self.families.and(seen);
+        self
+    }
+
+    /// Marks the daemon's sockets: nobody else gets what is captured.
+    pub(crate) fn mark_listeners(&self, listeners: &Listeners) -> Result<(), MapsError> {
+        listeners
+            .handles()
+            .try_for_each(|socket| self.maps.mark_socket(socket, LISTENER))
     }
 
     /// Whether sockets of families that the other programs do not see are refused, or why they cannot be.

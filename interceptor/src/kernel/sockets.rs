@@ -12,10 +12,7 @@ use std::{
     collections::{BTreeMap, HashSet, btree_map::Entry},
     fmt, fs, io,
     net::SocketAddr,
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::fs::MetadataExt,
-    },
+    os::fd::{AsFd, OwnedFd},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -27,11 +24,11 @@ use rustix::net::{
 
 use self::{
     diag::{Diag, Listed, State},
-    holders::{Held, netns_of, sockets_of},
+    holders::{HOLDERS, Held, sockets_of},
 };
 use super::{
     cgroup::Cgroup,
-    netns::{self, Netns, NetnsError},
+    netns::{Netns, NetnsError},
     permits::Permit,
     process::{Task, is_exhausted},
     programs::Programs,
@@ -171,6 +168,10 @@ impl SocketWatch {
         seen.judged.retain(|inode| held.contains_key(inode));
         seen.standing.retain(|inode, _| held.contains_key(inode));
         let owners = owners(programs);
+        if !owners.contains(&self.id.0) {
+            // Detached meanwhile: its sockets are nobody's business.
+            return Ok(Vec::new());
+        }
         let exempt = exempt(programs, self.id);
         let mut found = Vec::new();
         for (inode, holders) in &held {
@@ -196,7 +197,7 @@ impl SocketWatch {
                 continue;
             };
             if suspect.is_exempt(&exempt) {
-                if let Err(error) = programs.maps().mark_socket(&suspect.socket, EXEMPT) {
+                if let Err(error) = programs.maps().mark_socket(suspect.socket.as_fd(), EXEMPT) {
                     tracing::warn!(%error, "a socket of an exempt process stays fenced");
                 }
                 continue;
@@ -238,7 +239,7 @@ impl SocketWatch {
         });
         let protocol = suspect.protocol();
         let fate = match self.existing {
-            Existing::Keep => match programs.maps().mark_socket(&suspect.socket, KEPT) {
+            Existing::Keep => match programs.maps().mark_socket(suspect.socket.as_fd(), KEPT) {
                 Ok(()) => Fate::Kept,
                 Err(error) => {
                     tracing::warn!(%error, "a socket cannot be kept");
@@ -334,8 +335,8 @@ impl Suspect<'_> {
         Some(match places.entry(netns) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => {
-                let handle = netns_of(&self.socket).ok()?;
-                let place = netns::within(handle.as_fd(), || Place::survey(programs));
+                let netns = Netns::of_socket(self.socket.as_fd()).ok()?;
+                let place = netns.within(|| Place::survey(programs));
                 unknown.insert(told(place)?)
             }
         })
@@ -343,9 +344,13 @@ impl Suspect<'_> {
 
     /// Whether only processes have it that the configuration exempts.
     fn is_exempt(&self, exempt: &[(NetnsCookie, u32)]) -> bool {
-        let mut holders = self.holders.iter().map(SocketHolder::of);
+        // Beyond those that are kept there may be others.
+        let all_known = self.holders.len() < HOLDERS;
+        let mut users = self.holders.iter().map(|held| held.uid());
         self.netns.is_some_and(|netns| {
-            !exempt.is_empty() && holders.all(|holder| exempt.contains(&(netns, holder.uid)))
+            all_known
+                && !exempt.is_empty()
+                && users.all(|uid| uid.is_some_and(|uid| exempt.contains(&(netns, uid))))
         })
     }
 
@@ -362,11 +367,10 @@ impl Suspect<'_> {
 
 impl SocketHolder {
     fn of(held: &Held) -> Self {
-        let directory = format!("/proc/{}", held.task.tgid);
-        let comm = fs::read_to_string(format!("{directory}/comm")).unwrap_or_default();
+        let comm = fs::read_to_string(format!("/proc/{}/comm", held.task.tgid)).unwrap_or_default();
         Self {
             task: held.task,
-            uid: fs::metadata(directory).map_or(0, |found| found.uid()),
+            uid: held.uid().unwrap_or_default(),
             comm: comm.trim_end().into(),
             descriptor: held.fd,
         }
@@ -467,7 +471,7 @@ fn suspect<'a>(
     }
     Some(Suspect {
         inode,
-        netns: netns::cookie_of(socket.as_fd()).ok(),
+        netns: super::netns::cookie_of(socket.as_fd()).ok(),
         socket,
         family,
         holders,

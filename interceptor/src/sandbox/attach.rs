@@ -96,6 +96,15 @@ impl<S: Service> Inner<S> {
             Target::Cgroup(path) => self.hierarchy.cgroup(path)?,
             Target::Process(pid) => self.hierarchy.of_process(*pid)?,
         };
+        // Of one that was removed and made anew the old sandbox is in the way.
+        let gone = state
+            .sandboxes
+            .iter()
+            .filter(|(_, one)| !one.cgroup.exists());
+        let gone: Vec<_> = gone.map(|(id, _)| *id).collect();
+        for id in gone {
+            self.forget(&mut state, id).await;
+        }
         self.check_place(&state, &cgroup)?;
         let id = self.next_id(&state).map_err(AttachError::Store)?;
         self.service.enroll(id, &request.name, &request.secrets)?;
@@ -177,9 +186,16 @@ impl<S: Service> Inner<S> {
         self.programs.exempt(id, &self.service.exemptions(name))
     }
 
-    /// Takes back what a failed attach has done; the links have undone themselves.
+    /// Takes back what a failed attach has done.
     async fn undo(&self, state: &mut State, id: SandboxId) {
-        state.sandboxes.remove(&id);
+        if let Some(sandbox) = state.sandboxes.remove(&id) {
+            let cgroup = sandbox.cgroup.id();
+            let programs = Arc::clone(&self.programs);
+            let undone = blocking(move || programs.detach(id, cgroup)).await;
+            if let Ok(Err(error)) = undone {
+                tracing::error!(sandbox = %id, error = chain(&error), "cannot undo a failed attach");
+            }
+        }
         self.clear_out(state, id).await;
     }
 

@@ -151,7 +151,7 @@ impl<S: Service> Inner<S> {
     /// Looks after devices that come where the other daemon did, and after those that came in between.
     async fn fence_inherited(&self, state: &mut State) {
         for (cookie, namespace) in state.namespaces.iter_mut() {
-            if !namespace.fenced {
+            if !std::mem::take(&mut namespace.fenced) {
                 continue;
             }
             match namespace.sockets.netns() {

@@ -11,7 +11,8 @@ use crate::{
     address::{NetnsCookie, SandboxId},
     error::chain,
     kernel::{
-        Listeners, ListenersError, MapsError, Netns, NetnsAppeared, NetnsEntry, NetnsState, Task,
+        Listeners, ListenersError, MapsError, Netns, NetnsAppeared, NetnsEntry, NetnsState,
+        Question, Task,
     },
 };
 
@@ -64,6 +65,21 @@ impl<S: Service> Inner<S> {
         };
         if let Err(error) = result {
             tracing::error!(sandbox = %id, netns = %cookie, error = chain(&error), "a network namespace stays without listeners");
+        }
+    }
+
+    /// Answers a query that came before the listeners of its namespace, which stand now if they can.
+    pub(super) async fn answer_late(&self, question: Question) {
+        let mut state = self.state.lock().await;
+        match state.namespaces.get_mut(question.netns) {
+            Some(namespace) => {
+                namespace
+                    .sockets
+                    .answer_late(&self.programs, &self.service, &self.tally, &question)
+            }
+            None => {
+                tracing::debug!(netns = %question.netns, "a query in a namespace without listeners");
+            }
         }
     }
 
@@ -143,6 +159,7 @@ impl<S: Service> Inner<S> {
             has_v6: listeners.v6.is_some(),
             private,
         };
+        self.programs.mark_listeners(&listeners)?;
         let sockets = Sockets::register(listeners).map_err(WelcomeError::Serve)?;
         let loops = sockets.serve(&self.programs, &self.service, &self.tally);
         self.programs.set_netns(cookie, entry)?;
@@ -184,13 +201,16 @@ impl<S: Service> Inner<S> {
             self.forget(&mut state, id).await;
         }
         self.review_capabilities(&mut state).await;
-        let mut empty = Vec::new();
+        let (mut empty, mut unfenced) = (Vec::new(), Vec::new());
         for (cookie, namespace) in state.namespaces.iter_mut() {
             if namespace.revise(survey.users(namespace.inode)) {
                 empty.push(cookie);
                 continue;
             }
             let private = survey.is_private(namespace.inode);
+            if private && !namespace.fenced {
+                unfenced.push(cookie);
+            }
             if private != namespace.private {
                 namespace.private = private;
                 tracing::info!(netns = %cookie, private, "who lives in a network namespace has changed");
@@ -199,10 +219,20 @@ impl<S: Service> Inner<S> {
                 }
             }
         }
+        for cookie in unfenced {
+            if let Some(namespace) = state.namespaces.get_mut(cookie)
+                && let Ok(netns) = namespace.sockets.netns()
+            {
+                self.fence_devices(namespace, netns).await;
+            }
+        }
         for cookie in empty {
             self.release(&mut state, cookie).await;
         }
         self.expire(&state);
+        drop(state);
+        let programs = Arc::clone(&self.programs);
+        let _stopping = blocking(move || programs.expire_flows()).await;
     }
 
     /// Closes the listeners of a namespace, which may be what keeps it alive. The entry goes first: a socket that
@@ -212,7 +242,8 @@ impl<S: Service> Inner<S> {
             tracing::error!(netns = %cookie, error = chain(&error), "cannot remove a namespace from the maps");
         }
         state.namespaces.close(cookie).await;
-        self.programs.unfence_devices(|fenced| fenced == cookie);
+        let programs = Arc::clone(&self.programs);
+        let _stopping = blocking(move || programs.unfence_devices(|fenced| fenced == cookie)).await;
         tracing::info!(netns = %cookie, "stopped listening");
     }
 

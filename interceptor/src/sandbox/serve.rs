@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsFd, BorrowedFd},
     sync::{
         Arc,
@@ -20,7 +21,7 @@ use tokio::{
 use super::Service;
 use crate::{
     address::NetnsCookie,
-    kernel::{Listeners, Netns, NetnsError, Programs, Transport, is_exhausted},
+    kernel::{Listeners, Netns, NetnsError, Programs, Question, Transport, is_exhausted},
 };
 
 /// How long accepting pauses when the process or the system is out of descriptors or memory.
@@ -66,6 +67,8 @@ struct Desk<S> {
 pub(super) struct Sockets {
     netns: NetnsCookie,
     pairs: Vec<(Arc<TcpListener>, Arc<UdpSocket>)>,
+    /// Queries that are being answered.
+    queries: Arc<Semaphore>,
 }
 
 impl Sockets {
@@ -79,7 +82,42 @@ impl Sockets {
         Ok(Self {
             netns: listeners.netns,
             pairs: pairs.collect::<io::Result<_>>()?,
+            queries: Arc::new(Semaphore::new(QUERIES)),
         })
+    }
+
+    fn desk<S: Service>(
+        &self,
+        programs: &Arc<Programs>,
+        service: &Arc<S>,
+        tally: &Arc<Tally>,
+    ) -> Arc<Desk<S>> {
+        Arc::new(Desk {
+            netns: self.netns,
+            programs: Arc::clone(programs),
+            service: Arc::clone(service),
+            tally: Arc::clone(tally),
+            queries: Arc::clone(&self.queries),
+        })
+    }
+
+    /// Answers a query that came before them, as if it had been received.
+    pub(super) fn answer_late<S: Service>(
+        &self,
+        programs: &Arc<Programs>,
+        service: &Arc<S>,
+        tally: &Arc<Tally>,
+        question: &Question,
+    ) {
+        let mut sockets = self.pairs.iter().map(|(_, udp)| udp);
+        let socket = sockets.find(|udp| {
+            let own = udp.local_addr();
+            own.is_ok_and(|own| own.is_ipv4() == question.asker.is_ipv4())
+        });
+        if let Some(socket) = socket {
+            self.desk(programs, service, tally)
+                .answer(socket, question.asker, &question.message);
+        }
     }
 
     /// Starts the loops of all listeners; they end when the set is dropped, connections do not.
@@ -89,13 +127,7 @@ impl Sockets {
         service: &Arc<S>,
         tally: &Arc<Tally>,
     ) -> JoinSet<()> {
-        let desk = Arc::new(Desk {
-            netns: self.netns,
-            programs: Arc::clone(programs),
-            service: Arc::clone(service),
-            tally: Arc::clone(tally),
-            queries: Arc::new(Semaphore::new(QUERIES)),
-        });
+        let desk = self.desk(programs, service, tally);
         let mut loops = JoinSet::new();
         for (tcp, udp) in &self.pairs {
             loops.spawn(Arc::clone(&desk).accept(Arc::clone(tcp)));
@@ -155,26 +187,30 @@ impl<S: Service> Desk<S> {
                     continue;
                 }
             };
-            let Some(origin) = self.programs.take_flow(self.netns, peer, Transport::Udp) else {
-                self.tally.strays.fetch_add(1, Relaxed);
-                continue;
-            };
-            let Ok(permit) = Arc::clone(&self.queries).try_acquire_owned() else {
-                self.tally.queries_dropped.fetch_add(1, Relaxed);
-                continue;
-            };
-            let query: Box<[u8]> = buffer.get(..length).unwrap_or_default().into();
-            let (socket, service) = (Arc::clone(&socket), Arc::clone(&self.service));
-            tokio::spawn(async move {
-                let answer = timeout(ANSWER_DEADLINE, service.answer(&query, &origin)).await;
-                if let Ok(Some(answer)) = answer
-                    && let Err(error) = socket.send_to(&answer, peer).await
-                {
-                    tracing::debug!(%error, "cannot answer a query");
-                }
-                drop(permit);
-            });
+            self.answer(&socket, peer, buffer.get(..length).unwrap_or_default());
         }
+    }
+
+    fn answer(&self, socket: &Arc<UdpSocket>, peer: SocketAddr, query: &[u8]) {
+        let Some(origin) = self.programs.take_flow(self.netns, peer, Transport::Udp) else {
+            self.tally.strays.fetch_add(1, Relaxed);
+            return;
+        };
+        let Ok(permit) = Arc::clone(&self.queries).try_acquire_owned() else {
+            self.tally.queries_dropped.fetch_add(1, Relaxed);
+            return;
+        };
+        let query: Box<[u8]> = query.into();
+        let (socket, service) = (Arc::clone(socket), Arc::clone(&self.service));
+        tokio::spawn(async move {
+            let answer = timeout(ANSWER_DEADLINE, service.answer(&query, &origin)).await;
+            if let Ok(Some(answer)) = answer
+                && let Err(error) = socket.send_to(&answer, peer).await
+            {
+                tracing::debug!(%error, "cannot answer a query");
+            }
+            drop(permit);
+        });
     }
 
     /// Waits where the next call would fail in the same way at once.

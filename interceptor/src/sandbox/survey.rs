@@ -89,7 +89,8 @@ impl Survey {
     fn is_outside(&self, pid: u32, part: &Part) -> bool {
         match self.hierarchy.of_process(pid) {
             Ok(cgroup) => !part.cgroup.holds(&cgroup),
-            Err(CgroupError::NoProcess(_) | CgroupError::Io { .. }) => false,
+            Err(CgroupError::NoProcess(_)) => false,
+            // In doubt there is somebody else.
             Err(_) => std::path::Path::new(&format!("/proc/{pid}/ns/net")).exists(),
         }
     }

@@ -1,6 +1,7 @@
 //! What was refused, to whom and why.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -52,6 +53,24 @@ pub(crate) struct Selection {
     pub(crate) sandbox: Option<String>,
     /// Behind the event with this number, the oldest first, and only such as change no more.
     pub(crate) after: Option<u64>,
+    /// The same for daemons by their processes: each counts for itself, and one that drains goes on to.
+    pub(crate) seen: BTreeMap<u32, u64>,
+}
+
+impl Selection {
+    /// Behind which event of a daemon.
+    pub(crate) fn after_of(&self, daemon: u32) -> Option<u64> {
+        self.seen.get(&daemon).copied().or(self.after)
+    }
+
+    /// Events of several daemons as they came; of too many the newest, unless somebody goes on behind the last of each.
+    pub(crate) fn order(&self, mut events: Vec<EventView>) -> Vec<EventView> {
+        events.sort_by(|one, other| (&one.at, one.id).cmp(&(&other.at, other.id)));
+        if self.after.is_none() && self.seen.is_empty() {
+            return events.split_off(events.len().saturating_sub(ANSWER));
+        }
+        events
+    }
 }
 
 /// A refusal with its time, and how often it came.
@@ -120,29 +139,34 @@ impl Events {
             .map(Arc::as_ref)
     }
 
-    /// Those that are asked for, by their numbers; of too many the newest, or behind one the oldest.
-    pub(super) fn select(&self, selection: &Selection, now: Instant) -> Vec<Arc<Event>> {
-        let name = |event: &Event| event.denial.sandbox_name.clone();
-        let mut selected: Vec<_> = self
-            .rings
-            .iter()
-            .filter(|event| {
-                let wanted = selection.sandbox.as_deref();
-                wanted.is_none_or(|wanted| name(event).as_deref() == Some(wanted))
-            })
-            .filter(|event| selection.after.is_none_or(|after| event.id > after))
-            .cloned()
-            .collect();
-        selected.sort_unstable_by_key(|event| event.id);
-        if selection.after.is_none() {
-            return selected.split_off(selected.len().saturating_sub(ANSWER));
-        }
-        // Whoever goes on behind the last of them must have missed none.
-        let settled = selected.iter().take_while(|event| !event.is_open(now));
-        let settled = settled.count().min(ANSWER);
-        selected.truncate(settled);
-        selected
+    /// In no order.
+    pub(super) fn all(&self) -> Vec<Arc<Event>> {
+        self.rings.iter().cloned().collect()
     }
+}
+
+/// Those of `events` that are asked for, by their numbers; of too many the newest, or behind one the oldest.
+pub(super) fn select(
+    mut events: Vec<Arc<Event>>,
+    selection: &Selection,
+    now: Instant,
+) -> Vec<Arc<Event>> {
+    let after = selection.after_of(std::process::id());
+    events.retain(|event| {
+        let name = event.denial.sandbox_name.as_deref();
+        let wanted = selection.sandbox.as_deref();
+        wanted.is_none_or(|wanted| name == Some(wanted))
+            && after.is_none_or(|after| event.id > after)
+    });
+    events.sort_unstable_by_key(|event| event.id);
+    if after.is_none() {
+        return events.split_off(events.len().saturating_sub(ANSWER));
+    }
+    // Whoever goes on behind the last of them must have missed none.
+    let settled = events.iter().take_while(|event| !event.is_open(now));
+    let settled = settled.count().min(ANSWER);
+    events.truncate(settled);
+    events
 }
 
 impl Event {
@@ -182,6 +206,7 @@ impl Event {
     pub(super) fn view(&self) -> EventView {
         let denial = &self.denial;
         EventView {
+            daemon: std::process::id(),
             id: self.id,
             at: rfc3339(self.at),
             count: self.count.load(Relaxed),
@@ -308,16 +333,67 @@ pub(super) mod tests {
         events.record(denial(1, "c"), start + FOLD);
         let seen = |after, now| {
             let selection = Selection {
-                sandbox: None,
                 after: Some(after),
+                ..Selection::default()
             };
-            ids(&events.select(&selection, now))
+            ids(&select(events.all(), &selection, now))
         };
         assert_eq!(seen(0, start), [0; 0]);
         assert_eq!(seen(0, start + FOLD), [1]);
         assert_eq!(seen(1, start + FOLD * 3 / 2), [2]);
         assert_eq!(seen(1, start + FOLD * 2), [2, 3]);
-        assert_eq!(ids(&events.select(&Selection::default(), start)), [1, 2, 3]);
+        assert_eq!(
+            ids(&select(events.all(), &Selection::default(), start)),
+            [1, 2, 3]
+        );
+    }
+
+    #[test]
+    fn a_follower_goes_on_with_each_daemon_where_it_was() {
+        let (mut events, start) = (new(), Instant::now());
+        for number in 0..3 {
+            events.record(denial(1, &number.to_string()), start);
+        }
+        let seen = |daemon, after| {
+            let selection = Selection {
+                seen: [(daemon, 2)].into(),
+                after,
+                ..Selection::default()
+            };
+            ids(&select(events.all(), &selection, start + FOLD))
+        };
+        let own = std::process::id();
+        assert_eq!(seen(own, Some(0)), [3]);
+        assert_eq!(seen(own, None), [3]);
+        assert_eq!(seen(own + 1, Some(0)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn events_of_several_daemons_are_shown_as_they_came() {
+        let (mut events, now) = (new(), Instant::now());
+        let mut view = |daemon, at: &str| EventView {
+            daemon,
+            at: at.into(),
+            ..events.record(denial(daemon, at), now).unwrap().view()
+        };
+        let all = vec![
+            view(1, "2026-01-31T23:59:02.000Z"),
+            view(1, "2026-01-31T23:59:03.000Z"),
+            view(2, "2026-01-31T23:59:01.000Z"),
+            view(2, "2026-01-31T23:59:03.000Z"),
+        ];
+        let shown = Selection::default().order(all);
+        let shown: Vec<_> = shown.iter().map(|event| (event.daemon, event.id)).collect();
+        assert_eq!(shown, [(2, 3), (1, 1), (1, 2), (2, 4)]);
+        let many: Vec<_> = (0..ANSWER + 5)
+            .map(|second| view(1, &format!("{second:05}")))
+            .collect();
+        assert_eq!(Selection::default().order(many.clone())[0].at, "00005");
+        let following = Selection {
+            after: Some(0),
+            ..Selection::default()
+        };
+        assert_eq!(following.order(many.clone()), many);
     }
 
     #[test]
@@ -329,9 +405,9 @@ pub(super) mod tests {
         }
         let selection = Selection {
             sandbox: Some("sandbox-1".into()),
-            after: None,
+            ..Selection::default()
         };
-        assert_eq!(ids(&events.select(&selection, now)), [1, 3]);
+        assert_eq!(ids(&select(events.all(), &selection, now)), [1, 3]);
     }
 
     #[test]
@@ -343,13 +419,13 @@ pub(super) mod tests {
                 events.record(denial(sandbox, &number.to_string()), start);
             }
         }
-        let newest = ids(&events.select(&Selection::default(), start));
+        let newest = ids(&select(events.all(), &Selection::default(), start));
         assert_eq!((newest.len(), newest.last()), (ANSWER, Some(&20_480)));
         let selection = Selection {
-            sandbox: None,
             after: Some(0),
+            ..Selection::default()
         };
-        let oldest = ids(&events.select(&selection, start + FOLD));
+        let oldest = ids(&select(events.all(), &selection, start + FOLD));
         assert_eq!((oldest.len(), oldest.last()), (ANSWER, Some(&8192)));
     }
 }

@@ -75,8 +75,9 @@ impl Budget {
         u32::try_from(intervals).unwrap_or(BURST)
     }
 
+    /// How many were withheld is forgotten with it: a sandbox that is gone would never have another line to say so.
     fn is_idle(&self, now: Instant) -> bool {
-        self.withheld == 0 && self.left.saturating_add(self.due(now)) >= BURST
+        self.left.saturating_add(self.due(now)) >= BURST
     }
 }
 
@@ -127,9 +128,11 @@ mod tests {
     fn memory_is_bounded_by_forgetting_sandboxes_that_are_quiet() {
         let mut throttle = Throttle::default();
         let start = Instant::now();
-        for number in 0..100_000_u32 {
+        for number in 0..20_000_u32 {
             let now = start + INTERVAL * number;
-            throttle.admit(Some(SandboxId(number)), now);
+            let id = Some(SandboxId(number));
+            // The last that is heard of it.
+            while throttle.admit(id, now) != Admission::Withhold {}
             assert!(throttle.0.len() <= SANDBOXES);
         }
     }

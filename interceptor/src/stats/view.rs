@@ -95,6 +95,9 @@ pub(crate) struct SandboxTotalsView {
 /// One refusal, or the same one several times within a second.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct EventView {
+    /// The process of the daemon that refused.
+    #[serde(default)]
+    pub(crate) daemon: u32,
     /// Counts up, in the daemons that come after this one as well.
     pub(crate) id: u64,
     /// Of the first: RFC 3339, UTC.

@@ -21,7 +21,7 @@ const SHORT: u64 = 200_000;
 fn idle_limit(version: Version) -> u64 {
     match version {
         Version::Http1 => 56 << 10,
-        Version::Http2 => 120 << 10,
+        Version::Http2 => 90 << 10,
     }
 }
 

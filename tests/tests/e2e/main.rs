@@ -24,6 +24,7 @@ mod lives;
 mod memory;
 mod messages;
 mod presets;
+mod pressure;
 mod rebirth;
 mod reflection;
 mod requests;

@@ -7,9 +7,11 @@ use std::{
 
 use anyhow::{Result, ensure};
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 use tests::{
+    netns::Netns,
     process::{PATIENCE, Running},
+    sandbox::Sandbox,
     upgrade::{Held, Stage, configuration},
 };
 
@@ -70,6 +72,53 @@ fn a_reload_closes_what_it_denies_in_a_daemon_that_drains_too() -> Result<()> {
         drained.finish()?.success()?;
     }
     Ok(())
+}
+
+#[test]
+fn what_a_daemon_that_drains_refuses_is_shown_with_what_the_other_one_refuses() -> Result<()> {
+    let mut stage = Stage::new()?;
+    let mut revoked = Held::open(&stage, 1)?;
+    // Another sandbox has it drain on.
+    let netns = Netns::new()?;
+    let other = Sandbox::attach(&stage.scenario.daemon, "other", &[&netns])?;
+    let demo = std::mem::replace(&mut stage.sandbox, other);
+    let demo_netns = std::mem::replace(&mut stage.netns, netns);
+    let mut kept = Held::open(&stage, 1)?;
+    let daemon = &mut stage.scenario.daemon;
+    daemon.take_over(&[])?;
+    let drains = daemon.draining()[0].pid();
+
+    let follower = Running::spawn(daemon.command(&["events", "--follow", "--json"]))?;
+    let follow = |reason: &'static str| {
+        follower.wait_for_line(reason, |line| {
+            let event: Value = serde_json::from_str(line).ok()?;
+            (event["reason"] == reason).then_some(event)
+        })
+    };
+    let evil = ["request", "evil.example", "/", "--address=192.0.2.1:443"];
+    let evil = stage.scenario.clients.probe(&evil);
+    demo.run(&demo_netns, &evil)?.event("failed")?;
+    let own = follow("policy")?;
+    assert_eq!(own["daemon"], stage.scenario.daemon.pid()?);
+
+    // Its events have lower numbers than the one that was just shown.
+    configuration(&stage.scenario.gateway, NOTHING).write(stage.scenario.directory())?;
+    stage.scenario.daemon.cli(&["reload"])?.success()?;
+    let closed = revoked.round()?.to_string();
+    assert!(closed.contains("policy_denied"), "{closed}");
+    let elsewhere = follow("policy_denied")?;
+    assert_eq!(elsewhere["daemon"], drains);
+    assert!(elsewhere["id"].as_u64() < own["id"].as_u64());
+    let listed = stage
+        .scenario
+        .daemon
+        .json(&["events", "--sandbox", "demo"])?;
+    let listed: Vec<_> = listed.as_array().into_iter().flatten().collect();
+    let reasons: Vec<_> = listed.iter().map(|event| &event["reason"]).collect();
+    assert_eq!(reasons, ["policy", "policy_denied"], "{listed:?}");
+    let stats = stage.scenario.daemon.json(&["stats"])?;
+    assert_eq!(stats["draining"][0]["live_connections"], 1, "{stats}");
+    kept.all_echo(&stage.scenario.gateway)
 }
 
 #[test]

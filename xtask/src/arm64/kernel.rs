@@ -67,6 +67,14 @@ impl Kernel {
         }
     }
 
+    /// What tests may rely on, in their variable KERNEL_HAS. BPF trampolines, which lsm_cgroup needs, came to arm64 after 6.1.
+    pub(super) const fn features(self) -> &'static str {
+        match self {
+            Self::V6_12 | Self::V6_12Pages16k => "lsm_cgroup",
+            Self::V6_1 => "",
+        }
+    }
+
     const fn releases(self) -> [&'static str; 2] {
         match self {
             Self::V6_12 | Self::V6_12Pages16k => ["trixie", "trixie-security"],

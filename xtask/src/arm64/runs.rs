@@ -126,8 +126,9 @@ fn tests(
 }
 
 /// A shell script that runs them all, and exits with the number of those that failed.
-pub(super) fn script(runs: &[Run]) -> String {
-    let mut script = "failed=0\n".to_owned();
+/// Tests find what the kernel is known to have in KERNEL_HAS.
+pub(super) fn script(runs: &[Run], features: &str) -> String {
+    let mut script = format!("failed=0\nexport KERNEL_HAS={}\n", quoted(features));
     for run in runs {
         script.push_str(&run.lines());
     }
@@ -198,7 +199,7 @@ mod tests {
             run("echo", Some("/tmp")),
         ];
         let output = Command::new("sh")
-            .args(["-c", &script(&runs)])
+            .args(["-c", &script(&runs, "lsm_cgroup")])
             .output()
             .unwrap();
         assert_eq!(output.status.code(), Some(2));

@@ -101,6 +101,7 @@ mod tests {
         let info = Info {
             version: String::new(),
             pid: 1,
+            live_connections: 0,
             config: "/c".into(),
             ca_certificate: "/run/ca.pem".into(),
             ca_bundle: "/run/ca-bundle.pem".into(),

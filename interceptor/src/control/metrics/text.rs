@@ -1,8 +1,11 @@
 //! Totals in Prometheus' text format 0.0.4.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
-use crate::{control::api::StatsView, stats::view::TotalsView};
+use crate::{
+    control::api::CountsView,
+    stats::view::{DirectionView, TotalsView},
+};
 
 pub(super) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -10,79 +13,101 @@ pub(super) const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 type Labels<'a> = Vec<(&'a str, String)>;
 
 /// Totals of all sandboxes that there ever were, and of each that is attached.
-pub(super) fn of(stats: &StatsView) -> String {
+pub(super) fn of(counts: &CountsView) -> String {
+    let CountsView {
+        overall,
+        sandboxes,
+        kernel,
+    } = counts;
     let mut text = String::new();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     metric(&mut text, "interceptor_build_info", "gauge", [(version, 1)]);
-    totals(&mut text, "interceptor_", &[(Vec::new(), &stats.overall)]);
-    let sandboxes: Vec<_> = stats
-        .sandboxes
-        .iter()
-        .map(|view| {
-            let labels = vec![
-                ("sandbox", view.sandbox.clone()),
-                ("id", view.sandbox_id.to_string()),
-            ];
-            (labels, &view.totals)
-        })
-        .collect();
-    totals(&mut text, "interceptor_sandbox_", &sandboxes);
-    let kernel = stats.kernel.iter();
+    totals(&mut text, "interceptor_", [(Vec::new(), overall)]);
+    let sandboxes = sandboxes.iter().map(|view| {
+        let labels = vec![
+            ("sandbox", view.sandbox.clone()),
+            ("id", view.sandbox_id.to_string()),
+        ];
+        (labels, &view.totals)
+    });
+    totals(&mut text, "interceptor_sandbox_", sandboxes);
+    let kernel = kernel.iter();
     let kernel = kernel.map(|(name, count)| (vec![("counter", name.clone())], *count));
     metric(&mut text, "interceptor_counted_total", "counter", kernel);
     text
 }
 
-fn totals(text: &mut String, prefix: &str, all: &[(Labels<'_>, &TotalsView)]) {
-    let mut one = |name: &str, kind, value: fn(&TotalsView) -> u64| {
-        let samples = all
-            .iter()
-            .map(|(labels, totals)| (labels.clone(), value(totals)));
+fn totals<'a>(
+    text: &mut String,
+    prefix: &str,
+    all: impl IntoIterator<Item = (Labels<'a>, &'a TotalsView)>,
+) {
+    let mut metrics = BTreeMap::<_, Vec<_>>::new();
+    for (labels, totals) in all {
+        for (name, labels, value) in samples(&labels, totals) {
+            metrics.entry(name).or_default().push((labels, value));
+        }
+    }
+    for (name, samples) in metrics {
+        let kind = if name.ends_with("_total") {
+            "counter"
+        } else {
+            "gauge"
+        };
         metric(text, &format!("{prefix}{name}"), kind, samples);
-    };
-    one("connections_open", "gauge", |totals| totals.live);
-    one("connections_total", "counter", |totals| totals.opened);
-    one("dns_answered_total", "counter", |totals| {
-        totals.dns_answered
-    });
-    one("dns_refused_total", "counter", |totals| totals.dns_refused);
-    one("sent_bytes_total", "counter", |totals| totals.sent.bytes);
-    one("received_bytes_total", "counter", |totals| {
-        totals.received.bytes
-    });
-    one("sent_messages_total", "counter", |totals| {
-        totals.sent.messages
-    });
-    one("received_messages_total", "counter", |totals| {
-        totals.received.messages
-    });
-    one("placeholders_passed_total", "counter", |totals| {
-        totals.placeholders_passed
-    });
-    one("redactions_total", "counter", |totals| totals.redactions);
-    one("upstreams_reused_total", "counter", |totals| {
-        totals.upstreams_reused
-    });
-    let refusals = all.iter().flat_map(|(labels, totals)| {
-        let denied = totals.denied.iter();
-        denied.map(|(reason, count)| (with(labels, "reason", reason), *count))
-    });
-    metric(
-        text,
-        &format!("{prefix}refusals_total"),
-        "counter",
-        refusals,
-    );
-    let rewrites = all.iter().flat_map(|(labels, totals)| {
-        let rewrites = totals.rewrites.iter();
-        rewrites.map(|(secret, count)| (with(labels, "secret", secret), *count))
-    });
-    metric(
-        text,
-        &format!("{prefix}rewrites_total"),
-        "counter",
+    }
+}
+
+/// Everything that is counted, each with its metric's name.
+fn samples<'a>(labels: &Labels<'a>, totals: &TotalsView) -> Vec<(&'static str, Labels<'a>, u64)> {
+    let TotalsView {
+        opened,
+        live,
+        denied,
+        dns_answered,
+        dns_refused,
+        sent,
+        received,
         rewrites,
-    );
+        placeholders_passed,
+        redactions,
+        opaque_messages,
+        upstreams_reused,
+    } = totals;
+    let DirectionView {
+        bytes: sent_bytes,
+        messages: sent_messages,
+    } = sent;
+    let DirectionView {
+        bytes: received_bytes,
+        messages: received_messages,
+    } = received;
+    let numbers = [
+        ("connections_open", live),
+        ("connections_total", opened),
+        ("dns_answered_total", dns_answered),
+        ("dns_refused_total", dns_refused),
+        ("sent_bytes_total", sent_bytes),
+        ("sent_messages_total", sent_messages),
+        ("received_bytes_total", received_bytes),
+        ("received_messages_total", received_messages),
+        ("placeholders_passed_total", placeholders_passed),
+        ("redactions_total", redactions),
+        ("opaque_messages_total", opaque_messages),
+        ("upstreams_reused_total", upstreams_reused),
+    ];
+    let numbers = numbers.map(|(name, value)| (name, labels.clone(), *value));
+    let refusals = denied
+        .iter()
+        .map(|(reason, count)| ("refusals_total", with(labels, "reason", reason), *count));
+    let rewrites = rewrites
+        .iter()
+        .map(|(secret, count)| ("rewrites_total", with(labels, "secret", secret), *count));
+    numbers
+        .into_iter()
+        .chain(refusals)
+        .chain(rewrites)
+        .collect()
 }
 
 fn with<'a>(labels: &Labels<'a>, name: &'a str, value: &str) -> Labels<'a> {
@@ -142,10 +167,10 @@ mod tests {
             live: 3,
             denied: [("policy".to_owned(), 2), ("dns".to_owned(), 1)].into(),
             rewrites: [("TOKEN".to_owned(), 4)].into(),
+            opaque_messages: 5,
             ..TotalsView::default()
         };
-        let stats = StatsView {
-            since: String::new(),
+        let counts = CountsView {
             overall: totals.clone(),
             sandboxes: vec![SandboxTotalsView {
                 sandbox_id: 7,
@@ -153,10 +178,8 @@ mod tests {
                 totals,
             }],
             kernel: [("connects".to_owned(), 12)].into(),
-            denials: Vec::new(),
-            draining: Vec::new(),
         };
-        let text = of(&stats);
+        let text = of(&counts);
         let lines: Vec<_> = text.lines().collect();
         for expected in [
             "# TYPE interceptor_connections_open gauge",
@@ -164,6 +187,8 @@ mod tests {
             "# TYPE interceptor_refusals_total counter",
             "interceptor_refusals_total{reason=\"dns\"} 1",
             "interceptor_refusals_total{reason=\"policy\"} 2",
+            "# TYPE interceptor_opaque_messages_total counter",
+            "interceptor_opaque_messages_total 5",
             r#"interceptor_sandbox_connections_total{sandbox="a\"b\\c\nd",id="7"} 12"#,
             r#"interceptor_sandbox_rewrites_total{sandbox="a\"b\\c\nd",id="7",secret="TOKEN"} 4"#,
             "interceptor_counted_total{counter=\"connects\"} 12",

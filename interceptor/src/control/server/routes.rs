@@ -77,7 +77,7 @@ async fn route<B: Backend>(
                 selection(request.uri().query().unwrap_or_default()).ok_or_else(|| {
                     refuse(
                         StatusCode::BAD_REQUEST,
-                        "the queries here are sandbox=NAME and after=ID",
+                        "the queries here are sandbox=NAME, after=ID and seen=PID:ID",
                     )
                 })?;
             Ok(ok(&backend.events(selection).await))
@@ -114,6 +114,11 @@ fn selection(query: &str) -> Option<Selection> {
         match key {
             api::SANDBOX => selection.sandbox = Some(value.into_owned()),
             api::AFTER => selection.after = Some(value.parse().ok()?),
+            api::SEEN => {
+                let (daemon, id) = value.split_once(':')?;
+                let (daemon, id) = (daemon.parse().ok()?, id.parse().ok()?);
+                selection.seen.insert(daemon, id);
+            }
             _ => return None,
         }
     }

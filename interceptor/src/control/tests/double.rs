@@ -15,7 +15,7 @@ use crate::{
     address::{OriginalDst, SandboxId},
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, Info, Order, ReloadView, SandboxView, StatsView},
+        api::{AttachRequest, CountsView, Info, Order, ReloadView, SandboxView, StatsView},
     },
     kernel::Peer,
     stats::{
@@ -29,6 +29,7 @@ pub(super) struct Double {
     sandboxes: Mutex<Vec<SandboxView>>,
     broken: AtomicBool,
     attaching: AtomicBool,
+    listed_events: AtomicBool,
     may_finish: Notify,
 }
 
@@ -46,6 +47,10 @@ impl Double {
             std::thread::sleep(Duration::from_millis(5));
         }
         panic!("no attach came");
+    }
+
+    pub(super) fn has_listed_events(&self) -> bool {
+        self.listed_events.load(SeqCst)
     }
 
     pub(super) fn let_attach_finish(&self) {
@@ -148,12 +153,18 @@ impl Backend for Double {
         stats.events(&selection)
     }
 
+    async fn totals(&self) -> CountsView {
+        CountsView {
+            kernel: [("connects".to_owned(), 3)].into(),
+            ..CountsView::default()
+        }
+    }
+
     async fn stats(&self) -> StatsView {
+        self.listed_events.store(true, SeqCst);
         StatsView {
             since: String::new(),
-            overall: Default::default(),
-            sandboxes: Vec::new(),
-            kernel: [("connects".to_owned(), 3)].into(),
+            counts: self.totals().await,
             denials: Vec::new(),
             draining: Vec::new(),
         }
@@ -185,6 +196,7 @@ impl Backend for Double {
         Info {
             version: "1.2.3".into(),
             pid: 1,
+            live_connections: 0,
             config: PathBuf::new(),
             ca_certificate: PathBuf::new(),
             ca_bundle: PathBuf::new(),

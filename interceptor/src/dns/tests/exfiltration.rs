@@ -62,10 +62,45 @@ fn long_unknown_names_are_told_as_such() {
 }
 
 #[test]
+fn unknown_names_are_long_above_50_bytes_a_label_and_100_in_all() {
+    let zone = zone();
+    let label = "a".repeat(50);
+    let name = "a234567890.".repeat(8) + "evil.example";
+    assert_eq!(name.len(), 100);
+    for longest in [format!("{label}.example"), name] {
+        wanted(&zone, &format!("{longest}."), RecordType::A);
+        wanted(&zone, &format!("a{longest}."), RecordType::A);
+        let recorded = zone.recorded();
+        let reasons: Vec<_> = recorded.iter().filter_map(|(_, reason)| *reason).collect();
+        assert_eq!(reasons, ["dns", "dns_name_length"], "{longest}");
+    }
+}
+
+#[test]
+fn an_endpoint_with_the_very_name_is_advised_where_a_wildcard_bounds_it() {
+    let advice = "an endpoint with the very name allows it";
+    let wildcard = || Family::Wildcard("*.example".into());
+    let services = || Family::Services("both.example".into());
+    for (refusal, helps) in [
+        (Refusal::Length(Some(wildcard())), true),
+        (Refusal::Rate(wildcard()), true),
+        (Refusal::Length(Some(services())), false),
+        (Refusal::Rate(services()), false),
+        (Refusal::Length(None), false),
+    ] {
+        let text = refusal.to_string();
+        assert_eq!(text.contains(advice), helps, "{text}");
+    }
+}
+
+#[test]
 fn names_that_policy_does_not_admit_are_not_resolved() {
     for (refusal, code) in [
-        (Refusal::Length, ResponseCode::NXDomain),
-        (Refusal::Rate("*.example".into()), ResponseCode::Refused),
+        (Refusal::Length(None), ResponseCode::NXDomain),
+        (
+            Refusal::Rate(Family::Wildcard("*.example".into())),
+            ResponseCode::Refused,
+        ),
     ] {
         let reason = refusal.reason();
         let zone = zone().refusing("both.example", refusal);

@@ -190,7 +190,8 @@ where
     C: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     U: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let relayed = http::h2::relay(client, upstream, exchange);
+    // What a block takes along and then awaits, it has room for twice.
+    let relayed = Box::pin(http::h2::relay(client, upstream, exchange));
     Box::pin(async move { call.conclude(relayed.await) })
 }
 

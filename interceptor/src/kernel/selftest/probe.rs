@@ -8,7 +8,8 @@ use std::{
 };
 
 use rustix::net::{
-    AddressFamily, SendFlags, SocketFlags, SocketType, connect, getpeername, sendto, socket_with,
+    AddressFamily, SendFlags, SocketFlags, SocketType, connect, getpeername, netlink, sendto,
+    socket_with,
 };
 
 use crate::kernel::{
@@ -26,6 +27,8 @@ pub(super) struct Probe {
     pub(super) connects: Vec<Result<SocketAddr, i32>>,
     /// What sending a datagram to the first destination gave.
     pub(super) datagram: Result<SocketAddr, i32>,
+    /// What a socket gave that only the program over families refuses; the address says nothing.
+    pub(super) family: Result<SocketAddr, i32>,
 }
 
 /// Most destinations of one probe.
@@ -51,6 +54,7 @@ impl Probe {
                 .map(|_| receive())
                 .collect::<io::Result<_>>()?,
             datagram: receive()?,
+            family: receive()?,
             child,
         })
     }
@@ -72,6 +76,8 @@ fn visit(procs: BorrowedFd<'_>, tether: &Tether, destinations: &[SocketAddr]) ->
     }
     if let Some(destination) = destinations.first() {
         send_record(tether, send_to(*destination).as_ref().copied())?;
+        let other = generic_netlink().map(|_socket| *destination);
+        send_record(tether, other.as_ref().copied())?;
     }
     tether.wait()
 }
@@ -81,6 +87,18 @@ pub(in crate::kernel) fn connect_to(destination: SocketAddr) -> io::Result<(Owne
     connect(&socket, &destination)?;
     let peer = getpeername(&socket)?.ok_or(io::ErrorKind::NotConnected)?;
     Ok((socket, SocketAddr::try_from(peer)?))
+}
+
+/// Every kernel has it, and grants it to everybody.
+fn generic_netlink() -> io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC;
+    let protocol = Some(netlink::GENERIC);
+    Ok(socket_with(
+        AddressFamily::NETLINK,
+        SocketType::RAW,
+        flags,
+        protocol,
+    )?)
 }
 
 fn send_to(destination: SocketAddr) -> io::Result<SocketAddr> {

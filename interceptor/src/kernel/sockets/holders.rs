@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
@@ -13,7 +13,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::kernel::process::{Task, numbered};
 
 /// Holders of one socket that are kept: a server's children all have its listener.
-const HOLDERS: usize = 8;
+pub(super) const HOLDERS: usize = 8;
 
 /// A descriptor of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,12 @@ fn share_descriptors(one: u32, other: u32) -> bool {
 }
 
 impl Held {
+    /// Of its process; `None` if that has gone.
+    pub(super) fn uid(self) -> Option<u32> {
+        let directory = fs::metadata(format!("/proc/{}", self.task.tgid));
+        directory.ok().map(|found| found.uid())
+    }
+
     /// A descriptor of our own for the socket.
     ///
     /// # Errors
@@ -97,18 +103,6 @@ impl Held {
     }
 }
 
-/// The network namespace that a socket was made in (`SIOCGSKNS`).
-pub(super) fn netns_of(socket: &OwnedFd) -> io::Result<OwnedFd> {
-    const SIOCGSKNS: libc::Ioctl = 0x894c;
-    // SAFETY: takes nothing but the descriptor.
-    let fd = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCGSKNS) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just given this descriptor to us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, UdpSocket};
@@ -125,9 +119,8 @@ mod tests {
         assert_eq!((held.task.tgid, held.fd), (own, socket.as_raw_fd()));
 
         let ours = held.borrow(inode).unwrap();
-        let here = fs::metadata("/proc/self/ns/net").unwrap();
-        let its = std::fs::File::from(netns_of(&ours).unwrap());
-        assert_eq!(its.metadata().unwrap().ino(), here.ino());
+        let found = fs::metadata(format!("/proc/self/fd/{}", ours.as_raw_fd())).unwrap();
+        assert_eq!(found.ino(), inode);
         held.borrow(inode + 1).unwrap_err();
     }
 

@@ -68,10 +68,6 @@ async fn kernel_questions_are_answered_from_the_address_that_was_asked() {
     let (cgroup, place) = (ScratchCgroup::new("dns"), Isolated::new());
     let report = registry.attach(request("micky", &cgroup)).await.unwrap();
     let resolvers = ["127.0.0.53:53", "192.0.2.53:53", "[2001:db8::53]:53"];
-    // The first of all comes before there are listeners, and UDP does not repeat itself.
-    let early = Errand::Connect(address("192.0.2.1:443"));
-    let (_early, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), early)).await;
-    seen.unwrap();
     for asked in resolvers.map(address) {
         for errand in [Errand::Ask(asked), Errand::AskConnected(asked)] {
             let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
@@ -80,6 +76,27 @@ async fn kernel_questions_are_answered_from_the_address_that_was_asked() {
             let origin = until(|| recorder.asked.lock().unwrap().pop()).await;
             assert_eq!(origin.original.0, asked);
             assert_eq!(origin.sandbox, report.id);
+            assert_eq!(origin.process.tgid, visitor.pid());
+        }
+    }
+    registry.detach("micky").await.unwrap();
+}
+
+/// UDP does not repeat itself, and resolvers ask again after 5 s only.
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_the_first_question_of_a_namespace_is_answered() {
+    let house = House::new("first-question");
+    let (registry, recorder) = house.start().await;
+    let cgroup = ScratchCgroup::new("first-question");
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    for asked in ["192.0.2.53:53", "[2001:db8::53]:53"].map(address) {
+        for errand in [Errand::Ask(asked), Errand::AskConnected(asked)] {
+            let place = Isolated::new();
+            let visitor = Visitor::start(Some(&cgroup), place.netns(), errand);
+            let (visitor, from) = outcome(visitor).await;
+            assert_eq!(from, Ok(asked), "{errand:?}");
+            let origin = until(|| recorder.asked.lock().unwrap().pop()).await;
+            assert_eq!(origin.original.0, asked);
             assert_eq!(origin.process.tgid, visitor.pid());
         }
     }
@@ -165,13 +182,13 @@ async fn kernel_loopback_is_left_alone_only_where_nobody_else_lives() {
     let cgroup = ScratchCgroup::new("private");
     registry.attach(request("micky", &cgroup)).await.unwrap();
 
-    // The test's own process has a thread in the first namespace, but is counted by its first thread.
     let alone = Isolated::new();
-    let service: TcpListener = alone.listen(7777);
+    let service = Errand::Listen(address("127.0.0.1:7777"));
+    let (_service, seen) = outcome(Visitor::start(Some(&cgroup), alone.netns(), service)).await;
+    seen.unwrap();
     let errand = Errand::Connect(address("127.0.0.1:7777"));
     let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), alone.netns(), errand)).await;
     assert_eq!(seen, Ok(address("127.0.0.1:7777")));
-    service.accept().unwrap();
     assert!(recorder.served.lock().unwrap().is_empty());
 
     let shared = Isolated::new();
@@ -187,6 +204,68 @@ async fn kernel_loopback_is_left_alone_only_where_nobody_else_lives() {
     assert_eq!(seen, Ok(address("127.0.0.1:7777")));
     let origin = until(|| recorder.served.lock().unwrap().pop()).await;
     assert_eq!(origin.original.0, address("127.0.0.1:7777"));
+    registry.detach("micky").await.unwrap();
+}
+
+/// As the resolver of a container engine, which lives elsewhere and listens in there: whoever lives in a namespace does
+/// not tell whose sockets are in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_stranger_that_listens_on_loopback_is_not_reached() {
+    let house = House::new("stranger");
+    let (registry, recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("stranger"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let first = Errand::Connect(address("192.0.2.1:443"));
+    let (_first, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), first)).await;
+    seen.unwrap();
+    assert!(registry.list().await[0].netns[0].private);
+
+    let service: TcpListener = place.listen(7777);
+    service.set_nonblocking(true).unwrap();
+    for _ in 0..2 {
+        let errand = Errand::Connect(address("127.0.0.1:7777"));
+        let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), errand)).await;
+        assert_eq!(seen, Err(libc::ETIMEDOUT));
+        let denial = until(|| recorder.denied.lock().unwrap().pop()).await;
+        assert_eq!(denial.code, "foreign_receiver");
+        assert_eq!(denial.destination, Some(address("127.0.0.1:7777")));
+    }
+    assert_eq!(
+        service.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_who_takes_the_port_of_a_daemon_that_ended_gets_nothing() {
+    let house = House::new("usurper");
+    let (registry, _recorder) = house.start().await;
+    let (cgroup, place) = (ScratchCgroup::new("usurper"), Isolated::new());
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let errand = Errand::Connect(address("192.0.2.1:443"));
+    let visit = || Visitor::start(Some(&cgroup), place.netns(), errand);
+    let (first, seen) = outcome(visit()).await;
+    seen.unwrap();
+    let port = registry.list().await[0].netns[0].port;
+    drop(first);
+    registry.shutdown().await;
+    drop(registry);
+
+    let service = place.listen(port);
+    service.set_nonblocking(true).unwrap();
+    let question = Errand::Ask(address("192.0.2.53:53"));
+    let (_visitor, seen) = outcome(visit()).await;
+    assert_eq!(seen, Err(libc::ETIMEDOUT));
+    assert_eq!(
+        service.accept().unwrap_err().kind(),
+        std::io::ErrorKind::WouldBlock
+    );
+    let _resolver = place.bind(port);
+    let (_visitor, seen) = outcome(Visitor::start(Some(&cgroup), place.netns(), question)).await;
+    assert_eq!(seen, Err(libc::EPERM));
+
+    let (registry, _recorder) = house.start().await;
     registry.detach("micky").await.unwrap();
 }
 
@@ -261,6 +340,10 @@ async fn kernel_options_that_lead_round_the_hooks_are_refused_and_reported() {
         (libc::IPPROTO_IPV6, libc::IPV6_RTHDR, ROUTE),
         (libc::IPPROTO_IPV6, libc::IPV6_2292PKTOPTIONS, &[0; 16]),
         (libc::IPPROTO_IP, libc::IP_OPTIONS, &[1, 1, 1, 0]),
+        (libc::IPPROTO_IP, libc::IP_FREEBIND, &[1, 0, 0, 0]),
+        (libc::IPPROTO_IP, libc::IP_TRANSPARENT, &[1, 0, 0, 0]),
+        (libc::IPPROTO_IPV6, libc::IPV6_FREEBIND, &[1, 0, 0, 0]),
+        (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, &[1, 0, 0, 0]),
     ] {
         let errand = Errand::SetOption {
             level,

@@ -116,6 +116,9 @@ async fn kernel_other_families_are_refused_or_said_to_be_open() {
     }
     let doors = registry.list().await[0].doors.clone();
     let seen = family(libc::AF_VSOCK).await;
+    // Where the kernel is known to have it, that it does not load is a fault of ours.
+    let known = std::env::var("KERNEL_HAS").is_ok_and(|has| has.contains("lsm_cgroup"));
+    assert!(doors.is_empty() || !known, "{doors:?}");
     if doors.is_empty() {
         assert_eq!(seen, Err(libc::EAFNOSUPPORT));
         assert_eq!(family(libc::AF_PACKET).await, Err(libc::EAFNOSUPPORT));

@@ -30,7 +30,7 @@ async fn kernel_a_full_table_of_flows_denies_connects_until_there_is_room() {
     // Listeners are there.
     outcome(visitor(&cgroup, &place)).await.1.unwrap();
     let programs = &registry.inner.programs;
-    let fillers = programs.fill_flows();
+    let fillers = programs.fill_flows(crate::address::SandboxId(0));
     let (_visitor, seen) = outcome(visitor(&cgroup, &place)).await;
     assert_eq!(seen, Err(libc::ETIMEDOUT));
     let denial = until(|| recorder.denied.lock().unwrap().pop()).await;

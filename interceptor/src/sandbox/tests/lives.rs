@@ -217,6 +217,29 @@ async fn kernel_a_sandbox_whose_cgroup_is_removed_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_cgroup_that_is_made_anew_is_attached_at_once() {
+    let house = House::new("anew");
+    let (registry, _recorder) = house.start().await;
+    let cgroup = ScratchCgroup::new("anew");
+    let first = registry.attach(request("micky", &cgroup)).await.unwrap().id;
+    cgroup.remove().unwrap();
+    fs::create_dir(cgroup.path()).unwrap();
+    let target = Target::Cgroup(cgroup.path().to_owned());
+    let request = Attach {
+        target,
+        ..request("micky", &cgroup)
+    };
+    let second = registry.attach(request).await.unwrap().id;
+    let standing = registry.list().await;
+    assert_ne!(first, second);
+    assert_eq!(
+        standing.iter().map(|one| one.id).collect::<Vec<_>>(),
+        [second]
+    );
+    registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn kernel_a_connect_is_held_until_its_listener_comes() {
     let house = House::new("held");
     let (registry, recorder) = house.start().await;
