@@ -614,6 +614,9 @@ fn every_shipped_policy_loads_without_a_warning_and_goes_with_the_profile_of_its
     for entry in fs::read_dir(policies).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if name == "kustomization" {
+            continue;
+        }
         let folder = Folder::new();
         folder.write("policy.yaml", &fs::read_to_string(&path).unwrap(), 0o644);
         // A secret that no endpoint of the policy takes would be warned of.

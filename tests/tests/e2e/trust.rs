@@ -112,7 +112,9 @@ fn bundle_of(resident: &Running) -> Result<String> {
 #[test]
 fn a_container_that_comes_later_trusts_the_ca_and_its_client_logs_in_without_a_variable()
 -> Result<()> {
-    let ground = Ground::new()?;
+    let mut ground = Ground::new()?;
+    // So that the namespace has its listeners before the client's first question.
+    ground.sandbox.settle(&ground.netns)?;
     ground.sandbox.attach_again(&ground.scenario.daemon)?;
     let client = ground.scenario.clients.python();
     let patient = ["sh", "-c", PATIENT, "sh"].map(str::to_owned);
