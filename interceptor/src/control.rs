@@ -67,6 +67,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
 
     /// `Err` says what is missing before connections can be served.
     fn ready(&self) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// What an operator should see to although connections are served, one line each.
+    fn remarks(&self) -> impl Future<Output = Vec<String>> + Send {
+        async { Vec::new() }
+    }
 }
 
 /// Why the daemon did not do what it was asked.

@@ -2,12 +2,14 @@
 
 mod admission;
 mod assembly;
+mod authority;
 mod backend;
 mod draining;
 mod giving;
 mod limits;
 mod matched;
 mod predecessors;
+mod rejection;
 mod reload;
 mod taking;
 mod trusting;
@@ -199,7 +201,9 @@ impl Standing {
             loop {
                 tokio::select! {
                     _ = signals.hangup.recv() => {
-                        reloads.spawn(reload(Arc::clone(&self.interceptor)));
+                        let interceptor = Arc::clone(&self.interceptor);
+                        // What comes of it is in the log.
+                        reloads.spawn(async move { drop(interceptor.reload().await) });
                     }
                     Some(_) = reloads.join_next() => {}
                     () = signals.end.asked() => break None,
@@ -315,15 +319,6 @@ impl End {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
-async fn reload(interceptor: Arc<Interceptor>) {
-    if let Err(refusal) = interceptor.reload().await {
-        tracing::error!("{}", refusal.error);
-        for fault in &refusal.detail {
-            tracing::error!("{fault}");
         }
     }
 }

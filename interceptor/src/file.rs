@@ -26,8 +26,10 @@ pub(crate) enum ReadError {
     NotRegular,
     #[error("is larger than {0} bytes")]
     TooLarge(usize),
-    #[error("grew while it was read: try again")]
-    Growing,
+    #[error(
+        "was written while it was read: try again (whoever writes beside it and renames is never seen half way)"
+    )]
+    Written,
 }
 
 /// Reads a regular file of at most `limit` bytes. Never waits: a FIFO or a device is refused.
@@ -57,8 +59,10 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Contents, ReadError> {
             Err(error) => return Err(error.into()),
         }
     }
-    if filled > size {
-        return Err(ReadError::Growing);
+    let after = file.metadata()?;
+    let same = after.len() == metadata.len() && after.modified()? == metadata.modified()?;
+    if filled != size || !same {
+        return Err(ReadError::Written);
     }
     Ok(Contents {
         bytes: Zeroizing::new(buffer.get(..filled).unwrap_or_default().to_vec()),
@@ -97,6 +101,13 @@ mod tests {
             read(Path::new("/dev/zero"), 9),
             Err(ReadError::NotRegular)
         ));
+    }
+
+    #[test]
+    fn a_file_that_has_become_shorter_is_not_taken_for_the_whole() {
+        // The kernel gives each of these the length of a page, and ends it sooner.
+        let short = Path::new("/sys/kernel/uevent_seqnum");
+        assert!(matches!(read(short, 1 << 20), Err(ReadError::Written)));
     }
 
     #[test]

@@ -5,6 +5,8 @@ mod caller;
 mod denial;
 mod dial;
 mod engine;
+mod evidence;
+mod memories;
 mod names;
 mod pool;
 mod rate;
@@ -16,7 +18,10 @@ mod workers;
 
 use std::{net::SocketAddr, time::SystemTime};
 
-pub(crate) use self::engine::{Configuration, Engine, EnrollError};
+pub(crate) use self::{
+    engine::{Configuration, Engine, EnrollError},
+    memories::Memories,
+};
 use crate::address::{NetnsCookie, OriginalDst, SandboxId};
 
 /// Who opened a connection or sent a datagram, as the kernel saw it.

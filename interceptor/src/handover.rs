@@ -5,7 +5,7 @@
 //! |---|---|---|
 //! | `Hello` | `Welcome` with locks and control sockets, or `Refused` | the new one loads its programs |
 //! | `Ready` | `Namespace` with its listeners, for each, then `Complete` | the old one stands still, but for accepting |
-//! | `Taken` | `Released` | the new one accepts, the old one only finishes |
+//! | `Taken` | `Memories`, any number, then `Released` | the new one accepts, the old one only finishes |
 //!
 //! Whatever goes wrong before `Taken` leaves the old one as it was. Each message is one packet of JSON, which both
 //! releases have to understand: [`PROTOCOL`].
@@ -19,8 +19,8 @@ use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{channel::Channel, door::Door, give::Offer};
-use crate::{kernel::ListenersError, sandbox::Bequest};
+pub(crate) use self::{channel::Channel, door::Door, give::Offer, take::Legacy};
+use crate::{flow::Memories, kernel::ListenersError, sandbox::Bequest};
 
 /// For the running daemon to finish what is under way: an attach, a reload, a sweep.
 pub(crate) const STANDSTILL: Duration = Duration::from_secs(20);
@@ -44,7 +44,12 @@ enum Message {
     Complete {
         namespaces: usize,
     },
-    Taken,
+    Taken {
+        /// Whether it takes [`Message::Memories`].
+        #[serde(default)]
+        memories: bool,
+    },
+    Memories(Memories),
     Released {
         /// The highest number that a connection was given.
         last_connection: u64,

@@ -5,9 +5,11 @@
 //! the daemon kept of it.
 
 mod attacker;
+mod cast;
 mod events;
 mod ground;
 mod matrix;
+mod meanwhile;
 mod outside;
 mod packets;
 mod stage;

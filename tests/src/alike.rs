@@ -12,6 +12,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD as STANDARD};
 use self::difference::difference;
 pub use self::table::{CLIENTS, Client};
 use crate::{
+    bytes,
     cage::Cage,
     configuration::Configuration,
     daemon::Daemon,
@@ -164,8 +165,6 @@ fn holds(seen: &Seen, secret: &str) -> bool {
     });
     let values = seen.headers.iter().map(|(_, value)| value.as_slice());
     let all = values.chain([seen.target.as_bytes(), &seen.body]);
-    all.chain(basic.as_deref()).any(|bytes| {
-        let mut windows = bytes.windows(secret.len());
-        windows.any(|window| window == secret.as_bytes())
-    })
+    all.chain(basic.as_deref())
+        .any(|bytes| bytes::holds(bytes, secret.as_bytes()))
 }

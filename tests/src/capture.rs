@@ -70,8 +70,11 @@ impl Capture {
     }
 }
 
-/// `1700000000.000000 lo    In  IP 127.0.0.1.1 > 127.0.0.1.2: …`
+/// `1700000000.000000 lo    In  IP 127.0.0.1.1 > 127.0.0.1.2: …`; what tcpdump cannot read is on lines below it, in hexadecimal.
 fn parse(line: &str) -> Option<Packet> {
+    if !line.starts_with(|first: char| first.is_ascii_digit()) {
+        return None;
+    }
     let mut fields = line.split_whitespace();
     fields.next()?;
     Some(Packet {

@@ -1,18 +1,23 @@
 //! What test processes have left that were killed, and so could not clean up.
 
-use std::{fs, path::Path};
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
 
-use crate::{cgroup::Cgroup, logs::complain, netns::Netns};
+use crate::{cgroup::Cgroup, logs::complain, netns::Netns, process::run};
 
 /// Names of everything that tests make begin so; a process's number follows.
 pub(crate) const PREFIX: &str = "interceptor-test";
 pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 const NAMESPACES: &str = "/run/netns";
+/// Daemons try themselves out in a cgroup of such a name.
+const SELF_TEST: &str = "interceptor-selftest";
 
-/// Removes pins, cgroups with their members, and network namespaces of processes that are no more. What a process has that
-/// runs stays, whatever it is.
+/// Removes pins, cgroups with their members, network namespaces and temporary files of processes that are no more. What a
+/// process has that runs stays, whatever it is.
 pub(crate) fn sweep() {
-    for name in left_in(Path::new(BPFFS)) {
+    for name in left_in(Path::new(BPFFS), PREFIX) {
         let pins = Path::new(BPFFS).join(&name);
         if let Err(error) = fs::remove_dir_all(&pins) {
             complain(&format!("removing {}: {error}", pins.display()));
@@ -20,26 +25,54 @@ pub(crate) fn sweep() {
     }
     // Without a cgroup2 there are none to remove, and whoever needs one says so.
     if let Ok(cgroups) = crate::cgroup::mount_point() {
-        for name in left_in(&cgroups) {
-            drop(Cgroup::left_at(cgroups.join(name)));
+        for prefix in [PREFIX, SELF_TEST] {
+            for name in left_in(&cgroups, prefix) {
+                drop(Cgroup::left_at(cgroups.join(name)));
+            }
         }
     }
-    for name in left_in(Path::new(NAMESPACES)) {
+    for name in left_in(Path::new(NAMESPACES), PREFIX) {
         drop(Netns::left(name));
     }
+    let temporary = env::temp_dir();
+    for name in left_in(&temporary, PREFIX) {
+        let path = temporary.join(name);
+        if let Err(error) = remove(&path) {
+            complain(&format!("removing {}: {error}", path.display()));
+        }
+    }
+}
+
+/// Removes a file, or a directory and whatever is mounted in it.
+fn remove(path: &Path) -> io::Result<()> {
+    if !path.is_dir() {
+        return fs::remove_file(path);
+    }
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let mounted = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    let mut below: Vec<PathBuf> = mounted
+        .map(PathBuf::from)
+        .filter(|mount| mount.starts_with(path))
+        .collect();
+    // The last one lies on top.
+    below.reverse();
+    for mount in below {
+        run("umount", [&mount]).map_err(io::Error::other)?;
+    }
+    fs::remove_dir_all(path)
 }
 
 /// Names in a directory that were made by processes that are no more.
-fn left_in(directory: &Path) -> Vec<String> {
+fn left_in(directory: &Path, prefix: &str) -> Vec<String> {
     let entries = fs::read_dir(directory).into_iter().flatten();
     entries
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| is_left(name))
+        .filter(|name| is_left(name, prefix))
         .collect()
 }
 
-fn is_left(name: &str) -> bool {
-    let maker = name.strip_prefix(PREFIX).and_then(|rest| {
+fn is_left(name: &str, prefix: &str) -> bool {
+    let maker = name.strip_prefix(prefix).and_then(|rest| {
         rest.strip_prefix('-')?
             .split('-')
             .next()?
@@ -66,6 +99,20 @@ mod tests {
         for name in [&left, &kept] {
             fs::create_dir(cgroups.join(name)).unwrap();
             fs::create_dir(Path::new(BPFFS).join(name)).unwrap();
+            let temporary = env::temp_dir().join(name);
+            fs::create_dir_all(temporary.join("disk")).unwrap();
+            let disk = temporary.join("disk");
+            run(
+                "mount",
+                [
+                    "-t".as_ref(),
+                    "tmpfs".as_ref(),
+                    "none".as_ref(),
+                    disk.as_os_str(),
+                ],
+            )
+            .unwrap();
+            fs::write(temporary.join("disk/file"), "").unwrap();
             let added = Command::new("ip").args(["netns", "add", name]).status();
             assert!(added.unwrap().success());
         }
@@ -74,13 +121,20 @@ mod tests {
                 cgroups.join(name),
                 Path::new(BPFFS).join(name),
                 Path::new(NAMESPACES).join(name),
+                env::temp_dir().join(name),
             ]
         };
+        let tried_out = cgroups.join(format!("{SELF_TEST}-{}", gone.id()));
+        fs::create_dir(&tried_out).unwrap();
+        let file = env::temp_dir().join(format!("{left}-file"));
+        fs::write(&file, "").unwrap();
         sweep();
+        assert!(!tried_out.exists() && !file.exists());
         assert!(places(&left).iter().all(|place| !place.exists()));
         let kept_places = places(&kept);
         let stays = kept_places.iter().all(|place| place.exists());
         fs::remove_dir(&kept_places[1]).unwrap();
+        remove(&kept_places[3]).unwrap();
         drop(Cgroup::left_at(kept_places[0].clone()));
         drop(Netns::left(kept));
         assert!(stays);

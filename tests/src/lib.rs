@@ -9,6 +9,7 @@ pub mod alike;
 pub mod autobahn;
 pub mod bench;
 pub mod bulk;
+pub mod bytes;
 pub mod cage;
 pub mod capture;
 pub mod cgroup;

@@ -9,13 +9,16 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, crypto::aws_lc_rs};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use zlib_rs::{Deflate, DeflateFlush, crc32::crc32};
 
 use crate::{
+    bulk::GZIP,
     gateway::{
-        frame::{CLOSE, PING, PONG, encode},
+        frame::{CLOSE, PING, PONG, TEXT, encode},
         record::Bytes,
     },
     pki::{Authority, Resolver},
@@ -29,6 +32,10 @@ pub const NAME: &str = "X-Vector";
 
 /// A request header that asks for silence.
 pub const QUIET: &str = "X-Quiet";
+
+/// A request header that asks for an answer which is coded: `gzip`, `base64`, or `message` for the head as the first message
+/// of a WebSocket.
+pub const CODED: &str = "X-Coded";
 
 /// Headers that an answer repeats from its request.
 const REPEATED: [&str; 7] = [
@@ -54,6 +61,7 @@ pub struct Mirror {
     heard: Arc<Mutex<Vec<Heard>>>,
     authority: Arc<Authority>,
     address: SocketAddr,
+    config: Arc<ServerConfig>,
 }
 
 impl fmt::Debug for Mirror {
@@ -85,13 +93,46 @@ impl Mirror {
                 .with_no_client_auth()
                 .with_cert_resolver(Arc::new(Resolver::new(Arc::clone(&authority))));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let config = Arc::new(config);
-        let address = listener.local_addr()?;
-        let heard = Arc::<Mutex<Vec<Heard>>>::default();
-        let all = Arc::clone(&heard);
+        let mirror = Self {
+            heard: Arc::default(),
+            authority,
+            address: listener.local_addr()?,
+            config: Arc::new(config),
+        };
+        mirror.listen(listener);
+        Ok(mirror)
+    }
+
+    /// Serves on a further listener.
+    pub fn listen(&self, listener: TcpListener) {
+        let config = Arc::clone(&self.config);
+        self.accept(listener, move |tcp, note| {
+            let socket = tcp.try_clone()?;
+            let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config))?, tcp);
+            serve(&mut stream, &socket, note)?;
+            stream.conn.send_close_notify();
+            Ok(stream.flush()?)
+        });
+    }
+
+    /// Serves on a further listener, without TLS.
+    pub fn listen_plain(&self, listener: TcpListener) {
+        self.accept(listener, |mut tcp, note| {
+            let socket = tcp.try_clone()?;
+            serve(&mut tcp, &socket, note)
+        });
+    }
+
+    fn accept(
+        &self,
+        listener: TcpListener,
+        serve: impl Fn(TcpStream, Note<'_>) -> Result<()> + Send + Sync + 'static,
+    ) {
+        let all = Arc::clone(&self.heard);
+        let serve = Arc::new(serve);
         thread::spawn(move || {
             while let Ok((stream, _)) = listener.accept() {
-                let (config, heard) = (Arc::clone(&config), Arc::clone(&all));
+                let (serve, heard) = (Arc::clone(&serve), Arc::clone(&all));
                 thread::spawn(move || {
                     let number = {
                         let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,15 +144,10 @@ impl Mirror {
                         note(&mut heard[number]);
                     };
                     // What was heard until then is what counts.
-                    drop(serve(stream, config, &note));
+                    drop(serve(stream, &note));
                 });
             }
         });
-        Ok(Self {
-            heard,
-            authority,
-            address,
-        })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -155,8 +191,8 @@ impl Heard {
 
 type Note<'n> = &'n dyn Fn(&dyn Fn(&mut Heard));
 
-fn serve(tcp: TcpStream, config: Arc<ServerConfig>, note: Note<'_>) -> Result<()> {
-    let mut stream = StreamOwned::new(ServerConnection::new(config)?, tcp);
+/// `socket` is what the stream goes over.
+fn serve(stream: &mut (impl Read + Write), socket: &TcpStream, note: Note<'_>) -> Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -181,8 +217,11 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, note: Note<'_>) -> Result<()
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                  Sec-WebSocket-Accept: {accept}\r\n{deflate}{repeated}\r\n"
             )?;
+            if header(&text, CODED) == Some("message") {
+                stream.write_all(&encode(true, TEXT, None, &head))?;
+            }
             stream.flush()?;
-            frames(&mut stream, quiet, note)?;
+            frames(stream, socket, quiet, note)?;
         }
         None => {
             let length = header(&text, "content-length").map_or(Ok(0), str::parse)?;
@@ -194,22 +233,26 @@ fn serve(tcp: TcpStream, config: Arc<ServerConfig>, note: Note<'_>) -> Result<()
             } else {
                 [&head[..], &body].concat()
             };
+            let (coding, answer) = match header(&text, CODED) {
+                Some("gzip") => ("Content-Encoding: gzip\r\n", gzip(&answer)?),
+                Some("base64") => ("", STANDARD.encode(&answer).into_bytes()),
+                _ => ("", answer),
+            };
             write!(
                 stream,
-                "HTTP/1.1 200 OK\r\nConnection: close\r\n{repeated}Content-Length: {}\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nConnection: close\r\n{coding}{repeated}Content-Length: {}\r\n\r\n",
                 answer.len()
             )?;
             stream.write_all(&answer)?;
         }
     }
-    stream.conn.send_close_notify();
-    stream.flush()?;
-    Ok(())
+    Ok(stream.flush()?)
 }
 
 /// Sends every frame back, to the end of the stream or until the other side, having closed, is silent.
 fn frames(
-    stream: &mut StreamOwned<ServerConnection, TcpStream>,
+    stream: &mut (impl Read + Write),
+    socket: &TcpStream,
     quiet: bool,
     note: Note<'_>,
 ) -> Result<()> {
@@ -242,9 +285,22 @@ fn frames(
             stream.flush()?;
         }
         if opcode == CLOSE {
-            stream.sock.set_read_timeout(Some(LINGER))?;
+            socket.set_read_timeout(Some(LINGER))?;
         }
     }
+}
+
+/// A gzip file (RFC 1952 §2.3).
+fn gzip(text: &[u8]) -> Result<Vec<u8>> {
+    let mut deflate = Deflate::new(6, false, 15);
+    let mut out = vec![0; text.len() + 64];
+    deflate
+        .compress(text, &mut out, DeflateFlush::Finish)
+        .map_err(|error| anyhow!("compressing an answer: {error:?}"))?;
+    out.truncate(usize::try_from(deflate.total_out())?);
+    let length = u32::try_from(text.len())?;
+    let end = [crc32(0, text).to_le_bytes(), length.to_le_bytes()];
+    Ok([&GZIP[..], &out, &end.concat()].concat())
 }
 
 const DEFLATE: &str = "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover; \

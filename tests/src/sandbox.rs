@@ -62,10 +62,17 @@ impl Sandbox {
     /// # Errors
     /// The daemon refuses.
     pub fn attach_again(&self, daemon: &Daemon) -> Result<()> {
+        self.attach_with(daemon, &[])
+    }
+
+    /// As [`Self::attach_again`], with more arguments.
+    ///
+    /// # Errors
+    /// The daemon refuses.
+    pub fn attach_with(&self, daemon: &Daemon, arguments: &[&str]) -> Result<()> {
         let path = self.cgroup.path().display().to_string();
-        daemon
-            .cli(&["attach", "--name", &self.name, "--cgroup", &path])?
-            .success()?;
+        let attach = ["attach", "--name", &self.name, "--cgroup", &path];
+        daemon.cli(&[&attach[..], arguments].concat())?.success()?;
         let listed = daemon.json(&["sandboxes"])?;
         let found = listed.as_array().into_iter().flatten().any(|sandbox| {
             sandbox.get("name").and_then(Value::as_str) == Some(self.name.as_str())
@@ -120,6 +127,20 @@ impl Sandbox {
     /// # Errors
     /// `arguments` is empty.
     pub fn command_as(&self, user: u32, netns: &Netns, arguments: &[String]) -> Result<Command> {
+        self.command_with(user, "-all", netns, arguments)
+    }
+
+    /// As [`Self::command_as`], with a bounding set of capabilities as setpriv(1) has it; root holds all that is in it.
+    ///
+    /// # Errors
+    /// `arguments` is empty.
+    pub fn command_with(
+        &self,
+        user: u32,
+        capabilities: &str,
+        netns: &Netns,
+        arguments: &[String],
+    ) -> Result<Command> {
         let (program, rest) = arguments.split_first().context("nothing to run")?;
         let mut command = netns.command("sh");
         command
@@ -131,7 +152,8 @@ impl Sandbox {
                 &format!("--regid={user}"),
                 "--clear-groups",
             ])
-            .args(["--no-new-privs", "--inh-caps=-all", "--bounding-set=-all"])
+            .args(["--no-new-privs", "--inh-caps=-all"])
+            .arg(format!("--bounding-set={capabilities}"))
             .args(["--", program])
             .args(rest)
             .current_dir("/")

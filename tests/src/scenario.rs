@@ -11,6 +11,7 @@ use crate::{
     daemon::Daemon,
     gateway::{Gateway, Options},
     interrupt,
+    leftovers::PREFIX,
 };
 
 /// The secret that no sandbox may ever see.
@@ -79,7 +80,7 @@ pub fn discord(gateway: &Gateway) -> Configuration {
 pub fn directory() -> Result<TempDir> {
     interrupt::check()?;
     let directory = tempfile::Builder::new()
-        .prefix("interceptor-test-")
+        .prefix(&format!("{PREFIX}-{}-", std::process::id()))
         .tempdir()?;
     fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
     Ok(directory)

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::{
+    bytes,
     configuration::{Configuration, DISCORD_POLICY},
     gateway::{Gateway, Options},
     load::open_many_files,
@@ -99,8 +100,7 @@ impl Held {
 
 fn with_secret(gateway: &Gateway) -> u64 {
     let payloads = gateway.record().payloads();
-    let secret = TOKEN.as_bytes();
-    let holds = |payload: &&Vec<u8>| payload.windows(secret.len()).any(|part| part == secret);
+    let holds = |payload: &&Vec<u8>| bytes::holds(payload, TOKEN.as_bytes());
     payloads.iter().filter(holds).count() as u64
 }
 

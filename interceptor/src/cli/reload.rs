@@ -10,7 +10,9 @@ use crate::control::client::Client;
 
 pub(super) const EXAMPLES: &str = "\
 Reads the file that the daemon was started with, and everything that it names. A configuration with a fault changes \
-nothing, and every fault is told. Open connections follow: one that is not allowed any more is closed.
+nothing, and every fault is told, here and, until a good one is read, by `stats`, `events` and the daemon's readiness. Open \
+connections follow: one that is not allowed any more, or whose server is not trusted any more, is closed. Another CA that \
+stands in its place answers connections from then on.
 
 Examples:
   interceptor reload

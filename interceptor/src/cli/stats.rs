@@ -62,6 +62,18 @@ fn render(Report { daemon, stats }: &Report<'_>) -> anyhow::Result<String> {
         escape(&daemon.config.display().to_string()),
         escape(&stats.since),
     )?;
+    if let Some(rejected) = &stats.counts.rejected {
+        writeln!(
+            text,
+            "SINCE {} {}:",
+            escape(&rejected.since),
+            escape(&rejected.error)
+        )?;
+        for fault in &rejected.detail {
+            writeln!(text, "  {}", escape(fault))?;
+        }
+        text.push('\n');
+    }
     text.push_str(&totals(&stats.counts).render());
     let overall = &stats.counts.overall;
     for (title, counts) in [
@@ -159,7 +171,7 @@ fn counted(title: &'static str, counts: &BTreeMap<String, u64>) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::api::DrainingView;
+    use crate::control::api::{DrainingView, RejectionView};
     use crate::stats::view::{DirectionView, EventView, SandboxTotalsView};
 
     fn totals() -> TotalsView {
@@ -215,6 +227,7 @@ mod tests {
                     totals: totals(),
                 }],
                 kernel: [("connects".to_owned(), 12), ("fenced".to_owned(), 0)].into(),
+                rejected: None,
             },
             denials: (0..12).map(denial).collect(),
             draining: vec![DrainingView {
@@ -271,6 +284,28 @@ mod tests {
         assert!(text.ends_with(
             "2026-01-31T23:59:11.000Z      1  micky    node[4242]  1000  example.com (192.0.2.1:443)  policy  no rule for example.com:443\n"
         ));
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_gone_by_is_the_first_thing_that_is_told() {
+        let daemon = &info();
+        let rejected = RejectionView {
+            since: "2026-01-31T01:00:00.000Z".into(),
+            error: "the configuration is faulty".into(),
+            detail: vec!["a.yaml:1:2: \u{1b}unknown key".into()],
+        };
+        let mut stats = stats();
+        stats.counts.rejected = Some(rejected);
+        let stats = &stats;
+        let text = render(&Report { daemon, stats }).unwrap();
+        let told: Vec<_> = text.lines().skip(2).take(4).collect();
+        let expected = [
+            "SINCE 2026-01-31T01:00:00.000Z the configuration is faulty:",
+            "  a.yaml:1:2: \\u{1b}unknown key",
+            "",
+        ];
+        assert_eq!(told[..3], expected);
+        assert!(told[3].starts_with("SANDBOX"));
     }
 
     #[test]

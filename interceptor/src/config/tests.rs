@@ -1,5 +1,6 @@
 mod faults;
 mod mutation;
+mod sources;
 mod upstream;
 
 use crate::dns::resolver::Override;

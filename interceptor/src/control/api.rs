@@ -162,6 +162,17 @@ pub(crate) struct StatsView {
     pub(crate) draining: Vec<DrainingView>,
 }
 
+/// Why a configuration was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RejectionView {
+    /// RFC 3339, UTC: of the first refusal since one was taken.
+    pub(crate) since: String,
+    /// Of the last one.
+    pub(crate) error: String,
+    /// Its faults, one line each.
+    pub(crate) detail: Vec<String>,
+}
+
 /// All that are numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CountsView {
@@ -169,6 +180,9 @@ pub(crate) struct CountsView {
     pub(crate) sandboxes: Vec<SandboxTotalsView>,
     /// Counters of the cgroup programs, by name.
     pub(crate) kernel: BTreeMap<String, u64>,
+    /// The configuration as it stands in the files is not what the daemon goes by.
+    #[serde(default)]
+    pub(crate) rejected: Option<RejectionView>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,6 +219,9 @@ pub(crate) struct Info {
 pub(crate) struct HealthView {
     /// `ok`
     pub(crate) status: String,
+    /// What an operator should see to all the same, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) remarks: Vec<String>,
 }
 
 /// Why not.

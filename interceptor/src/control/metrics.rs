@@ -137,7 +137,14 @@ pub(super) async fn answer<B: Backend, T>(
         }
         api::HEALTH => plain(StatusCode::OK, "ok\n".into()),
         api::READY => match backend.ready().await {
-            Ok(()) => plain(StatusCode::OK, "ok\n".into()),
+            Ok(()) => {
+                let remarks = backend.remarks().await;
+                let lines = remarks.iter().map(|remark| format!("{remark}\n"));
+                plain(
+                    StatusCode::OK,
+                    "ok\n".to_owned() + &lines.collect::<String>(),
+                )
+            }
             Err(missing) => plain(StatusCode::SERVICE_UNAVAILABLE, missing + "\n"),
         },
         _ => plain(StatusCode::NOT_FOUND, "no such path\n".into()),

@@ -7,13 +7,13 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
 use super::{
     Settings,
     admission::admit,
     predecessors::Predecessors,
-    reload::{differences, read},
+    rejection::Rejection,
     trusting::{Trustee, Trusting},
 };
 use crate::{
@@ -49,6 +49,7 @@ pub(super) struct Interceptor {
     trusting: Trusting,
     /// Reloads take turns.
     reloading: Arc<Mutex<()>>,
+    rejection: Rejection,
 }
 
 impl Interceptor {
@@ -66,6 +67,7 @@ impl Interceptor {
             stats,
             trusting: Trusting::default(),
             reloading: Arc::default(),
+            rejection: Rejection::default(),
         }
     }
 
@@ -77,46 +79,21 @@ impl Interceptor {
         &self.stats
     }
 
-    /// Reads the configuration again and, if it is free of faults, makes it hold for every connection from now on.
-    pub(super) async fn reload(&self) -> Result<ReloadView, Refusal> {
-        let turn = self.reloading.lock().await;
-        if self.registry.is_surrendered() {
-            return Err(Refusal::new(
-                RefusalKind::Conflict,
-                "another daemon has taken over meanwhile: try again",
-            ));
-        }
-        let configuration = read(&self.settings.config).await?;
-        let running = self.engine.configuration();
-        let mut view = ReloadView {
-            changed: differences(&running.snapshot, &configuration.snapshot),
-            reports: configuration
-                .snapshot
-                .reports()
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-        };
-        let journal = configuration.snapshot.events_file().map(Path::to_owned);
-        let stats = Arc::clone(&self.stats);
-        tokio::task::spawn_blocking(move || stats.journal(journal.as_deref()))
-            .await
-            .map_err(|_stopped| Refusal::new(RefusalKind::Failed, "the daemon is stopping"))?
-            .map_err(|error| {
-                Refusal::new(
-                    RefusalKind::Invalid,
-                    format!("the file of events cannot be opened: {error}"),
-                )
-            })?;
-        configuration.snapshot.log_reports();
-        self.engine.reconfigure(configuration);
-        self.registry.enroll_again().await;
-        for change in &view.changed {
-            tracing::info!(change, "reloaded");
-        }
-        view.reports.extend(self.lead().await);
-        drop(turn);
-        Ok(view)
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    pub(super) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(super) fn rejection(&self) -> &Rejection {
+        &self.rejection
+    }
+
+    /// To be held by a reload.
+    pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
+        self.reloading.lock().await
     }
 
     /// Has daemons that drain follow this one's configuration. Tells of those that cannot.
@@ -350,7 +327,10 @@ impl Backend for Interceptor {
     async fn totals(&self) -> CountsView {
         let counters = self.registry.counters();
         let counters = counters.into_iter().chain(self.stats.counters());
-        counts(&self.stats, counters)
+        CountsView {
+            rejected: self.rejection.view(),
+            ..counts(&self.stats, counters)
+        }
     }
 
     async fn stats(&self) -> StatsView {
@@ -377,6 +357,10 @@ impl Backend for Interceptor {
     async fn ready(&self) -> Result<(), String> {
         self.registry.guarded().await
     }
+
+    async fn remarks(&self) -> Vec<String> {
+        self.rejection.remark().into_iter().collect()
+    }
 }
 
 pub(super) fn counts(
@@ -391,6 +375,7 @@ pub(super) fn counts(
         kernel: kernel
             .map(|(name, count)| (name.to_owned(), count))
             .collect(),
+        rejected: None,
     }
 }
 

@@ -49,7 +49,7 @@ impl Draining {
     async fn follow(&self, config: &Path) -> Result<(), Refusal> {
         let mut attempt = 1;
         let refusal = loop {
-            match read(config).await {
+            match read(config, &self.engine).await {
                 Ok(configuration) => {
                     self.engine.reconfigure(configuration);
                     return Ok(());

@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Taken {
     channel: Channel,
     frozen: Frozen,
+    /// The other one takes memories.
+    memories: bool,
     _turn: OwnedMutexGuard<()>,
 }
 
@@ -71,10 +73,11 @@ async fn attempt(
         channel.refuse(busy).await?;
         return Err(HandoverError::Refused(busy.to_owned()));
     };
-    channel.give(&frozen).await?;
+    let memories = channel.give(&frozen).await?;
     Ok(Taken {
         channel,
         frozen,
+        memories,
         _turn: turn,
     })
 }
@@ -83,6 +86,15 @@ impl Taken {
     /// Stops to accept, and says so.
     pub(super) async fn surrender(self, interceptor: &Interceptor) {
         interceptor.registry().surrender(self.frozen).await;
+        // Now that no more is learned.
+        if self.memories
+            && let Err(error) = self.channel.recount(interceptor.engine().memories()).await
+        {
+            tracing::error!(
+                error = chain(&error),
+                "the daemon that has taken over does not know all that this one has learned"
+            );
+        }
         let last = interceptor.stats().last_connection();
         if let Err(error) = self.channel.release(last).await {
             tracing::error!(

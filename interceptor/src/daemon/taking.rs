@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use super::{RunError, Settings, Standing, assembly::Assembly, reload::read};
+use super::{
+    RunError, Settings, Standing,
+    assembly::Assembly,
+    reload::{Reread, reread},
+};
 use crate::{
     control::listener::ControlListener,
     error::chain,
-    handover::{Channel, Door},
+    handover::{Channel, Door, Legacy},
     sandbox::{Proven, Successor},
 };
 
@@ -29,15 +33,24 @@ pub(super) async fn take_over(
     let mut door = Door::inherit(other.door).map_err(RunError::Handover)?;
     let estate = channel.collect().await.map_err(RunError::Handover)?;
     // The other one may have reloaded since; now it stands still.
-    let configuration = read(&settings.config).await.map_err(|refusal| {
+    let engine = Arc::clone(&assembly.engine);
+    let Reread {
+        configuration,
+        leaves,
+    } = reread(&settings, &engine).await.map_err(|refusal| {
         RunError::Reread([&[refusal.error], &*refusal.detail].concat().join(": "))
     })?;
-    assembly.engine.reconfigure(configuration);
-    let engine = Arc::clone(&assembly.engine);
+    if let Some(leaves) = leaves {
+        engine.answer_by(leaves);
+    }
+    engine.reconfigure(configuration);
     let successor = Successor::prepare(&settings.run_dir, loaded, engine, estate)
         .await
         .map_err(RunError::Sandboxes)?;
-    let last = channel
+    let Legacy {
+        last_connection,
+        memories,
+    } = channel
         .take(&other.process)
         .await
         .map_err(RunError::Handover)?;
@@ -45,8 +58,11 @@ pub(super) async fn take_over(
     // There is no way back: what goes wrong from here on is logged, and the sandboxes are served all the same.
     door.keep(&settings.run_dir);
     let control = ControlListener::inherit(&settings.run_dir, other.control);
-    if let Some(last) = last {
+    if let Some(last) = last_connection {
         assembly.stats.number_after(last);
+    }
+    for part in memories {
+        assembly.engine.recall(part);
     }
     let registry = successor.begin().await;
     if let Err(error) = assembly.publish(&settings) {

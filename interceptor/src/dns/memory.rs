@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::address::Host;
@@ -33,24 +34,68 @@ struct Answered {
     at: Instant,
 }
 
+/// One of them, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Told {
+    address: IpAddr,
+    host: String,
+    age_s: u64,
+}
+
 impl Memory {
     pub(crate) fn remember(&self, host: &Host, addresses: &[IpAddr]) {
         let at = Instant::now();
-        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
         for address in addresses {
-            if !names.contains_key(address) && names.len() >= ADDRESSES {
-                forget_one(&mut names, at);
-            }
-            let known = names.entry(*address).or_default();
-            known.retain(|answered| answered.host != *host && is_fresh(answered, at));
-            if known.len() >= NAMES {
-                known.remove(0);
-            }
-            known.push(Answered {
-                host: host.clone(),
-                at,
-            });
+            let host = host.clone();
+            self.note(*address, Answered { host, at });
         }
+    }
+
+    /// Everything, the oldest first, for another daemon.
+    pub(crate) fn told(&self) -> Vec<Told> {
+        let now = Instant::now();
+        let names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = names.iter().flat_map(|(address, known)| {
+            let fresh = known.iter().filter(|answered| is_fresh(answered, now));
+            fresh.map(|answered| Told {
+                address: *address,
+                host: answered.host.to_string(),
+                age_s: now.duration_since(answered.at).as_secs(),
+            })
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort_by_key(|told| std::cmp::Reverse(told.age_s));
+        told
+    }
+
+    /// Takes over what another daemon has told, the oldest first, before anything is answered here.
+    pub(crate) fn recall(&self, told: Vec<Told>) {
+        let now = Instant::now();
+        for Told {
+            address,
+            host,
+            age_s,
+        } in told
+        {
+            let at = now.checked_sub(Duration::from_secs(age_s));
+            let (Some(at), Ok(host)) = (at, host.parse()) else {
+                continue;
+            };
+            self.note(address, Answered { host, at });
+        }
+    }
+
+    fn note(&self, address: IpAddr, answered: Answered) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.contains_key(&address) && names.len() >= ADDRESSES {
+            forget_one(&mut names, answered.at);
+        }
+        let known = names.entry(address).or_default();
+        known.retain(|known| known.host != answered.host && is_fresh(known, answered.at));
+        if known.len() >= NAMES {
+            known.remove(0);
+        }
+        known.push(answered);
     }
 
     /// The names that `address` was an answer for, the latest first.
@@ -128,6 +173,24 @@ mod tests {
         assert!(names(&memory, 2).is_empty());
         advance(LIFETIME / 2).await;
         assert!(names(&memory, 1).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_daemon_goes_on_with_what_was_told_and_forgets_it_when_this_one_would() {
+        advance(LIFETIME).await;
+        let memory = Memory::default();
+        memory.remember(&host("a.example"), &[address(1), address(2)]);
+        advance(LIFETIME / 2).await;
+        memory.remember(&host("b.example"), &[address(1)]);
+        let other = Memory::default();
+        let sent = serde_json::to_vec(&memory.told()).unwrap();
+        other.recall(serde_json::from_slice(&sent).unwrap());
+        assert_eq!(names(&other, 1), ["b.example", "a.example"]);
+        assert_eq!(names(&other, 2), ["a.example"]);
+        advance(LIFETIME / 2).await;
+        assert_eq!(names(&other, 1), ["b.example"]);
+        assert!(names(&other, 2).is_empty());
+        assert_eq!(other.told().len(), 1);
     }
 
     #[test]

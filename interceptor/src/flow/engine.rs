@@ -50,7 +50,7 @@ pub(crate) struct Engine {
     /// Tells connections that `configuration` is another one.
     reloads: watch::Sender<()>,
     pub(super) resolver: Resolver,
-    pub(super) leaves: Leaves,
+    leaves: ArcSwap<Leaves>,
     pub(super) stats: Arc<Stats>,
     /// For connections to servers that serve no client.
     idle_seats: Arc<Semaphore>,
@@ -79,7 +79,7 @@ impl Engine {
             ),
             configuration: ArcSwap::from_pointee(configuration),
             reloads: watch::Sender::new(()),
-            leaves,
+            leaves: ArcSwap::from_pointee(leaves),
             stats,
             idle_seats: Arc::new(Semaphore::new(pool::IN_ALL)),
             sandboxes: RwLock::default(),
@@ -244,7 +244,7 @@ impl Engine {
     /// Waits for all connections to end by themselves, `patience` at most, then tells those that are left to say
     /// goodbye, and waits another 3 s for that.
     pub(crate) async fn drain(&self, patience: Duration) {
-        let sandboxes: Vec<_> = self.read().values().cloned().collect();
+        let sandboxes = self.sandboxes();
         sandboxes.iter().for_each(|sandbox| sandbox.idle.close());
         let ended = async |deadline| {
             for sandbox in &sandboxes {
@@ -266,6 +266,16 @@ impl Engine {
     /// Hears of every configuration that is made valid from now on.
     pub(super) fn reloads(&self) -> watch::Receiver<()> {
         self.reloads.subscribe()
+    }
+
+    /// By which certificates clients are answered.
+    pub(crate) fn leaves(&self) -> Arc<Leaves> {
+        self.leaves.load_full()
+    }
+
+    /// Clients that connect from now on are answered by another authority.
+    pub(crate) fn answer_by(&self, leaves: Leaves) {
+        self.leaves.store(Arc::new(leaves));
     }
 
     pub(crate) fn configuration(&self) -> Arc<Configuration> {
@@ -309,7 +319,11 @@ impl Engine {
         self.sandbox(id).expect("it is enrolled")
     }
 
-    fn sandbox(&self, id: SandboxId) -> Option<Arc<Sandbox>> {
+    pub(super) fn sandboxes(&self) -> Vec<Arc<Sandbox>> {
+        self.read().values().cloned().collect()
+    }
+
+    pub(super) fn sandbox(&self, id: SandboxId) -> Option<Arc<Sandbox>> {
         self.read().get(&id).cloned()
     }
 

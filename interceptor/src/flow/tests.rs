@@ -28,9 +28,9 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use super::{Configuration, Engine, Origin, Process};
 use crate::{
-    address::{NetnsCookie, OriginalDst, SandboxId},
+    address::{Host, NetnsCookie, OriginalDst, SandboxId},
     config,
-    stats::{Stats, view::ConnectionView},
+    stats::{Selection, Stats, view::ConnectionView},
     tls::{ca::CertificateAuthority, leaf::Leaves, upstream::Connector},
 };
 
@@ -122,7 +122,20 @@ impl House {
 
     fn reload(&self) {
         let path = self.folder.path().join("interceptor.yaml");
-        self.engine.reconfigure(configuration(path));
+        let snapshot = config::load(&path).unwrap();
+        let (roots, certificates) = (snapshot.extra_roots(), snapshot.client_certificates());
+        let running = self.engine.configuration();
+        let connector = running.connector.renew(roots, certificates).unwrap();
+        self.engine.reconfigure(Configuration {
+            snapshot,
+            connector,
+        });
+    }
+
+    /// What the daemon is to trust from now on, beside the platform's roots.
+    fn trust(&self, roots: &[&str]) {
+        std::fs::write(self.folder.path().join("root.pem"), roots.concat()).unwrap();
+        self.reload();
     }
 
     async fn visit(&self, sandbox: SandboxId) -> Visit<TlsStream<TcpStream>> {
@@ -393,6 +406,42 @@ async fn a_reload_ends_idle_connections_and_keeps_those_of_before_from_others() 
 }
 
 #[tokio::test]
+async fn a_connection_to_a_server_that_is_not_trusted_any_more_is_closed_and_others_stay() {
+    let house = House::new().await;
+    let path = house.folder.path().join("root.pem");
+    let (root, other) = (std::fs::read_to_string(path).unwrap(), certificates().0);
+    let secret = format!("X-Token: {PLACEHOLDER}\r\n");
+    let mut standing = house.visit(MICKY).await;
+    assert_eq!(standing.ask("GET", &secret).await, "0");
+    house.trust(&[&other, &root]);
+    assert_eq!(standing.ask("GET", &secret).await, "0");
+
+    house.trust(&[&other]);
+    let asked = house.server.heads.lock().unwrap().len();
+    let request = format!("GET / HTTP/1.1\r\nHost: {NAME}\r\n{secret}\r\n");
+    let (head, body) = standing.send(&request).await;
+    assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+    assert!(body.contains("upstream_unverified"), "{body}");
+    standing.serving.await.unwrap();
+    assert_eq!(house.server.heads.lock().unwrap().len(), asked);
+    let events = house.stats.events(&Selection::default());
+    let last = events.last().unwrap();
+    assert_eq!(last.reason, "upstream_unverified");
+    let told = "is not the verified owner of api.example.com any more: the upstream's certificate";
+    assert!(last.detail.contains(told), "{}", last.detail);
+}
+
+#[tokio::test]
+async fn an_idle_connection_to_a_server_that_is_not_trusted_any_more_serves_nobody() {
+    let house = House::new().await;
+    assert_eq!(house.fetch(MICKY).await, "0");
+    let sandbox = house.engine.sandbox_of(MICKY);
+    assert_eq!(sandbox.idle.count(|_| true), 1);
+    house.trust(&[&certificates().0]);
+    assert_eq!(sandbox.idle.count(|_| true), 0);
+}
+
+#[tokio::test]
 async fn a_connection_that_the_server_has_closed_is_not_used() {
     let house = House::new().await;
     assert_eq!(house.fetch(MICKY).await, "0");
@@ -426,6 +475,36 @@ async fn what_an_earlier_client_wrote_is_still_known_on_the_connection() {
     assert_eq!(sandbox.idle.written(), 1);
     assert_eq!(house.fetch(MICKY).await, "0");
     assert_eq!(sandbox.idle.written(), 1);
+}
+
+#[tokio::test]
+async fn another_daemon_goes_on_with_all_that_was_learned_in_parts_that_fit_a_packet() {
+    let (house, other) = (House::new().await, House::new().await);
+    let sandbox = house.engine.sandbox_of(MICKY);
+    let long = |number: u16| -> Host {
+        let label = "x".repeat(59);
+        let name = format!("{label}.{label}.{label}.{label}.{number}.example");
+        name.parse().unwrap()
+    };
+    for number in 0..300 {
+        let address = Ipv4Addr::from_bits(0x0a00_0000 + u32::from(number));
+        sandbox.names.remember(&long(number), &[address.into()]);
+        sandbox.takeover.note(long(number));
+    }
+    for part in house.engine.memories() {
+        let packet = serde_json::to_vec(&part).unwrap();
+        assert!(packet.len() < 60_000, "{}", packet.len());
+        other
+            .engine
+            .recall(serde_json::from_slice(&packet).unwrap());
+    }
+    let learned = other.engine.sandbox_of(MICKY);
+    for number in 0..300 {
+        let address = Ipv4Addr::from_bits(0x0a00_0000 + u32::from(number));
+        assert_eq!(learned.names.names(address.into()), [long(number)]);
+    }
+    assert_eq!(learned.takeover.all(), sandbox.takeover.all());
+    assert!(other.engine.sandbox_of(MINNIE).names.told().is_empty());
 }
 
 #[tokio::test]

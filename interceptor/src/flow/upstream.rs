@@ -25,12 +25,16 @@ use super::{
     denial::Denial,
     dial::{self, Address},
     engine::{Configuration, Engine},
+    evidence::Evidence,
     pool::{Generation, Keep, Key},
     sandbox::Sandbox,
 };
 use crate::{
-    address::VerifiedName, policy::Endpoint, rewrite::reflection::Reflection,
+    address::VerifiedName,
+    policy::Endpoint,
+    rewrite::reflection::Reflection,
     stats::connection::Connection,
+    tls::upstream::{Proof, Verified},
 };
 
 /// A connection to a verified server.
@@ -40,6 +44,7 @@ pub(super) struct Upstream {
     pub(super) verified: VerifiedName,
     /// What was written on it, by whichever client.
     pub(super) reflection: Arc<Reflection>,
+    proof: Arc<Proof>,
     address: Address,
 }
 
@@ -47,9 +52,11 @@ pub(super) struct Upstream {
 pub(super) struct Lease {
     pub(super) key: Key,
     pub(super) reflection: Arc<Reflection>,
+    pub(super) evidence: Arc<Evidence>,
     /// For how long it has idled before; `None`: it is new.
     pub(super) idled: Option<Duration>,
     verified: VerifiedName,
+    proof: Arc<Proof>,
     address: Address,
     generation: Generation,
 }
@@ -79,13 +86,16 @@ impl Way<'_> {
             stream,
             verified,
             reflection,
+            proof,
             address,
         } = upstream;
         let lease = Lease {
             key,
             reflection,
+            evidence: Arc::new(Evidence::of(Arc::clone(&proof))),
             idled,
             verified,
+            proof,
             address,
             generation,
         };
@@ -99,18 +109,25 @@ impl Way<'_> {
             verified,
             // What was written on the old one may come back on this one as well, for all that we know.
             reflection: _,
+            proof,
             address,
         } = self.dial(&lease.key).await?;
         lease.idled = None;
         lease.verified = verified;
+        lease.evidence.replace(Arc::clone(&proof));
+        lease.proof = proof;
         lease.address = address;
         lease.generation = Generation::of(self.configuration);
         Ok(stream)
     }
 
     /// A new connection that is never kept.
-    pub(super) async fn fresh(&self, key: &Key) -> Result<TlsStream<TcpStream>, Denial> {
-        self.dial(key).await.map(|upstream| upstream.stream)
+    pub(super) async fn fresh(
+        &self,
+        key: &Key,
+    ) -> Result<(TlsStream<TcpStream>, Arc<Proof>), Denial> {
+        let upstream = self.dial(key).await?;
+        Ok((upstream.stream, upstream.proof))
     }
 
     async fn dial(&self, key: &Key) -> Result<Upstream, Denial> {
@@ -140,7 +157,11 @@ impl Way<'_> {
             .await;
         self.stats
             .note(|facts| facts.upstream_handshake = Some(begun.elapsed()));
-        let (stream, verified) = connected.map_err(|source| Denial::Upstream {
+        let Verified {
+            stream,
+            name: verified,
+            proof,
+        } = connected.map_err(|source| Denial::Upstream {
             host: host.clone(),
             source,
         })?;
@@ -153,6 +174,7 @@ impl Way<'_> {
             stream,
             verified,
             reflection: Arc::new(reflection),
+            proof,
             address,
         })
     }
@@ -168,8 +190,10 @@ impl Lease {
         let Self {
             key,
             reflection,
+            evidence: _,
             idled: _,
             verified,
+            proof,
             address,
             generation,
         } = self;
@@ -177,6 +201,7 @@ impl Lease {
             stream,
             verified,
             reflection,
+            proof,
             address,
         };
         let valid = || Generation::of(&engine.configuration());

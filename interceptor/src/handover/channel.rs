@@ -168,6 +168,12 @@ mod tests {
         assert_eq!((message, descriptors.len()), (Message::Ready, 0));
     }
 
+    #[test]
+    fn a_release_that_knows_nothing_of_memories_is_sent_none() {
+        let taken: Message = serde_json::from_str(r#"{"message":"taken"}"#).unwrap();
+        assert_eq!(taken, Message::Taken { memories: false });
+    }
+
     #[tokio::test]
     async fn an_end_and_a_silence_are_told_apart() {
         let (one, other) = pair();

@@ -3,9 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use tokio::time::timeout;
 
 use super::{ANSWER, Channel, HandoverError, Identity, LOADING, Message};
-use crate::{control::listener::Shared, sandbox::Frozen};
+use crate::{control::listener::Shared, flow::Memories, sandbox::Frozen};
 
 /// What is shared before anything is given up.
 pub(crate) struct Offer<'a> {
@@ -53,8 +54,9 @@ impl Channel {
         self.send(&Message::Refused { error }, &[]).await
     }
 
-    /// Passes everything on, and waits for the word that it was taken. After it there is no way back.
-    pub(crate) async fn give(&self, frozen: &Frozen) -> Result<(), HandoverError> {
+    /// Passes everything on, and waits for the word that it was taken. After it there is no way back. Tells whether the
+    /// other one takes memories.
+    pub(crate) async fn give(&self, frozen: &Frozen) -> Result<bool, HandoverError> {
         let mut namespaces = 0;
         for (bequest, listeners) in frozen.namespaces() {
             self.send(&Message::Namespace(bequest), &listeners).await?;
@@ -62,9 +64,22 @@ impl Channel {
         }
         self.send(&Message::Complete { namespaces }, &[]).await?;
         match self.receive(ANSWER).await? {
-            (Message::Taken, _) => Ok(()),
+            (Message::Taken { memories }, _) => Ok(memories),
             _ => Err(HandoverError::Unexpected),
         }
+    }
+
+    /// Passes on what was learned of the sandboxes' clients. Nobody accepts meanwhile.
+    pub(crate) async fn recount(&self, memories: Vec<Memories>) -> Result<(), HandoverError> {
+        let send = async {
+            for part in memories {
+                self.send(&Message::Memories(part), &[]).await?;
+            }
+            Ok(())
+        };
+        timeout(ANSWER, send)
+            .await
+            .unwrap_or(Err(HandoverError::Silent(ANSWER)))
     }
 
     /// Says that nothing more is accepted here.

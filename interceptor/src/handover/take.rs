@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::{ANSWER, Channel, HandoverError, Identity, Message, STANDSTILL};
-use crate::{control::listener::Shared, kernel::Listeners, sandbox::Bequest};
+use crate::{control::listener::Shared, flow::Memories, kernel::Listeners, sandbox::Bequest};
 
 /// What the running daemon shares before it gives anything up.
 #[derive(Debug)]
@@ -36,6 +36,14 @@ impl OtherProcess {
 
 /// Each namespace with its listeners.
 pub(crate) type Estate = Vec<(Bequest, Listeners)>;
+
+/// What the other daemon leaves when it stops.
+#[derive(Debug, Default)]
+pub(crate) struct Legacy {
+    /// The highest number that it has given a connection; `None` where it has died over it.
+    pub(crate) last_connection: Option<u64>,
+    pub(crate) memories: Vec<Memories>,
+}
 
 impl Channel {
     /// Says who wants to take over.
@@ -80,21 +88,25 @@ impl Channel {
         }
     }
 
-    /// When it returns, nothing is accepted elsewhere any more. Tells the highest number that a connection was given;
-    /// `None` where the other daemon has died over it.
+    /// When it returns, nothing is accepted elsewhere any more.
     ///
     /// # Errors
     /// The other daemon goes on.
-    pub(crate) async fn take(&self, other: &OtherProcess) -> Result<Option<u64>, HandoverError> {
-        self.send(&Message::Taken, &[]).await?;
+    pub(crate) async fn take(&self, other: &OtherProcess) -> Result<Legacy, HandoverError> {
+        self.send(&Message::Taken { memories: true }, &[]).await?;
+        let mut legacy = Legacy::default();
         loop {
             match self.receive(ANSWER).await {
-                Ok((Message::Released { last_connection }, _)) => return Ok(Some(last_connection)),
+                Ok((Message::Memories(part), _)) => legacy.memories.push(part),
+                Ok((Message::Released { last_connection }, _)) => {
+                    legacy.last_connection = Some(last_connection);
+                    return Ok(legacy);
+                }
                 // Alive it has heard nothing of it, or will stop: two that accept must never be.
                 Err(HandoverError::Silent(_)) if !other.is_gone() => {
                     tracing::error!("the earlier daemon does not stop: waiting for it, or its end");
                 }
-                Ok(_) | Err(_) if other.is_gone() => return Ok(None),
+                Ok(_) | Err(_) if other.is_gone() => return Ok(legacy),
                 Ok(_) => return Err(HandoverError::Unexpected),
                 Err(error) => return Err(error),
             }

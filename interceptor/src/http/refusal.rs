@@ -114,6 +114,7 @@ impl Refusal {
             Self::Authority(_) => (400, "Bad Request", "malformed_request"),
             Self::HeadLate(_) => (408, "Request Timeout", "request_timeout"),
             Self::Denied(_) => (403, "Forbidden", "policy_denied"),
+            Self::Revoked(revoked @ Revoked::Upstream(_)) => (502, "Bad Gateway", revoked.code()),
             Self::Revoked(revoked) => (403, "Forbidden", revoked.code()),
             Self::Trace | Self::Message => (405, "Method Not Allowed", "method_refused"),
             Self::Upgrade => (403, "Forbidden", "upgrade_refused"),

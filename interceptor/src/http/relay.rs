@@ -267,7 +267,7 @@ where
                 // What was put in is put in: the request may come to its end, but takes no more.
                 Err(Revoked::Secret(_)) => *lost = true,
                 // Its body, or the answer's, could go on for ever.
-                Err(revoked @ Revoked::Policy(_)) => return Ok(Turn::Refused {
+                Err(revoked @ (Revoked::Policy(_) | Revoked::Upstream(_))) => return Ok(Turn::Refused {
                     refusal: Refusal::Revoked(revoked),
                     tellable: false,
                 }),

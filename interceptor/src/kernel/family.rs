@@ -26,9 +26,23 @@ pub(super) fn load(object: &mut Ebpf) -> Result<(), String> {
     program
         .load("socket_create", &btf)
         .map_err(|error| match error {
-            aya::programs::ProgramError::LoadError { io_error, .. } => io_error.to_string(),
+            aya::programs::ProgramError::LoadError {
+                io_error,
+                verifier_log,
+            } => {
+                let log = verifier_log.to_string();
+                let objection = objection(&log).map(|objection| format!(": {objection}"));
+                format!("{io_error}{}", objection.unwrap_or_default())
+            }
             other => chain(&other),
         })
+}
+
+/// What the verifier says last, before it counts its work.
+fn objection(log: &str) -> Option<&str> {
+    let counts = ["processed ", "verification time ", "stack depth "];
+    let mut lines = log.lines().rev();
+    lines.find(|line| !line.is_empty() && !counts.iter().any(|start| line.starts_with(start)))
 }
 
 impl Programs {
@@ -116,5 +130,20 @@ impl Programs {
 
     fn family_pin(&self, id: SandboxId) -> Option<PathBuf> {
         Some(self.pins()?.sandbox(id).join(PROGRAM))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_verifiers_log_the_objection_is_told() {
+        let log = "0: (bf) r6 = r1\ninvalid bpf_context access off=4 size=8\nprocessed 5 insns\n\n";
+        assert_eq!(
+            objection(log),
+            Some("invalid bpf_context access off=4 size=8")
+        );
+        assert_eq!(objection("processed 5 insns\n"), None);
     }
 }

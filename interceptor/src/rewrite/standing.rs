@@ -30,6 +30,9 @@ pub(crate) enum Revoked {
     Policy(String),
     #[error("{0}, which was put in on this connection, is no longer for this sandbox and host")]
     Secret(SecretName),
+    /// The server is not known to be the name's owner any more. Worded for an operator.
+    #[error("{0}")]
+    Upstream(String),
 }
 
 impl Standing {
@@ -73,6 +76,7 @@ impl Revoked {
         match self {
             Self::Policy(_) => "policy_denied",
             Self::Secret(_) => "credential_revoked",
+            Self::Upstream(_) => "upstream_unverified",
         }
     }
 }

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-use rustls_pki_types::pem;
 
-use super::pem::{certificates, encode};
+use super::pem::{CertificatesError, certificates, encode};
 
 /// A certificate in PEM form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,9 +20,9 @@ impl Anchor {
     ///
     /// # Errors
     /// There is none, or the file cannot be read.
-    pub(crate) fn read(path: &Path) -> Result<Self, pem::Error> {
+    pub(crate) fn read(path: &Path) -> Result<Self, CertificatesError> {
         let all = certificates(path)?;
-        let first = all.first().ok_or(pem::Error::NoItemsFound)?;
+        let first = all.first().ok_or(CertificatesError::Nothing)?;
         // The suite's hash: rustls has no other door to the provider's.
         let suite = TLS13_AES_128_GCM_SHA256.tls13();
         let digest = suite.map(|suite| suite.common.hash_provider.hash(first));

@@ -14,7 +14,10 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::{certificate::X509Certificate, prelude::FromDer};
 use zeroize::Zeroizing;
 
-use crate::tls::{pem, provider, roots};
+use crate::tls::{
+    pem::{self, CertificatesError},
+    provider, roots,
+};
 
 mod files;
 
@@ -79,7 +82,7 @@ impl CertificateAuthority {
             .into_iter();
         let first = chain.next().ok_or_else(|| CaError::Certificate {
             path: certificate.into(),
-            source: rustls_pki_types::pem::Error::NoItemsFound,
+            source: CertificatesError::Nothing,
         })?;
         let key_pair = read_key(key)?;
         let invalid = |reason| CaError::Invalid {
@@ -106,6 +109,11 @@ impl CertificateAuthority {
             issuer,
             not_after,
         })
+    }
+
+    /// Whoever trusts one trusts the other. A certificate has the public key, so their keys are the same.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.certificate == other.certificate && self.intermediates == other.intermediates
     }
 
     /// What a client has to trust.
@@ -178,7 +186,7 @@ pub(crate) enum CaError {
     Certificate {
         path: PathBuf,
         #[source]
-        source: rustls_pki_types::pem::Error,
+        source: CertificatesError,
     },
     #[error("{}: no private key of a known kind can be read from it", path.display())]
     Key {

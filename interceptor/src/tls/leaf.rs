@@ -64,6 +64,10 @@ impl Leaves {
         })
     }
 
+    pub(crate) fn authority(&self) -> &Arc<CertificateAuthority> {
+        &self.authority
+    }
+
     /// How to answer a client that asked for `host`: TLS 1.2 and 1.3. `chosen` is what was agreed on for it; a client
     /// that does not offer that is refused. `None`: its offer is not answered.
     ///
@@ -190,7 +194,9 @@ impl Answers {
 /// Why a name cannot be answered for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MintError {
-    #[error("the CA certificate has expired: give another one, or remove ca.pem and ca.key")]
+    #[error(
+        "the CA certificate has expired: put another one with its key in its place, then `interceptor reload`"
+    )]
     Expired,
     #[error("no certificate could be made for this name")]
     Certificate(#[source] rcgen::Error),

@@ -9,6 +9,8 @@ use rustls_pki_types::{
 };
 use zeroize::Zeroizing;
 
+use crate::file::{self, ReadError};
+
 /// RFC 7468 §5, lines of 64 characters.
 pub(super) fn encode(certificate: &CertificateDer<'_>) -> String {
     let base64 = STANDARD.encode(certificate);
@@ -24,11 +26,27 @@ pub(super) fn encode(certificate: &CertificateDer<'_>) -> String {
     text
 }
 
+/// Bytes of a file of certificates.
+const MAX_FILE: usize = 4 << 20;
+
+/// Why there are no certificates.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CertificatesError {
+    #[error("the file")]
+    File(#[from] ReadError),
+    #[error("one of them is broken")]
+    Pem(#[from] pem::Error),
+    #[error("there is none in PEM form")]
+    Nothing,
+}
+
 /// All certificates in a file; other sections are passed over.
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, pem::Error> {
-    let found: Vec<_> = CertificateDer::pem_file_iter(path)?.collect::<Result<_, _>>()?;
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificatesError> {
+    let contents = file::read(path, MAX_FILE)?;
+    let found = CertificateDer::pem_slice_iter(&contents.bytes);
+    let found: Vec<_> = found.collect::<Result<_, _>>()?;
     if found.is_empty() {
-        return Err(pem::Error::NoItemsFound);
+        return Err(CertificatesError::Nothing);
     }
     Ok(found)
 }

@@ -62,11 +62,21 @@ impl Root {
         name: &str,
         change: impl FnOnce(&mut CertificateParams),
     ) -> Arc<ServerConfig> {
+        let (certificate, key) = self.certify(name, change);
+        server(certificate, &key)
+    }
+
+    /// A certificate for `name`, after `change`, and its key.
+    pub(super) fn certify(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (CertificateDer<'static>, KeyPair) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
         change(&mut params);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        server(certificate.der().clone(), &key)
+        (certificate.der().clone(), key)
     }
 
     /// A server for `name` that speaks one version only, and asks clients for a certificate. It takes any or none, and

@@ -8,9 +8,9 @@ use std::{
 
 use rustls::{
     ClientConfig, RootCertStore,
-    client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption},
+    client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption, WebPkiServerVerifier},
 };
-use rustls_pki_types::{ServerName, pem};
+use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::timeout,
@@ -20,12 +20,19 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use crate::{
     address::{Host, VerifiedName},
     policy::HostPattern,
-    tls::{DEADLINE, identity::ClientCertificate, pem::certificates, provider, roots},
+    tls::{
+        DEADLINE,
+        identity::ClientCertificate,
+        pem::{CertificatesError, certificates},
+        provider, roots,
+    },
 };
 
 mod error;
+mod proof;
 
-pub(crate) use error::UpstreamError;
+use self::proof::Proofs;
+pub(crate) use self::{error::UpstreamError, proof::Proof};
 
 /// Sessions of one sandbox that are kept: those of 64 names, with 8 tickets each.
 const SESSIONS: usize = 64 * 8;
@@ -39,16 +46,33 @@ pub(crate) struct Connector {
     anonymous: ClientConfig,
     /// The first one that names a host shows its certificate there, if it is asked to.
     identified: Vec<(Vec<HostPattern>, ClientConfig)>,
-    roots: usize,
+    roots: Arc<RootCertStore>,
+    /// That of all configurations.
+    verifier: Arc<WebPkiServerVerifier>,
+}
+
+/// A connection to the owner of a name.
+#[derive(Debug)]
+pub(crate) struct Verified<S> {
+    pub(crate) stream: TlsStream<S>,
+    pub(crate) name: VerifiedName,
+    /// To be held against later connectors.
+    pub(crate) proof: Arc<Proof>,
 }
 
 /// Sessions that may be resumed, of one sandbox. In another one they would tell a server that both are the same client.
 #[derive(Clone)]
-pub(crate) struct Sessions(Arc<ClientSessionMemoryCache>);
+pub(crate) struct Sessions {
+    tickets: Arc<ClientSessionMemoryCache>,
+    proofs: Proofs,
+}
 
 impl Default for Sessions {
     fn default() -> Self {
-        Self(Arc::new(ClientSessionMemoryCache::new(SESSIONS)))
+        Self {
+            tickets: Arc::new(ClientSessionMemoryCache::new(SESSIONS)),
+            proofs: Proofs::default(),
+        }
     }
 }
 
@@ -62,44 +86,54 @@ impl Connector {
         extra_roots: &[PathBuf],
         certificates: &[ClientCertificate],
     ) -> Result<Self, RootsError> {
-        let mut store = RootCertStore::empty();
-        // Old platform roots may not parse; they are left out, as every other program leaves them out.
-        let (found, ignored) = store.add_parsable_certificates(roots::platform());
-        tracing::debug!(found, ignored, "read the platform's root certificates");
-        for path in extra_roots {
-            add(&mut store, path)?;
+        Self::with_roots(trusted(extra_roots)?, certificates)
+    }
+
+    /// As [`Self::new`], in the place of this one. Where it trusts the same roots, sessions go on, and what this one has
+    /// verified need not be verified again.
+    ///
+    /// # Errors
+    /// Those of [`Self::new`].
+    pub(crate) fn renew(
+        &self,
+        extra_roots: &[PathBuf],
+        certificates: &[ClientCertificate],
+    ) -> Result<Self, RootsError> {
+        let roots = trusted(extra_roots)?;
+        if roots.roots != self.roots.roots {
+            return Self::with_roots(roots, certificates);
         }
-        if store.is_empty() {
-            return Err(RootsError::Nothing);
-        }
-        if found == 0 {
-            tracing::warn!(
-                "the platform has no root certificates: only the configured ones are trusted"
-            );
-        }
-        Self::with_roots(store, certificates)
+        Ok(Self {
+            anonymous: self.anonymous.clone(),
+            identified: identified(&self.anonymous, certificates),
+            roots: Arc::clone(&self.roots),
+            verifier: Arc::clone(&self.verifier),
+        })
+    }
+
+    /// Whether both trust the same roots.
+    pub(crate) fn trusts_as(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.verifier, &other.verifier)
     }
 
     fn with_roots(
         store: RootCertStore,
         certificates: &[ClientCertificate],
     ) -> Result<Self, RootsError> {
-        let roots = store.len();
+        let roots = Arc::new(store);
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
+            .build()
+            .map_err(|error| RootsError::Tls(rustls::Error::General(error.to_string())))?;
         let anonymous = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(RootsError::Tls)?
-            .with_root_certificates(store)
+            .with_webpki_verifier(Arc::clone(&verifier))
             .with_no_client_auth();
-        let identified = certificates.iter().map(|certificate| {
-            let resolver: Arc<dyn ResolvesClientCert> = certificate.identity.resolver();
-            let mut config = anonymous.clone();
-            config.client_auth_cert_resolver = resolver;
-            (certificate.hosts.clone(), config)
-        });
         Ok(Self {
-            identified: identified.collect(),
+            identified: identified(&anonymous, certificates),
             anonymous,
             roots,
+            verifier,
         })
     }
 
@@ -114,7 +148,7 @@ impl Connector {
         host: &Host,
         alpn: &[&[u8]],
         sessions: &Sessions,
-    ) -> Result<(TlsStream<S>, VerifiedName), UpstreamError>
+    ) -> Result<Verified<S>, UpstreamError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -122,12 +156,28 @@ impl Connector {
             .map_err(|_invalid| UpstreamError::Name)?;
         let mut config = self.config(host).clone();
         config.alpn_protocols = alpn.iter().map(|&protocol| protocol.into()).collect();
-        config.resumption = Resumption::store(Arc::<ClientSessionMemoryCache>::clone(&sessions.0));
+        config.resumption =
+            Resumption::store(Arc::<ClientSessionMemoryCache>::clone(&sessions.tickets));
         let connector = TlsConnector::from(Arc::new(config));
-        let stream = timeout(DEADLINE, connector.connect(name, stream))
+        let stream = timeout(DEADLINE, connector.connect(name.clone(), stream))
             .await
             .map_err(|_elapsed| UpstreamError::Timeout)??;
-        Ok((stream, VerifiedName::after_handshake(host.clone())))
+        // Those of the session, where one was resumed.
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let proof = sessions.proofs.keep(host, name, chain, &self.verifier);
+        Ok(Verified {
+            stream,
+            name: VerifiedName::after_handshake(host.clone()),
+            proof,
+        })
+    }
+
+    /// Whether what a server has shown to an earlier connector makes it the name's owner for this one too.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(crate) fn verify(&self, proof: &Proof) -> Result<(), UpstreamError> {
+        proof.verify(&self.verifier)
     }
 
     fn config(&self, host: &Host) -> &ClientConfig {
@@ -150,10 +200,11 @@ impl fmt::Debug for Connector {
             anonymous: _,
             identified,
             roots,
+            verifier: _,
         } = self;
         f.debug_struct("Connector")
             .field("identified", &identified.len())
-            .field("roots", roots)
+            .field("roots", &roots.len())
             .finish_non_exhaustive()
     }
 }
@@ -169,7 +220,7 @@ pub(crate) enum RootsError {
     File {
         path: PathBuf,
         #[source]
-        source: pem::Error,
+        source: CertificatesError,
     },
     #[error("{}: a certificate in it cannot be a root", path.display())]
     Certificate {
@@ -179,6 +230,39 @@ pub(crate) enum RootsError {
     },
     #[error("TLS cannot be set up")]
     Tls(#[source] rustls::Error),
+}
+
+/// The platform's roots and those of the files.
+fn trusted(extra_roots: &[PathBuf]) -> Result<RootCertStore, RootsError> {
+    let mut store = RootCertStore::empty();
+    // Old platform roots may not parse; they are left out, as every other program leaves them out.
+    let (found, ignored) = store.add_parsable_certificates(roots::platform());
+    tracing::debug!(found, ignored, "read the platform's root certificates");
+    for path in extra_roots {
+        add(&mut store, path)?;
+    }
+    if store.is_empty() {
+        return Err(RootsError::Nothing);
+    }
+    if found == 0 {
+        tracing::warn!(
+            "the platform has no root certificates: only the configured ones are trusted"
+        );
+    }
+    Ok(store)
+}
+
+fn identified(
+    anonymous: &ClientConfig,
+    certificates: &[ClientCertificate],
+) -> Vec<(Vec<HostPattern>, ClientConfig)> {
+    let identified = certificates.iter().map(|certificate| {
+        let resolver: Arc<dyn ResolvesClientCert> = certificate.identity.resolver();
+        let mut config = anonymous.clone();
+        config.client_auth_cert_resolver = resolver;
+        (certificate.hosts.clone(), config)
+    });
+    identified.collect()
 }
 
 fn add(store: &mut RootCertStore, path: &Path) -> Result<(), RootsError> {

@@ -33,7 +33,12 @@ impl Memory {
         self.hosts().contains(host)
     }
 
-    fn note(&self, host: Host) {
+    /// All of them, the oldest first.
+    pub(crate) fn all(&self) -> Vec<Host> {
+        self.hosts().iter().cloned().collect()
+    }
+
+    pub(crate) fn note(&self, host: Host) {
         let mut hosts = self.hosts();
         if hosts.contains(&host) {
             return;

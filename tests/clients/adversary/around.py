@@ -1,23 +1,29 @@
 """Sockets and processes from before a sandbox was attached, and from elsewhere."""
 
+import errno
 import os
 import socket
 import struct
-import threading
 import time
 
 import packets
 import spaces
 import streams
-from kernel import CLONE_NEWNET, Ring, unshare, up
+from kernel import CLONE_NEWNET, Ring, dissolve, on_thread, unshare, up
 
-PATIENCE = 6
+PATIENCE = 7
+
+
+def prepared(meeting):
+    ready = os.path.join(meeting, "ready")
+    with open(ready + ".new", "w") as file:
+        file.write(str(os.getpid()))
+    os.rename(ready + ".new", ready)
 
 
 def wait(meeting):
-    """Tells that all is prepared, and waits until the sandbox is attached."""
-    with open(os.path.join(meeting, "ready"), "w"):
-        pass
+    """Tells that all is prepared, and waits for what is to happen meanwhile."""
+    prepared(meeting)
     go = os.path.join(meeting, "go")
     for _ in range(int(PATIENCE / 0.01)):
         if os.path.exists(go):
@@ -39,6 +45,8 @@ def old_unconnected(address, port, meeting):
     """A socket from before, connected afterwards."""
     one = streams.tcp(address)
     wait(meeting)
+    # One that is bound to lo gets no answer.
+    one.settimeout(1.5)
     one.connect((address, port))
     return streams.talk(one)
 
@@ -60,7 +68,9 @@ def old_connected_datagrams(address, port, meeting):
     return packets.heard(one)
 
 
-def old_ping(address, meeting):
+def old_ping(address, port, meeting):
+    """There are no ports in ICMP."""
+    del port
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, 1)
     wait(meeting)
     one.sendto(struct.pack("!BBHHH", 8, 0, 0, 1, 1) + packets.PAYLOAD, (address, 0))
@@ -104,15 +114,47 @@ def old_queue(address, port, meeting):
     return streams.talk(one)
 
 
+def old_stream_again(address, port, meeting, elsewhere):
+    """A connection from before is dissolved, and connected elsewhere."""
+    one = streams.tcp(address)
+    one.connect((address, port))
+    wait(meeting)
+    dissolve(one)
+    one.connect((elsewhere, port))
+    return streams.talk(one)
+
+
+def old_listener(address, port, meeting, local, inbound):
+    """A socket that listens since before accepts, and what it accepts is connected elsewhere."""
+    listener = streams.listening(local, inbound)
+    wait(meeting)
+    accepted, _ = listener.accept()
+    dissolve(accepted)
+    accepted.connect((address, port))
+    return streams.talk(accepted)
+
+
+def storm(address, port, meeting):
+    """Connects again and again while something happens, and a little longer; tells each end that there was."""
+    prepared(meeting)
+    go = os.path.join(meeting, "go")
+    ends, left = set(), 10
+    while left:
+        left -= os.path.exists(go)
+        for way in (streams.connect, packets.send_to):
+            try:
+                said = way(address, port)
+            except OSError as error:
+                said = f"refused {errno.errorcode[error.errno]}"
+            ends.add(said if isinstance(said, str) else said[0])
+    return " or ".join(sorted(ends))
+
+
 def old_thread(address, port, meeting):
     """A thread that runs since before."""
-    said = []
 
-    def thread():
+    def run():
         wait(meeting)
-        said.append(streams.connect(address, port))
+        return streams.connect(address, port)
 
-    one = threading.Thread(target=thread)
-    one.start()
-    one.join()
-    return said[0]
+    return on_thread(run)

@@ -6,7 +6,7 @@ import resource
 import signal
 import struct
 
-from kernel import check, libc, syscall
+from kernel import PERF_EVENT_OPEN, check, libc, syscall
 
 
 def read(path):
@@ -83,5 +83,5 @@ def watch(process):
     """perf_event_open(2) on it."""
     attributes = ctypes.create_string_buffer(128)
     struct.pack_into("=II", attributes, 0, 1, 128)
-    os.close(syscall(298, attributes, process, -1, -1, 0))
+    os.close(syscall(PERF_EVENT_OPEN, attributes, process, -1, -1, 0))
     return "opened"

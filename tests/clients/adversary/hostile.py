@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 
+import armed
 import around
 import daemon_side
 import names
@@ -23,11 +24,9 @@ from kernel import PROCESSES
 PATIENCE = 8
 
 
-
-
 def attempt(order, answer):
     tried = order["try"].replace("-", "_")
-    rooms = [streams, packets, spaces, around, daemon_side, names, web]
+    rooms = [streams, packets, spaces, around, armed, daemon_side, names, web]
     function = next(getattr(room, tried) for room in rooms if hasattr(room, tried))
     said = function(**order.get("with", {}))
     if isinstance(said, tuple):
@@ -48,7 +47,9 @@ def child(order, out):
     try:
         attempt(order, answer)
     except OSError as error:
-        answer["said"] = f"refused {errno.errorcode.get(error.errno, error)}"
+        # Python's own deadlines have no number.
+        number = error.errno or (errno.ETIMEDOUT if isinstance(error, TimeoutError) else None)
+        answer["said"] = f"refused {errno.errorcode.get(number, error)}"
     # Whatever else a hostile program stumbles over is told as it is.
     except BaseException as error:
         answer["said"] = f"failed {type(error).__name__}: {error}"

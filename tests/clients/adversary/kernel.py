@@ -5,11 +5,15 @@ import mmap
 import os
 import socket
 import struct
+import threading
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 # Those that an attempt is made of.
 PROCESSES = []
+
+# Numbers of system calls that architectures do not share.
+BPF, PERF_EVENT_OPEN = {"x86_64": (321, 298), "aarch64": (280, 241)}[os.uname().machine]
 
 CLONE_NEWNS = 0x20000
 CLONE_NEWUSER = 0x10000000
@@ -51,6 +55,34 @@ def _flags(one, device):
     check(libc.ioctl(one.fileno(), 0x8914, buffer))
 
 
+def family(address):
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def dissolve(one):
+    """connect(AF_UNSPEC), after which a socket can be connected again."""
+    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
+    check(libc.connect(one.fileno(), nowhere, len(nowhere)))
+
+
+def on_thread(run):
+    """What comes of a call on another thread."""
+    outcome = []
+
+    def thread():
+        try:
+            outcome.append(run())
+        except OSError as error:
+            outcome.append(error)
+
+    one = threading.Thread(target=thread)
+    one.start()
+    one.join()
+    if isinstance(outcome[0], OSError):
+        raise outcome[0]
+    return outcome[0]
+
+
 def sockaddr(address, port):
     if ":" in address:
         return struct.pack("=HHI16sI", socket.AF_INET6, socket.htons(port), 0, socket.inet_pton(socket.AF_INET6, address), 0)
@@ -60,7 +92,7 @@ def sockaddr(address, port):
 class Ring:
     """An io_uring(7) of eight entries, used one at a time."""
 
-    CONNECT, SENDMSG, SEND, SOCKET = 16, 9, 26, 45
+    SENDMSG, ACCEPT, CONNECT, SEND, SOCKET, COMMAND, SEND_ZC, SENDMSG_ZC, BIND, LISTEN = 9, 13, 16, 26, 45, 46, 47, 48, 56, 57
 
     def __init__(self, polled=False):
         parameters = bytearray(120)
@@ -80,9 +112,9 @@ class Ring:
         self.ring = mmap.mmap(self.fd, size, mmap.MAP_SHARED | mmap.MAP_POPULATE, offset=0)
         self.sqes = mmap.mmap(self.fd, 8 * 64, mmap.MAP_SHARED | mmap.MAP_POPULATE, offset=0x10000000)
 
-    def run(self, opcode, fd, address=0, length=0, offset=0, flags=0):
-        entry = struct.pack("=BBHiQQII32x", opcode, 0, 0, fd, offset, address, length, flags)
-        self.sqes[0:64] = entry[:64]
+    def run(self, opcode, fd, address=0, length=0, offset=0, flags=0, more=bytes(24)):
+        """`more` is what stands behind the entry's `user_data`."""
+        self.sqes[0:64] = struct.pack("=BBHiQQII8x24s", opcode, 0, 0, fd, offset, address, length, flags, more)
         tail, = struct.unpack_from("=I", self.ring, self.sq_tail)
         struct.pack_into("=I", self.ring, self.sq_array + 4 * (tail % 8), 0)
         struct.pack_into("=I", self.ring, self.sq_tail, tail + 1)
@@ -104,9 +136,37 @@ class Ring:
     def socket(self, family, kind, protocol=0):
         return self.run(self.SOCKET, family, 0, protocol, offset=kind)
 
-    def sendto(self, fd, bytes, address, port):
-        message, keep = header(bytes, sockaddr(address, port))
-        return self.run(self.SENDMSG, fd, ctypes.addressof(message), 1), keep
+    def send_message(self, fd, payload, address, port, opcode=SENDMSG):
+        message, keep = header(payload, sockaddr(address, port))
+        return self.run(opcode, fd, ctypes.addressof(message), 1), keep
+
+    def send(self, fd, payload, address, port, opcode=SEND):
+        """To an address beside what is sent (Linux 6.0)."""
+        data = ctypes.create_string_buffer(payload, len(payload))
+        name = sockaddr(address, port)
+        buffer = ctypes.create_string_buffer(name, len(name))
+        # `addr_len` is where other operations have an index of a file, `addr2` where they have an offset.
+        more = struct.pack("=HHI16x", 0, 0, len(name))
+        return self.run(opcode, fd, ctypes.addressof(data), len(payload), offset=ctypes.addressof(buffer), more=more)
+
+    def bind(self, fd, address, port):
+        name = sockaddr(address, port)
+        buffer = ctypes.create_string_buffer(name, len(name))
+        return self.run(self.BIND, fd, ctypes.addressof(buffer), 0, offset=len(name))
+
+    def listen(self, fd, backlog=4):
+        return self.run(self.LISTEN, fd, 0, backlog)
+
+    def accept(self, fd):
+        return self.run(self.ACCEPT, fd)
+
+    def set_option(self, fd, level, option, value):
+        """SOCKET_URING_OP_SETSOCKOPT (Linux 6.7)."""
+        buffer = ctypes.create_string_buffer(value, len(value))
+        # `level` and `optname` stand in place of an address, `optlen` in that of an index of a file.
+        more = struct.pack("=HHIQ8x", 0, 0, len(value), ctypes.addressof(buffer))
+        address = level | option << 32
+        return self.run(self.COMMAND, fd, address, 0, offset=3, more=more)
 
 
 def header(payload, name):

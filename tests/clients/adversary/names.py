@@ -30,9 +30,9 @@ def told(answer):
     return f"{code}, {answers} answers" if answers else code, answer
 
 
-def over_udp(server, message):
+def over_udp(server, message, patience=PATIENCE):
     one = packets.udp(server)
-    one.settimeout(PATIENCE)
+    one.settimeout(patience)
     one.sendto(message, (server, 53))
     try:
         answer, origin = one.recvfrom(4096)
@@ -81,7 +81,7 @@ def looping(server):
 
 def answer_unasked(server):
     """A response, to a port that awaits questions."""
-    return over_udp(server, struct.pack("!HHHHHH", 0x1234, 0x8180, 1, 0, 0, 0) + wire("a.example") + b"\0\1\0\1")
+    return over_udp(server, struct.pack("!HHHHHH", 0x1234, 0x8180, 1, 0, 0, 0) + wire("a.example") + b"\0\1\0\1", patience=1)
 
 
 def garbage(server):
@@ -103,7 +103,7 @@ def binary_label(server, domain):
 
 def with_option(server, name):
     """Data in an option of EDNS, beside a name that is known."""
-    option = struct.pack("!HH", 65001, 64) + os.urandom(64)
+    option = struct.pack("!HH", 65001, 64) + os.urandom(64)  # Known outside by its head.
     record = b"\0" + struct.pack("!HHIH", 41, 1232, 0, len(option)) + option
     message = bytearray(query(name))
     struct.pack_into("!H", message, 10, 1)

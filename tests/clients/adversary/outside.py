@@ -9,17 +9,22 @@ import sys
 
 PORTS = [22, 25, 80, 123, 443, 784, 853, 2375, 5353, 5432, 7000, 8443]
 ANSWER = b"this is outside\n"
-# A name that first has an address of the public, and then one of the host.
-REBINDING = itertools.cycle(["192.31.196.1", "10.231.9.1"])
+ADDRESSES = {
+    # First an address of the public, and then one of the host.
+    "rebind.example": itertools.cycle(["192.31.196.1", "10.231.9.1"]),
+    "looked-up.example": itertools.cycle(["192.31.196.1"]),
+}
+# The beginning of an option of EDNS in which a program would carry data out.
+OPTION = struct.pack("!HH", 65001, 64)
 
 
-def tell(what, origin, **more):
-    print(json.dumps({"event": "arrived", "what": what, "from": origin[0], **more}), flush=True)
+def tell(protocol, local, origin, **more):
+    at = f"{local[0]}.{local[1]}"
+    print(json.dumps({"event": "arrived", "what": f"{protocol} {local[1]}", "at": at, "from": origin[0], **more}), flush=True)
 
 
 async def stream(reader, writer):
-    local = writer.get_extra_info("sockname")
-    tell(f"tcp {local[1]}", writer.get_extra_info("peername"))
+    tell("tcp", writer.get_extra_info("sockname"), writer.get_extra_info("peername"))
     try:
         if await asyncio.wait_for(reader.read(4096), 2):
             writer.write(ANSWER)
@@ -32,12 +37,12 @@ async def stream(reader, writer):
 class Datagrams(asyncio.DatagramProtocol):
     def connection_made(self, transport):
         self.transport = transport
-        self.port = transport.get_extra_info("sockname")[1]
+        self.local = transport.get_extra_info("sockname")
 
     def datagram_received(self, data, origin):
-        if self.port == 53:
+        if self.local[1] == 53:
             return self.resolve(data, origin)
-        tell(f"udp {self.port}", origin)
+        tell("udp", self.local, origin)
         self.transport.sendto(ANSWER, origin)
 
     def resolve(self, data, origin):
@@ -47,10 +52,10 @@ class Datagrams(asyncio.DatagramProtocol):
             at += 1 + data[at]
         name, question = ".".join(labels).lower(), data[12 : at + 5]
         kind = int.from_bytes(data[at + 1 : at + 3], "big")
-        tell(f"dns {name}", origin, name=name)
+        tell("dns", self.local, origin, name=name, carries=OPTION in data)
         answer, count = b"", 0
-        if name == "rebind.example" and kind == 1:
-            answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(next(REBINDING))
+        if kind == 1 and name in ADDRESSES:
+            answer = b"\xc0\x0c" + struct.pack("!HHIH", 1, 1, 1, 4) + socket.inet_aton(next(ADDRESSES[name]))
             count = 1
         known = name.endswith(".example")
         head = data[:2] + struct.pack("!HHHHH", 0x8180 | (0 if known else 3), 1, count, 0, 0)

@@ -6,17 +6,13 @@ import os
 import socket
 import struct
 
-from kernel import Ring, check, header, libc, sockaddr, syscall
+from kernel import BPF, Ring, check, dissolve, family, header, libc, sockaddr, syscall
 
 PAYLOAD = b"a datagram of a hostile program"
 PATIENCE = 1
 # The beginning of a QUIC Initial of version 1 (RFC 9000 §17.2.2), as long as one has to be.
 QUIC = bytes.fromhex("c00000000108000102030405060700000044d0") + bytes(1181)
 UDP_SEGMENT, UDP_CORK = 103, 1
-
-
-def family(address):
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def udp(address):
@@ -94,19 +90,18 @@ def send_by_nameless_family(address, port):
     return named(udp(address), name)
 
 
-def send_elsewhere(address, port, first):
+def send_elsewhere(address, port, first, there=53):
     """Connected to one, sends to another."""
     one = udp(address)
-    one.connect((first, 53))
+    one.connect((first, there))
     one.sendto(PAYLOAD, (address, port))
     return heard(one)
 
 
-def send_after_dissolving(address, port, first):
+def send_after_dissolving(address, port, first, there=53):
     one = udp(address)
-    one.connect((first, 53))
-    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
-    check(libc.connect(one.fileno(), nowhere, len(nowhere)))
+    one.connect((first, there))
+    dissolve(one)
     one.sendto(PAYLOAD, (address, port))
     return heard(one)
 
@@ -176,11 +171,20 @@ def send_unrouted(address, port):
     return heard(one)
 
 
-def send_by_ring(address, port):
-    one = udp(address)
-    one.setblocking(True)
-    Ring().sendto(one.fileno(), PAYLOAD, address, port)
-    return heard(one)
+def by_ring(way, opcode):
+    def send(address, port):
+        one = udp(address)
+        one.setblocking(True)
+        getattr(Ring(), way)(one.fileno(), PAYLOAD, address, port, opcode)
+        return heard(one)
+
+    return send
+
+
+send_message_by_ring = by_ring("send_message", Ring.SENDMSG)
+send_message_by_ring_without_copying = by_ring("send_message", Ring.SENDMSG_ZC)
+send_by_ring = by_ring("send", Ring.SEND)
+send_by_ring_without_copying = by_ring("send", Ring.SEND_ZC)
 
 
 def send_encapsulated(address, port):
@@ -323,18 +327,13 @@ def tunnel_device():
     return "made"
 
 
-def vsock():
-    """Only made: its other end would be the machine's own host."""
-    return kind(40, 1)
-
-
-def program(command):
+def program(command, path=""):
     """bpf(2): 0 makes a map, 5 loads a program, 7 opens a pin."""
     attributes = ctypes.create_string_buffer(128)
     if command == 0:
         struct.pack_into("=IIII", attributes, 0, 2, 4, 4, 1)
     if command == 7:
-        path = ctypes.create_string_buffer(b"/sys/fs/bpf/interceptor")
-        struct.pack_into("=Q", attributes, 0, ctypes.addressof(path))
-    os.close(syscall(321, command, attributes, 128))
+        pin = ctypes.create_string_buffer(path.encode())
+        struct.pack_into("=Q", attributes, 0, ctypes.addressof(pin))
+    os.close(syscall(BPF, command, attributes, 128))
     return "opened"

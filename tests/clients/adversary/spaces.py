@@ -2,7 +2,9 @@
 
 import os
 import socket
+import tempfile
 
+import names
 import packets
 import streams
 from kernel import CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, check, libc, setns, unshare, up
@@ -48,6 +50,14 @@ def nested_datagram(address, port):
     unshare(CLONE_NEWNET)
     up()
     return packets.send_to(address, port)
+
+
+def nested_question(server, name):
+    """The first that happens in a namespace is a question to a resolver."""
+    own()
+    unshare(CLONE_NEWNET)
+    up()
+    return names.ask(server, name)
 
 
 def nested_frame():
@@ -138,10 +148,15 @@ def mount_cgroups_and_move_out():
     """A cgroup2 mount of its own, in a mount namespace of its own."""
     own()
     unshare(CLONE_NEWNS)
-    os.makedirs("/tmp/hostile-cgroup", exist_ok=True)
-    check(libc.mount(b"none", b"/tmp/hostile-cgroup", b"cgroup2", 0, None))
-    with open("/tmp/hostile-cgroup/cgroup.procs", "w") as procs:
-        procs.write("0")
+    place = tempfile.mkdtemp()
+    try:
+        check(libc.mount(b"none", place.encode(), b"cgroup2", 0, None))
+        with open(f"{place}/cgroup.procs", "w") as procs:
+            procs.write("0")
+    finally:
+        # Nothing is mounted, or in this process's namespace alone.
+        libc.umount2(place.encode(), 2)
+        os.rmdir(place)
     return "moved"
 
 

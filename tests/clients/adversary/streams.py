@@ -6,20 +6,15 @@ import select
 import socket
 import struct
 import subprocess
-import threading
 import time
 
-from kernel import PROCESSES, Ring, check, libc, sockaddr
+from kernel import PROCESSES, Ring, check, dissolve, family, libc, on_thread, sockaddr
 
 HELLO = b"a hostile program was here\r\n\r\n"
 PATIENCE = 4
 SO_BINDTODEVICE, SO_BINDTOIFINDEX, SO_MARK = 25, 62, 36
 MSG_FASTOPEN = 0x20000000
 TCP_FASTOPEN_CONNECT = 30
-
-
-def family(address):
-    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def tcp(address):
@@ -62,8 +57,7 @@ def first_elsewhere(address, port, first):
     """connect(), dissolved by AF_UNSPEC, and again to where it matters."""
     one = tcp(address)
     one.connect((first, port))
-    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
-    check(libc.connect(one.fileno(), nowhere, len(nowhere)))
+    dissolve(one)
     one.connect((address, port))
     return talk(one)
 
@@ -119,6 +113,35 @@ def uring_polled(address, port):
     one = socket.socket(fileno=ring.socket(family(address), socket.SOCK_STREAM))
     ring.connect(one.fileno(), address, port)
     return talk(one)
+
+
+def uring_option(address, port, device):
+    """SO_BINDTODEVICE by a ring."""
+    one = tcp(address)
+    one.setblocking(True)
+    Ring().set_option(one.fileno(), socket.SOL_SOCKET, SO_BINDTODEVICE, device.encode())
+    one.connect((address, port))
+    return talk(one)
+
+
+def uring_listen(address, port):
+    """Takes a port by IORING_OP_BIND and IORING_OP_LISTEN."""
+    one = socket.socket(family(address), socket.SOCK_STREAM)
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    ring = Ring()
+    ring.bind(one.fileno(), address, port)
+    ring.listen(one.fileno())
+    return "listening"
+
+
+def uring_accept(address, port, local, inbound):
+    """What a ring has accepted is dissolved, and connected elsewhere."""
+    ring, listener = Ring(), listening(local, inbound)
+    listener.setblocking(True)
+    accepted = socket.socket(fileno=ring.accept(listener.fileno()))
+    dissolve(accepted)
+    ring.connect(accepted.fileno(), address, port)
+    return talk(accepted)
 
 
 def uring_raw(address, port):
@@ -182,6 +205,8 @@ def routing_header(address, port, via):
     segment = socket.inet_pton(socket.AF_INET6, via)
     header = struct.pack("!BBBBBBH16s16s", 0, 4, 4, 1, 1, 0, 0, bytes(16), segment)
     one.setsockopt(socket.IPPROTO_IPV6, 57, header)
+    # Nobody answers.
+    one.settimeout(1.5)
     one.connect((address, port))
     return talk(one)
 
@@ -215,20 +240,7 @@ def link_local(address, port, device):
 
 
 def by_thread(address, port):
-    said = []
-
-    def thread():
-        try:
-            said.append(connect(address, port))
-        except OSError as error:
-            said.append(error)
-
-    one = threading.Thread(target=thread)
-    one.start()
-    one.join()
-    if isinstance(said[0], OSError):
-        raise said[0]
-    return said[0]
+    return on_thread(lambda: connect(address, port))
 
 
 def by_child(address, port):
@@ -333,14 +345,6 @@ def connect_what_is_handed(address, port, path):
         return talk(one)
 
 
-def itself(address, port):
-    """A socket that connects to its own port."""
-    one = tcp(address)
-    one.bind((address, port))
-    one.connect((address, port))
-    return "connected"
-
-
 def listen_beside(address, port):
     """Takes the port of the daemon's listener, beside it."""
     one = socket.socket(family(address), socket.SOCK_STREAM)
@@ -359,14 +363,18 @@ def datagrams_beside(address, port):
     return "bound"
 
 
-def serve_once(address, port):
-    """Lets somebody dial in, and answers."""
+def listening(address, port):
     one = socket.socket(family(address), socket.SOCK_STREAM)
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     one.bind((address, port))
     one.listen()
     one.settimeout(PATIENCE)
-    accepted, _ = one.accept()
+    return one
+
+
+def serve_once(address, port):
+    """Lets somebody dial in, and answers."""
+    accepted, _ = listening(address, port).accept()
     accepted.send(HELLO)
     time.sleep(0.1)
     return "answered"
@@ -374,14 +382,8 @@ def serve_once(address, port):
 
 def accepted_again(address, port, local, inbound):
     """A connection that was dialled in, dissolved and turned round."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((local, inbound))
-    listener.listen()
-    listener.settimeout(PATIENCE)
-    accepted, _ = listener.accept()
-    nowhere = struct.pack("=H14x", socket.AF_UNSPEC)
-    check(libc.connect(accepted.fileno(), nowhere, len(nowhere)))
+    accepted, _ = listening(local, inbound).accept()
+    dissolve(accepted)
     name = sockaddr(address, port)
     check(libc.connect(accepted.fileno(), name, len(name)))
     return talk(accepted)
@@ -401,6 +403,23 @@ def hoard(address, port, count):
         said = talk(one)
     return said if held else "none connected"
 
+
+def crowd(address, port, count):
+    """Many connections at once, on which nothing is said: how many stay."""
+    many = [tcp(address) for _ in range(count)]
+    for one in many:
+        one.connect((address, port))
+    time.sleep(0.3)
+    closed = 0
+    for one in many:
+        one.setblocking(False)
+        try:
+            closed += one.recv(1) == b""
+        except BlockingIOError:
+            continue
+        except OSError:
+            closed += 1
+    return "all stay" if closed == 0 else "none stays" if closed == count else "some stay, others are closed"
 
 
 def take_and_connect(path, address, port):

@@ -108,6 +108,7 @@ ALERTS = {
     "TLSV1_ALERT_DECODE_ERROR": "decode_error",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "handshake_failure",
     "TLSV1_ALERT_PROTOCOL_VERSION": "protocol_version",
+    "SSLV3_ALERT_ILLEGAL_PARAMETER": "illegal_parameter",
 }
 
 
@@ -156,6 +157,39 @@ def exchange(request, to=None, sni="mirror.example", pieces=0, pause=0.0, look_f
     if look_for:
         said += (" with " if look_for.encode() in received else " without ") + look_for
     return said, received + decoded(received)
+
+
+def websocket(sni, message, to=None):
+    """Logs in by the handshake and by a message, and tells how many messages come back."""
+    one = open_tls(to or sni, sni)
+    one.tcp.settimeout(PATIENCE)
+    one.send(bytes_of(
+        f"GET / HTTP/1.1\r\nHost: {sni}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        f"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer {PLACEHOLDER}\r\nX-Coded: message\r\n\r\n"
+    ))
+    head = one.receive(lambda received: b"\r\n\r\n" in received)
+    if not head.startswith(b"HTTP/1.1 101 "):
+        return status(head), head
+    payload = bytes_of(message)
+    # Masked with zeros, as any other mask could be.
+    one.send(b"\x81" + bytes([0x80 | len(payload)]) + bytes(4) + payload)
+    received = head.partition(b"\r\n\r\n")[2]
+    received += one.receive(lambda more: len(messages(received + more)) >= 2)
+    return f"{len(messages(received))} messages come back", head + received
+
+
+def messages(bytes):
+    """Of a server's frames that are complete, the payloads."""
+    found, at = [], 0
+    while at + 4 <= len(bytes):
+        length, begin = bytes[at + 1], at + 2
+        if length == 126:
+            length, begin = struct.unpack_from("!H", bytes, begin)[0], begin + 2
+        if begin + length > len(bytes):
+            break
+        found.append(bytes[begin : begin + length])
+        at = begin + length
+    return found
 
 
 def decoded(received):
@@ -257,10 +291,10 @@ CHANGES = {
 }
 
 
-def say(to, port, text="", zeros=0):
+def say(to, port, text="", zeros=0, patience=PATIENCE):
     """Bytes that are no ClientHello."""
     one = socket.create_connection((to, port), PATIENCE)
-    one.settimeout(PATIENCE)
+    one.settimeout(patience)
     one.sendall(bytes_of(text) + bytes(zeros))
     try:
         received = one.recv(4096)
@@ -380,10 +414,15 @@ def literal(payload):
 
 
 def exchange_twice(sni):
-    """Two connections, so that the name is resolved again; tells how the second ended."""
+    """Two connections, so that the name is resolved again; tells how both ended."""
     request = f"GET / HTTP/1.1\r\nHost: {sni}\r\nAuthorization: Bearer {PLACEHOLDER}\r\n\r\n"
-    first = exchange(request, to="10.231.9.1", sni=sni)
-    # The answer's lifetime.
-    time.sleep(1.2)
-    second = exchange(request, to="10.231.9.1", sni=sni)
-    return second if first == second else f"{first}, then {second}"
+    ends, received = [], b""
+    for _ in range(2):
+        said = exchange(request, to="10.231.9.1", sni=sni)
+        if isinstance(said, tuple):
+            said, more = said
+            received += more
+        ends.append(said)
+        # The answer's lifetime.
+        time.sleep(1.2)
+    return ", then ".join(ends), received

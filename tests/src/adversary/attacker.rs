@@ -6,12 +6,23 @@ use anyhow::{Context as _, Result};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use super::upstream::EXEMPT;
 use crate::{netns::Netns, process::Running, sandbox::Sandbox};
 
 /// Longer than the program gives itself.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-const NOBODY: u32 = 65534;
+/// As whom the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    Nobody,
+    /// The host's, without capabilities.
+    Root,
+    /// The host's, with the capabilities of networks.
+    Armed,
+    /// Whose sockets one sandbox's configuration exempts.
+    Exempt,
+}
 
 #[derive(Debug)]
 pub(super) struct Attacker {
@@ -31,20 +42,25 @@ pub(super) struct Tried {
 
 impl Attacker {
     /// Starts the program in a cgroup and a namespace; `directory` holds its sources.
-    pub(super) fn start(sandbox: &Sandbox, netns: &Netns, directory: &Path) -> Result<Self> {
-        Self::start_as(NOBODY, sandbox, netns, directory)
-    }
-
-    /// As [`Self::start`], as another user.
-    pub(super) fn start_as(
-        user: u32,
+    pub(super) fn start(
+        user: User,
         sandbox: &Sandbox,
         netns: &Netns,
         directory: &Path,
     ) -> Result<Self> {
         let script = directory.join("hostile.py").display().to_string();
         let program = ["/usr/bin/python3".into(), "-B".into(), script];
-        let running = Running::spawn(sandbox.command_as(user, netns, &program)?)?;
+        let capabilities = match user {
+            User::Armed => "-all,+net_admin,+net_raw",
+            User::Nobody | User::Root | User::Exempt => "-all",
+        };
+        let user = match user {
+            User::Nobody => 65534,
+            User::Root | User::Armed => 0,
+            User::Exempt => EXEMPT,
+        };
+        let command = sandbox.command_with(user, capabilities, netns, &program)?;
+        let running = Running::spawn(command)?;
         running.wait_for_event("ready")?;
         Ok(Self { running, orders: 0 })
     }

@@ -16,16 +16,21 @@ const PATIENCE: Duration = Duration::from_secs(6);
 const POLL: Duration = Duration::from_millis(60);
 
 /// Reasons that are about a socket which is not on its way anywhere.
-const OF_SOCKETS: [&str; 5] = [
+const OF_SOCKETS: [&str; 7] = [
     "existing_socket",
+    "moved_socket",
+    WITHOUT_PROCESS,
     "socket_protocol",
     "socket_family",
     "socket_option",
     "no_listener",
 ];
 
+/// The reason of packets at a device, which belong to no call that a process is in.
+const WITHOUT_PROCESS: &str = "packet_egress";
+
 /// One refusal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     sandbox: String,
     pid: u32,
@@ -34,10 +39,31 @@ pub(super) struct Refusal {
     name: Option<String>,
     pub(super) reason: String,
     pub(super) detail: String,
+    /// How often.
+    count: u64,
+}
+
+/// What counts is whether it is there, not how often.
+impl PartialEq for Refusal {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            sandbox,
+            pid,
+            comm,
+            destination,
+            name,
+            reason,
+            detail,
+            count: _,
+        } = self;
+        (sandbox, pid, comm) == (&other.sandbox, &other.pid, &other.comm)
+            && (destination, name) == (&other.destination, &other.name)
+            && (reason, detail) == (&other.reason, &other.detail)
+    }
 }
 
 impl Refusal {
-    fn read(value: &Value) -> Self {
+    pub(super) fn read(value: &Value) -> Self {
         let text = |key| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Self {
             sandbox: text("sandbox").unwrap_or_default(),
@@ -47,7 +73,12 @@ impl Refusal {
             name: text("name"),
             reason: text("reason").unwrap_or_default(),
             detail: text("detail").unwrap_or_default(),
+            count: value.get("count").and_then(Value::as_u64).unwrap_or(1),
         }
+    }
+
+    fn is_without_process(&self, sandbox: &str) -> bool {
+        self.reason == WITHOUT_PROCESS && self.sandbox == sandbox
     }
 
     /// Whether it says who, what and why. Sockets that were never made, and their options, have no destination.
@@ -56,7 +87,7 @@ impl Refusal {
             || self.name.is_some()
             || OF_SOCKETS.contains(&self.reason.as_str());
         !self.sandbox.is_empty()
-            && !self.comm.is_empty()
+            && (!self.comm.is_empty() || self.reason == WITHOUT_PROCESS)
             && !self.detail.is_empty()
             && names_something
     }
@@ -83,14 +114,33 @@ pub(super) fn in_file(path: &Path) -> Result<Vec<Refusal>> {
     refusals.collect()
 }
 
+/// How many packets of a sandbox have been refused of which nobody can say whose they were.
+pub(super) fn without_process(daemon: &Daemon, sandbox: &str) -> Result<u64> {
+    let own = refusals(daemon)?.into_iter();
+    let own = own.filter(|refusal| refusal.is_without_process(sandbox));
+    Ok(own.map(|refusal| refusal.count).sum())
+}
+
 /// The refusals of a process and of those that it started, as soon as one is for any of `reasons`; whatever there is when
-/// none comes.
-pub(super) fn of_process(daemon: &Daemon, pids: &[u32], reasons: &[&str]) -> Result<Vec<Refusal>> {
+/// none comes. What has no process is taken for its own, if it is more in this sandbox than there was before.
+pub(super) fn of_attempt(
+    daemon: &Daemon,
+    pids: &[u32],
+    sandbox: &str,
+    before: u64,
+    reasons: &[&str],
+) -> Result<Vec<Refusal>> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         interrupt::check()?;
         let mut own = refusals(daemon)?;
-        own.retain(|refusal| pids.contains(&refusal.pid));
+        let unowned = own
+            .iter()
+            .filter(|refusal| refusal.is_without_process(sandbox));
+        let more = unowned.map(|refusal| refusal.count).sum::<u64>() > before;
+        own.retain(|refusal| {
+            pids.contains(&refusal.pid) || (more && refusal.is_without_process(sandbox))
+        });
         if own
             .iter()
             .any(|refusal| reasons.contains(&refusal.reason.as_str()))

@@ -1,10 +1,12 @@
 //! Where it happens: a sandbox's namespace, one beside it, the host that both are joined to, and what is outside.
 //!
 //! ```text
-//! sandbox ─ pod0 ┐
-//!                ├ host ─ up0 ── in0 ─ outside
-//! control ─ ctl0 ┤   └ the daemon
-//!    late ─ late0 ┘
+//! sandbox ── pod0 ┐
+//! control ── ctl0 ┤
+//! late ──── late0 ┼ host ─ up0 ── in0 ─ outside
+//! excepted ─ exc0 ┤   └ the daemon
+//! armed ─── arm0 ─┤
+//! bounded ─ bnd0 ─┘
 //! ```
 
 use anyhow::{Context as _, Result};
@@ -18,6 +20,12 @@ pub(super) struct Ground {
     pub(super) control: Netns,
     /// Of a sandbox that is attached when its sockets are there already.
     pub(super) late: Netns,
+    /// Of one with exempt processes.
+    pub(super) excepted: Netns,
+    /// Of one whose root has capabilities, alone.
+    pub(super) armed: Netns,
+    /// Of one with narrow limits.
+    pub(super) bounded: Netns,
     /// The daemon's.
     pub(super) host: Netns,
     pub(super) outside: Netns,
@@ -28,26 +36,32 @@ pub(super) const DEVICE: &str = "out0";
 pub(super) const POD: &str = "pod0";
 pub(super) const CONTROL: &str = "ctl0";
 pub(super) const LATE: &str = "late0";
+pub(super) const EXCEPTED: &str = "exc0";
+pub(super) const ARMED: &str = "arm0";
+pub(super) const BOUNDED: &str = "bnd0";
 pub(super) const UPLINK: &str = "up0";
 
 /// The host towards the outside, from where the daemon dials.
 pub(super) const HOST: &str = "10.231.9.2";
 pub(super) const HOST_V6: &str = "fd00:231:9::2";
-/// The sandbox.
-pub(super) const SANDBOX: &str = "10.231.7.2";
-/// The one beside it.
-pub(super) const BESIDE: &str = "10.231.8.2";
 /// A port on which everything is answered outside, and one on which a sandbox lets others dial in.
 pub(super) const PORT: u16 = 7000;
 pub(super) const INBOUND: u16 = 7070;
+/// The daemon's, on every address of the host.
+pub(super) const METRICS: u16 = 9464;
 /// Servers of no good reputation.
 pub(super) const EVIL: &str = "10.231.9.1";
 pub(super) const EVIL_V6: &str = "fd00:231:9::1";
 /// The servers that policy knows.
 pub(super) const GOOD: &str = "10.231.9.10";
+/// One that the hostile sandbox may reach past the daemon.
+pub(super) const LISTED: &str = "10.231.9.12";
+/// One whose address is public.
+pub(super) const PUBLIC: &str = "192.31.196.1";
 /// Addresses that are somebody's outside, for the attempts that go there.
-const FURTHER: [&str; 5] = [
+const FURTHER: [&str; 6] = [
     "10.231.9.10/32",
+    "10.231.9.12/32",
     "192.31.196.1/32",
     "169.254.169.254/32",
     "100.100.100.200/32",
@@ -61,6 +75,9 @@ impl Ground {
             sandbox: Netns::new()?,
             control: Netns::new()?,
             late: Netns::new()?,
+            excepted: Netns::new()?,
+            armed: Netns::new()?,
+            bounded: Netns::new()?,
             host: Netns::new()?,
             outside: Netns::new()?,
         };
@@ -68,6 +85,9 @@ impl Ground {
             (&ground.sandbox, POD, 7),
             (&ground.control, CONTROL, 8),
             (&ground.late, LATE, 6),
+            (&ground.excepted, EXCEPTED, 5),
+            (&ground.armed, ARMED, 4),
+            (&ground.bounded, BOUNDED, 3),
         ] {
             join(inside, DEVICE, &ground.host, device, net)?;
             lead_out(inside, net, 1)?;
@@ -92,7 +112,13 @@ impl Ground {
         ] {
             ground.host.run("sysctl", &["-qw", setting])?;
         }
-        for netns in [&ground.sandbox, &ground.control, &ground.late] {
+        for netns in [
+            &ground.sandbox,
+            &ground.control,
+            &ground.late,
+            &ground.excepted,
+            &ground.armed,
+        ] {
             for setting in [
                 "net.ipv4.ping_group_range=0 2147483647",
                 "net.ipv4.tcp_fastopen=3",

@@ -1,5 +1,8 @@
 //! The table of what was tried, what was to come of it and what did.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::BTreeMap, fs};
 
 use anyhow::Result;
@@ -8,10 +11,10 @@ use serde_json::{Value, json};
 use super::{
     events::{self, Refusal},
     ground::{POD, UPLINK},
-    packets::Kind,
-    stage::{Captured, Side, Stage},
+    packets::{Kind, Origin, Strayed},
+    stage::{Captured, Stage},
     trial::Seen,
-    vector::{Control, Event, Group, Secret, Vector},
+    vector::{Control, Event, Group, Lack, Secret, Stated, Vector},
 };
 use crate::capture::Packet;
 
@@ -47,34 +50,19 @@ pub struct Row {
     observed: String,
     /// What is not as it should be; empty: all is.
     differences: Vec<String>,
-    lacking: Option<String>,
+    lacking: Option<(Lack, &'static str)>,
     leaves: bool,
-    stated: bool,
+    stated: Option<Stated>,
+    origin: Option<Origin>,
     /// The one that was to be.
     event: Option<Refusal>,
     seen: Seen,
 }
 
-/// Errors by which a kernel says that it does not have what is asked for.
-const LACKING: [&str; 8] = [
-    "refused EAFNOSUPPORT",
-    "refused EPROTONOSUPPORT",
-    "refused ESOCKTNOSUPPORT",
-    "refused ENOPROTOOPT",
-    "refused EOPNOTSUPP",
-    "refused ENOSYS",
-    "refused ENODEV",
-    "lacking",
-];
-
-/// What the kernel does not have, by what a program saw without a sandbox.
-pub(super) fn lack(said: &str) -> Option<&'static str> {
-    LACKING.into_iter().find(|lack| said.starts_with(lack))
-}
-
 /// Whether the kernel itself let nothing go: other errors come from the other side, or from its silence.
 fn was_kept_back(said: &str) -> bool {
-    said.starts_with("refused E") && said != "refused ECONNREFUSED"
+    let silence = ["refused ECONNREFUSED", "refused ETIMEDOUT"];
+    said.starts_with("refused E") && !silence.contains(&said)
 }
 
 impl Row {
@@ -89,7 +77,8 @@ impl Row {
             differences: Vec::new(),
             lacking: None,
             leaves: matches!(vector.control, Control::Leaves),
-            stated: vector.expected.stated.is_some(),
+            stated: vector.expected.stated,
+            origin: Origin::of(vector.place),
             event: None,
             seen,
         };
@@ -106,42 +95,52 @@ impl Row {
             strayed,
             doors,
             leaked,
+            trouble,
             window: _,
+            open: _,
         } = &self.seen;
-        if let Some((without, _)) = control {
-            if let Some(lack) = lack(without) {
-                self.lacking = Some(lack.to_owned());
-            } else if let Control::Says(right) = &vector.control
-                && !right.contains(&without.as_str())
-            {
-                self.differences
-                    .push(format!("without a sandbox it says {without:?}"));
-            }
-        }
+        let without = control.as_ref().map(|(said, _)| said.as_str());
+        self.lacking = vector.lacks(without, doors);
         self.observed.clone_from(said);
-        if self.lacking.is_some() {
-            if !said.starts_with("refused") && !said.starts_with("lacking") {
-                self.differences.push("it is not refused".into());
+        self.differences.extend(trouble.clone());
+        match self.lacking {
+            Some((Lack::Feature | Lack::Operation, _)) => {
+                if !said.starts_with("refused") {
+                    self.differences.push("it is not refused".into());
+                }
             }
-            return;
-        }
-        if !vector.expected.admits(said) {
-            self.differences
-                .push("the program sees something else".into());
+            Some((Lack::Fence, _)) => {}
+            None => {
+                if let (Control::Says(right), Some(without)) = (&vector.control, without)
+                    && !right.contains(&without)
+                {
+                    self.differences
+                        .push(format!("without a sandbox it says {without:?}"));
+                }
+                if !vector.expected.admits(said) {
+                    self.differences
+                        .push("the program sees something else".into());
+                }
+            }
         }
         let watched = matches!(vector.expected.event, Event::Watched(_));
         if watched && said == "opened" {
-            match doors {
-                0 => self.differences.push("no door is said to be open".into()),
-                _ => self.observed.push_str("; said to be left to seccomp"),
+            if doors.is_empty() {
+                self.differences.push("no door is said to be open".into());
+            } else {
+                self.observed.push_str("; said to be left to seccomp");
             }
         }
-        if let Some(reasons) = vector.expected.event.reasons(said) {
+        let reasons = vector.expected.event.reasons(said);
+        if let Some(reasons) = reasons.filter(|_| self.lacking.is_none()) {
             let of_reason = |reason: &&str| {
                 let mut own = refusals.iter();
                 own.find(|refusal| refusal.reason == **reason)
             };
             match reasons.iter().find_map(of_reason) {
+                Some(refusal) if !refusal.detail.contains(vector.expected.detail) => self
+                    .differences
+                    .push(format!("its event says something else: {refusal:?}")),
                 Some(refusal) if refusal.is_readable() => {
                     self.event = Some(refusal.clone());
                     let text = format!("; event {}: {}", refusal.reason, refusal.detail);
@@ -172,18 +171,33 @@ impl Row {
         }
     }
 
-    /// Who sent each packet is a matter of when.
-    fn attribute(&mut self, strayed: &[(f64, String)], of_control: &[(f64, String)]) {
-        let own = strayed.iter().find(|(at, _)| self.seen.window.holds(*at));
-        match own {
-            Some(_) if self.stated => self.observed.push_str("; packets leave"),
-            Some((_, text)) => self
-                .differences
-                .push(format!("a packet leaves: {}", short(text))),
-            None => {}
+    /// Who sent each packet is a matter of when and where.
+    fn has_sent(&self, packet: &Strayed) -> bool {
+        self.origin == Some(packet.origin) && self.seen.window.holds(packet.at)
+    }
+
+    /// Whether it was sent when there was no sandbox.
+    fn is_before(&self, packet: &Strayed) -> bool {
+        let mut open = self.seen.open.iter();
+        self.origin == Some(packet.origin) && open.any(|window| window.holds(packet.at))
+    }
+
+    fn attribute(&mut self, strayed: &[Strayed], of_control: &[f64]) {
+        let own: Vec<_> = strayed.iter().filter(|one| self.has_sent(one)).collect();
+        let fenceless = matches!(self.lacking, Some((Lack::Fence, _)));
+        let may = |packet: &Strayed| {
+            fenceless || self.stated.is_some_and(|stated| stated.is_of(&packet.text))
+        };
+        if let Some(packet) = own.iter().find(|packet| !may(packet)) {
+            let text = short(&packet.text);
+            self.differences.push(format!("a packet leaves: {text}"));
+        } else if !own.is_empty() {
+            self.observed.push_str("; packets leave");
+        } else if self.stated.is_some() {
+            self.differences.push("nothing leaves".into());
         }
         if let (true, None, Some((said, window))) = (self.leaves, &self.lacking, &self.seen.control)
-            && (was_kept_back(said) || !of_control.iter().any(|(at, _)| window.holds(*at)))
+            && (was_kept_back(said) || !of_control.iter().any(|at| window.holds(*at)))
         {
             self.differences
                 .push(format!("without a sandbox nothing leaves either: {said}"));
@@ -205,8 +219,8 @@ impl Row {
 
     pub fn observed(&self) -> String {
         let mut text = self.observed.clone();
-        if let Some(lack) = &self.lacking {
-            text = format!("lacking: this kernel does not have it ({lack})");
+        if let Some((_, lack)) = &self.lacking {
+            text = format!("{text}; lacking: this kernel does not have it ({lack})");
         }
         for difference in &self.differences {
             text.push_str("; DIFFERS: ");
@@ -236,17 +250,16 @@ impl Matrix {
     pub fn conclude(stage: &mut Stage, kernel: Kernel, mut rows: Vec<Row>) -> Result<Self> {
         // An event is written when a second has passed in which it could come again.
         let Captured { sandbox, host } = stage.captured()?;
-        let written = events::in_file(&stage.facts(Side::Sandbox).events)?;
+        let written = events::in_file(stage.events())?;
         let mut strayed = sandbox.on_devices();
         strayed.extend(host.strayed());
         let of_control = host.of_control();
-        let of_late = host.of_late();
+        let next: Vec<_> = rows.iter().skip(1).map(|row| row.seen.begins()).collect();
+        for (row, next) in rows.iter_mut().zip(next) {
+            row.seen.window.make_way(next);
+        }
         for row in &mut rows {
-            let strayed = match row.group {
-                Group::Around => &of_late,
-                _ => &strayed,
-            };
-            row.attribute(strayed, &of_control);
+            row.attribute(&strayed, &of_control);
             if row
                 .event
                 .as_ref()
@@ -255,14 +268,17 @@ impl Matrix {
                 row.differences.push("its event is not in the file".into());
             }
         }
-        let port = stage.facts(Side::Sandbox).listener;
+        let port = stage.listener();
         let ends = [format!(".{port} >"), format!(".{port}:")];
         let listeners = |packet: &Packet| ends.iter().any(|end| packet.text.contains(end));
-        let explained = |at: f64| rows.iter().any(|row| row.seen.window.holds(at));
-        let unexplained = strayed.iter().filter(|(at, _)| !explained(*at));
+        let unexplained = |packet: &&Strayed| {
+            let mut rows = rows.iter();
+            !rows.any(|row| row.has_sent(packet) || row.is_before(packet))
+        };
+        let unexplained = strayed.iter().filter(unexplained);
         Ok(Self {
             kernel,
-            unexplained: unexplained.map(|(_, text)| short(text)).collect(),
+            unexplained: unexplained.map(|packet| short(&packet.text)).collect(),
             kernels_own: vec![
                 (
                     "sandbox, lo, the daemon's listeners",

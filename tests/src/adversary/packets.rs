@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
 
-use super::ground::{CONTROL, HOST, HOST_V6, LATE, POD, UPLINK};
+use super::{
+    ground::{ARMED, BOUNDED, CONTROL, EXCEPTED, HOST, HOST_V6, LATE, POD, UPLINK},
+    vector::Place,
+};
 use crate::capture::Packet;
 
 /// What a packet is to the kernel that sent or received it.
@@ -56,6 +59,38 @@ impl Kind {
     }
 }
 
+/// From which sandbox a packet is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Sandbox,
+    Late,
+    Excepted,
+    Armed,
+    Bounded,
+}
+
+impl Origin {
+    /// Where packets of a place are seen. Those of the daemon's own namespace cannot be told from the daemon's.
+    pub(super) fn of(place: Place) -> Option<Self> {
+        match place {
+            Place::Sandbox | Place::Root => Some(Self::Sandbox),
+            Place::Late | Place::Beside => Some(Self::Late),
+            Place::Exempt | Place::Excepted => Some(Self::Excepted),
+            Place::Armed => Some(Self::Armed),
+            Place::Bounded => Some(Self::Bounded),
+            Place::Hosted => None,
+        }
+    }
+}
+
+/// One that should not be on its way.
+#[derive(Debug)]
+pub(super) struct Strayed {
+    pub(super) origin: Origin,
+    pub(super) at: f64,
+    pub(super) text: String,
+}
+
 /// A capture of one namespace, sorted.
 #[derive(Debug)]
 pub(super) struct Sorted {
@@ -82,43 +117,46 @@ impl Sorted {
     }
 
     /// In the sandbox's namespace: what is on any device but lo and not the kernel's own.
-    pub(super) fn on_devices(&self) -> Vec<(f64, String)> {
-        self.keep(|kind, packet| packet.device != "lo" && !kind.is_the_kernels())
+    pub(super) fn on_devices(&self) -> Vec<Strayed> {
+        self.strays(|kind, packet| {
+            (packet.device != "lo" && !kind.is_the_kernels()).then_some(Origin::Sandbox)
+        })
     }
 
-    /// In the host's namespace: what came from the sandbox, and what goes up and is neither the daemon's nor the
-    /// control's.
-    pub(super) fn strayed(&self) -> Vec<(f64, String)> {
-        let own = [
-            format!(" {HOST}"),
-            format!(" {HOST_V6}"),
-            " 10.231.6.".to_owned(),
-            " fd00:231:6:".to_owned(),
-            " 10.231.8.".to_owned(),
-            " fd00:231:8:".to_owned(),
-        ];
-        self.keep(|kind, packet| {
+    /// In the host's namespace: what came from a sandbox, and what goes up and is neither the daemon's nor of where its own
+    /// device shows it.
+    pub(super) fn strayed(&self) -> Vec<Strayed> {
+        let mut own = vec![format!(" {HOST}"), format!(" {HOST_V6}")];
+        for net in [3, 4, 5, 6, 8] {
+            own.push(format!(" 10.231.{net}."));
+            own.push(format!(" fd00:231:{net}:"));
+        }
+        self.strays(|kind, packet| {
             if kind.is_the_kernels() {
-                return false;
+                return None;
             }
+            let comes = packet.text.contains(" In ");
             let up = packet.device == UPLINK && packet.text.contains(" Out ");
-            packet.device == POD
-                || (up && !own.iter().any(|own| packet.text.contains(own.as_str())))
+            match packet.device.as_str() {
+                POD => Some(Origin::Sandbox),
+                // A socket that is destroyed ends with a reset.
+                LATE => (comes && kind != Kind::Refusal).then_some(Origin::Late),
+                EXCEPTED => comes.then_some(Origin::Excepted),
+                ARMED => comes.then_some(Origin::Armed),
+                BOUNDED => comes.then_some(Origin::Bounded),
+                _ => (up && !own.iter().any(|own| packet.text.contains(own.as_str())))
+                    .then_some(Origin::Sandbox),
+            }
         })
     }
 
-    /// In the host's namespace: what came from the one that is attached late, whenever. A socket that is destroyed ends
-    /// with a reset.
-    pub(super) fn of_late(&self) -> Vec<(f64, String)> {
-        self.keep(|kind, packet| {
-            let comes = packet.device == LATE && packet.text.contains(" In ");
-            comes && !kind.is_the_kernels() && kind != Kind::Refusal
-        })
-    }
-
-    /// What came from where there is no sandbox.
-    pub(super) fn of_control(&self) -> Vec<(f64, String)> {
-        self.keep(|kind, packet| packet.device == CONTROL && !kind.is_the_kernels())
+    /// When something came from where there is no sandbox.
+    pub(super) fn of_control(&self) -> Vec<f64> {
+        let packets = self.packets.iter();
+        packets
+            .filter(|(_, kind, packet)| packet.device == CONTROL && !kind.is_the_kernels())
+            .map(|(at, _, _)| *at)
+            .collect()
     }
 
     /// How many of each kind some packets are.
@@ -132,11 +170,15 @@ impl Sorted {
         kinds
     }
 
-    fn keep(&self, which: impl Fn(Kind, &Packet) -> bool) -> Vec<(f64, String)> {
-        let kept = self.packets.iter();
-        kept.filter(|(_, kind, packet)| which(*kind, packet))
-            .map(|(at, _, packet)| (*at, packet.text.clone()))
-            .collect()
+    fn strays(&self, which: impl Fn(Kind, &Packet) -> Option<Origin>) -> Vec<Strayed> {
+        let strays = self.packets.iter().filter_map(|(at, kind, packet)| {
+            Some(Strayed {
+                origin: which(*kind, packet)?,
+                at: *at,
+                text: packet.text.clone(),
+            })
+        });
+        strays.collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,88 +13,42 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    attacker::Attacker,
-    ground::{BESIDE, CONTROL, DEVICE, EVIL, Ground, INBOUND, POD, PORT, SANDBOX},
+    attacker::{Attacker, User},
+    cast::Cast,
+    ground::{CONTROL, DEVICE, EVIL, Ground, INBOUND, POD, PORT},
     outside::Outside,
     packets::Sorted,
     upstream::{HOSTS, Upstream},
-    vector::Accomplice,
+    vector::{Accomplice, Place, Vector},
 };
 use crate::{
     capture::Capture,
     cgroup::Cgroup,
     daemon::Daemon,
-    interrupt,
-    process::PATIENCE,
     programs::{client_sources, copy},
     sandbox::Sandbox,
     scenario::directory,
 };
 
-/// The hostile sandbox's.
-pub(super) const NAME: &str = "hostile";
+/// What a sandbox may do: its secret goes where it belongs.
+const WORK: &str = "GET / HTTP/1.1\r\nHost: mirror.example\r\nAuthorization: Bearer openshell:resolve:env:KEY\r\n\r\n";
 
 /// Fields are dropped in order.
 #[derive(Debug)]
 pub struct Stage {
     captures: Option<Captures>,
-    pub(super) hostile: Attacker,
-    /// In the same sandbox, root without capabilities.
-    pub(super) rooted: Attacker,
-    pub(super) control: Attacker,
-    accomplice: Attacker,
-    pub(super) late: Late,
-    _sandbox: Sandbox,
-    /// Holds the processes that are in none.
-    _beside: Sandbox,
+    /// Detaches the sandboxes before their cgroups go.
     pub(super) daemon: Daemon,
+    pub(super) cast: Cast,
     pub(super) outside: Outside,
     pub(super) upstream: Upstream,
     _ground: Ground,
     facts: Facts,
-    beside_facts: Facts,
+    /// The hostile sandbox's, and that of what is tried without one.
+    gateways: (String, String),
+    pub(super) programs: PathBuf,
     _elsewhere: Cgroup,
     _directory: TempDir,
-}
-
-/// A sandbox that is attached when its sockets are there already, and detached again.
-#[derive(Debug)]
-pub(super) struct Late {
-    pub(super) attacker: Attacker,
-    sandbox: Sandbox,
-    meeting: PathBuf,
-}
-
-impl Late {
-    /// Lets the program go on that has prepared itself, attached or not.
-    pub(super) fn go(&self, daemon: &Daemon, attached: bool) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
-        while !self.meeting.join("ready").exists() {
-            interrupt::check()?;
-            ensure!(Instant::now() < deadline, "the program does not get ready");
-            thread::sleep(Duration::from_millis(5));
-        }
-        if attached {
-            self.sandbox.attach_again(daemon)?;
-        }
-        fs::write(self.meeting.join("go"), "")?;
-        Ok(())
-    }
-
-    /// Forgets the last meeting.
-    pub(super) fn clear(&self) -> Result<()> {
-        for file in ["ready", "go"] {
-            let path = self.meeting.join(file);
-            if path.exists() {
-                fs::remove_file(path)?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn detach(&self, daemon: &Daemon) -> Result<()> {
-        self.sandbox.detach(daemon)
-    }
 }
 
 /// What vectors have to know of the place.
@@ -105,6 +59,7 @@ pub(super) struct Facts {
     pub(super) daemon: u32,
     pub(super) run: PathBuf,
     pub(super) data: PathBuf,
+    /// Below it are the pins of maps and of sandboxes' links.
     pub(super) pins: PathBuf,
     /// Readable by root alone.
     pub(super) secret: PathBuf,
@@ -115,8 +70,10 @@ pub(super) struct Facts {
     pub(super) elsewhere: PathBuf,
     pub(super) own_cgroup: PathBuf,
     pub(super) host_netns: PathBuf,
-    /// The program's own address, and the host's link-local one on the same link.
-    pub(super) address: &'static str,
+    /// The program's own.
+    pub(super) address: String,
+    /// The host's on the same link.
+    pub(super) host: String,
     pub(super) gateway: String,
     /// A Unix socket at which an accomplice waits.
     pub(super) accomplice: PathBuf,
@@ -125,7 +82,7 @@ pub(super) struct Facts {
 }
 
 /// Where an attempt is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Side {
     Control,
     Sandbox,
@@ -155,101 +112,111 @@ impl Stage {
         let outside = Outside::start(&ground.outside, &programs)?;
         let upstream = Upstream::start(&ground)?;
         let events = place.path().join("events.jsonl");
-        let configuration = upstream.configuration();
+        let configuration = upstream.configuration(&ground);
         let configuration =
             configuration.top_level(&format!("events: {{ file: {} }}", events.display()));
         let configuration = configuration.write(place.path())?;
         let daemon = start_daemon(&ground, &configuration, place.path())?;
-
-        let beside = Sandbox::beside(&daemon, "beside")?;
-        see_that_all_is_open(&beside, &ground, &programs)?;
+        see_that_all_is_open(&daemon, &ground, &programs)?;
         let captures = Captures {
             sandbox: Capture::start_with_kernel(&ground.sandbox)?,
             host: Capture::start_with_kernel(&ground.host)?,
         };
-        let mut sandbox = Sandbox::beside(&daemon, NAME)?;
-        sandbox.settle(&ground.sandbox)?;
-        sandbox.attach_again(&daemon)?;
-        let hostile = Attacker::start(&sandbox, &ground.sandbox, &programs)?;
-        let rooted = Attacker::start_as(0, &sandbox, &ground.sandbox, &programs)?;
-        let control = Attacker::start(&beside, &ground.control, &programs)?;
-        let accomplice = Attacker::start(&beside, &ground.control, &programs)?;
+        let cast = Cast::new(&daemon, &ground, &programs)?;
         let elsewhere = Cgroup::new()?;
         let meeting = place.path().join("meeting");
         fs::create_dir(&meeting)?;
         fs::set_permissions(&meeting, fs::Permissions::from_mode(0o777))?;
-        let sandbox_late = Sandbox::beside(&daemon, "late")?;
-        let late = Late {
-            attacker: Attacker::start(&sandbox_late, &ground.late, &programs)?,
-            sandbox: sandbox_late,
-            meeting: meeting.clone(),
-        };
         let facts = Facts {
             listener: listener(&daemon)?,
             daemon: daemon.pid()?,
             run: place.path().join("run"),
             data: place.path().join("data"),
-            pins: daemon.bpf_dir().to_owned(),
+            pins: pins(&daemon)?,
             secret: place.path().join("KEY.secret"),
             configuration,
             events,
             elsewhere: elsewhere.path().to_owned(),
-            own_cgroup: sandbox.cgroup().path().to_owned(),
+            own_cgroup: cast.cgroup(Place::Sandbox)?.path().to_owned(),
             host_netns: ground.host.path(),
-            address: SANDBOX,
-            gateway: Ground::link_local(&ground.host, POD)?,
+            address: String::new(),
+            host: String::new(),
+            gateway: String::new(),
             accomplice: meeting.join("accomplice.sock"),
             meeting: meeting.clone(),
         };
-        let beside_facts = Facts {
-            address: BESIDE,
-            gateway: Ground::link_local(&ground.host, CONTROL)?,
-            ..facts.clone()
-        };
         Ok(Self {
             captures: Some(captures),
-            hostile,
-            rooted,
-            control,
-            accomplice,
-            late,
-            _sandbox: sandbox,
-            _beside: beside,
+            cast,
             daemon,
             outside,
             upstream,
+            gateways: (
+                Ground::link_local(&ground.host, POD)?,
+                Ground::link_local(&ground.host, CONTROL)?,
+            ),
             _ground: ground,
             facts,
-            beside_facts,
+            programs,
             _elsewhere: elsewhere,
             _directory: place,
         })
     }
 
-    pub(super) fn facts(&self, side: Side) -> &Facts {
-        match side {
-            Side::Control => &self.beside_facts,
-            Side::Sandbox => &self.facts,
+    /// What is known where a vector is tried, or without a sandbox.
+    pub(super) fn facts(&self, place: Place, side: Side) -> Facts {
+        let net = match (place, side) {
+            (Place::Late | Place::Beside, _) => 6,
+            (_, Side::Control) => 8,
+            (Place::Sandbox | Place::Root | Place::Hosted, Side::Sandbox) => 7,
+            (Place::Exempt | Place::Excepted, Side::Sandbox) => 5,
+            (Place::Armed, Side::Sandbox) => 4,
+            (Place::Bounded, Side::Sandbox) => 3,
+        };
+        let (inside, beside) = &self.gateways;
+        Facts {
+            address: format!("10.231.{net}.2"),
+            host: format!("10.231.{net}.1"),
+            gateway: match side {
+                Side::Control => beside.clone(),
+                Side::Sandbox => inside.clone(),
+            },
+            ..self.facts.clone()
         }
     }
 
-    /// How many doors the sandbox is said to have that only seccomp closes.
-    pub(super) fn doors(&self) -> Result<usize> {
-        let sandboxes = self.daemon.json(&["sandboxes"])?;
-        let own = sandboxes.as_array().into_iter().flatten();
-        let mut own = own.filter(|one| one.get("name").and_then(Value::as_str) == Some(NAME));
-        let doors = own.next().and_then(|one| one.get("doors")?.as_array());
-        Ok(doors.context("no doors in the list of sandboxes")?.len())
+    pub(super) fn events(&self) -> &Path {
+        &self.facts.events
     }
 
-    /// Has somebody outside do a vector's other half; [`Self::helped`] waits for its end.
-    pub(super) fn help(
-        &mut self,
-        accomplice: Option<Accomplice>,
-        side: Side,
-    ) -> Result<Option<u64>> {
+    pub(super) fn meeting(&self) -> &Path {
+        &self.facts.meeting
+    }
+
+    pub(super) fn listener(&self) -> u64 {
+        self.facts.listener
+    }
+
+    /// Another daemon serves.
+    pub(super) fn note_daemon(&mut self) -> Result<()> {
+        self.facts.daemon = self.daemon.pid()?;
+        Ok(())
+    }
+
+    /// What a sandbox is said to have that the kernel's programs do not close.
+    pub(super) fn doors(&self, place: Place) -> Result<Vec<String>> {
+        let own = listed(&self.daemon, place)?;
+        let doors = own.get("doors").and_then(Value::as_array);
+        let doors = doors.context("no doors in the list of sandboxes")?.iter();
+        Ok(doors
+            .filter_map(|door| door.as_str().map(str::to_owned))
+            .collect())
+    }
+
+    /// Has somebody else do a vector's other half; [`Self::helped`] waits for its end.
+    pub(super) fn help(&mut self, vector: &Vector, side: Side) -> Result<Option<u64>> {
         let path = &self.facts.accomplice;
-        let (order, with) = match accomplice {
+        let (order, with) = match vector.accomplice {
             None => return Ok(None),
             Some(Accomplice::Connects) => (
                 "take-and-connect",
@@ -257,18 +224,34 @@ impl Stage {
             ),
             Some(Accomplice::HandsIn) => ("hand-in", json!({"path": path})),
             Some(Accomplice::DialsIn) => {
-                let address = self.facts(side).address;
+                let address = self.facts(vector.place, side).address;
                 ("dial", json!({"address": address, "port": INBOUND}))
             }
+            Some(Accomplice::Works) if side == Side::Control => return Ok(None),
+            Some(Accomplice::Works) => {
+                let neighbour = self.cast.attacker(Place::Sandbox, side)?;
+                return neighbour
+                    .order("exchange", &json!({"to": EVIL, "request": WORK}))
+                    .map(Some);
+            }
         };
-        self.accomplice.order(order, &with).map(Some)
+        self.cast.accomplice.order(order, &with).map(Some)
     }
 
-    pub(super) fn helped(&self, order: Option<u64>) -> Result<()> {
-        match order {
-            Some(order) => self.accomplice.outcome(order).map(drop),
-            None => Ok(()),
+    /// What went wrong where it has to go well.
+    pub(super) fn helped(&mut self, vector: &Vector, order: Option<u64>) -> Result<Option<String>> {
+        let Some(order) = order else {
+            return Ok(None);
+        };
+        if vector.accomplice != Some(Accomplice::Works) {
+            return self.cast.accomplice.outcome(order).map(|_| None);
         }
+        let said = self
+            .cast
+            .attacker(Place::Sandbox, Side::Sandbox)?
+            .outcome(order)?
+            .said;
+        Ok((said != "status 200").then(|| format!("another sandbox is harmed: {said}")))
     }
 
     /// Ends the captures.
@@ -314,8 +297,9 @@ fn start_daemon(ground: &Ground, configuration: &Path, place: &Path) -> Result<D
 }
 
 /// The way out is one: a process that is in no sandbox takes it, in the very namespace.
-fn see_that_all_is_open(beside: &Sandbox, ground: &Ground, programs: &Path) -> Result<()> {
-    let mut attacker = Attacker::start(beside, &ground.sandbox, programs)?;
+fn see_that_all_is_open(daemon: &Daemon, ground: &Ground, programs: &Path) -> Result<()> {
+    let beside = Sandbox::beside(daemon, "beside")?;
+    let mut attacker = Attacker::start(User::Nobody, &beside, &ground.sandbox, programs)?;
     for order in ["connect", "send-to"] {
         let order = attacker.order(order, &json!({"address": EVIL, "port": PORT}))?;
         let said = attacker.outcome(order)?.said;
@@ -330,8 +314,23 @@ fn see_that_all_is_open(beside: &Sandbox, ground: &Ground, programs: &Path) -> R
     Ok(())
 }
 
-fn listener(daemon: &Daemon) -> Result<u64> {
+/// A sandbox in the list.
+pub(super) fn listed(daemon: &Daemon, place: Place) -> Result<Value> {
     let sandboxes = daemon.json(&["sandboxes"])?;
-    let port = sandboxes.pointer("/0/netns/0/port").and_then(Value::as_u64);
-    port.with_context(|| format!("no listener on {DEVICE}'s side: {sandboxes}"))
+    let mut all = sandboxes.as_array().into_iter().flatten();
+    let own = all.find(|one| one.get("name").and_then(Value::as_str) == Some(place.sandbox()));
+    own.cloned()
+        .with_context(|| format!("{} is not listed", place.sandbox()))
+}
+
+fn listener(daemon: &Daemon) -> Result<u64> {
+    let own = listed(daemon, Place::Sandbox)?;
+    let port = own.pointer("/netns/0/port").and_then(Value::as_u64);
+    port.with_context(|| format!("no listener on {DEVICE}'s side: {own}"))
+}
+
+/// Below it are the maps' pins, and the links' of each sandbox.
+fn pins(daemon: &Daemon) -> Result<PathBuf> {
+    let mut versions = fs::read_dir(daemon.bpf_dir())?;
+    Ok(versions.next().context("nothing is pinned")??.path())
 }

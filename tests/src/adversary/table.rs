@@ -1,8 +1,11 @@
 //! Every way round that is known, with what has to come of it.
 
+mod armed;
 mod around;
 mod daemon;
+mod daring;
 mod datagrams;
+mod exempt;
 mod families;
 mod identity;
 mod names;
@@ -16,7 +19,9 @@ use serde_json::{Value, json};
 use super::{
     ground::{EVIL, EVIL_V6, PORT},
     stage::Facts,
-    vector::{Control, Event, Expected, Group, Secret, Vector},
+    vector::{
+        Accomplice, Control, Event, Expected, Group, Lack, Meanwhile, Place, Secret, Stated, Vector,
+    },
 };
 
 /// All of them, in the order in which they are tried.
@@ -27,10 +32,13 @@ pub fn vectors() -> Vec<Vector> {
     all.extend(options::vectors());
     all.extend(spaces::vectors());
     all.extend(around::vectors());
+    all.extend(exempt::vectors());
+    all.extend(armed::vectors());
     all.extend(daemon::vectors());
     all.extend(names::vectors());
     all.extend(identity::vectors());
     all.extend(release::vectors());
+    all.extend(daring::vectors());
     all
 }
 
@@ -47,12 +55,15 @@ fn vector(
         tries,
         order,
         with: Box::new(with),
-        as_root: false,
+        place: Place::Sandbox,
+        meanwhile: None,
         accomplice: None,
         control: Control::Leaves,
+        may_lack: Vec::new(),
         expected: Expected {
             said: Vec::new(),
             event: Event::None("nothing is refused"),
+            detail: "",
             secret: Secret::Stays,
             stated: None,
         },
@@ -72,12 +83,6 @@ fn to_v6(_: &Facts) -> Value {
 const DATAGRAM: &[&str] = &["datagram"];
 const PROTOCOL: &[&str] = &["socket_protocol"];
 const OPTION: &[&str] = &["socket_option"];
-const BEFORE: &[&str] = &[
-    "socket_from_before",
-    "existing_socket",
-    "moved_socket",
-    "egress",
-];
 /// What the daemon says of a connection that policy does not know.
 const POLICY: &[&str] = &["policy"];
 
@@ -95,9 +100,47 @@ impl Vector {
         self.control(Control::Says(said.to_vec()))
     }
 
-    fn by_root(mut self) -> Self {
-        self.as_root = true;
-        self.without_control("the host's root could do it")
+    fn at(mut self, place: Place) -> Self {
+        self.place = place;
+        self
+    }
+
+    fn by_root(self) -> Self {
+        self.at(Place::Root)
+            .without_control("the host's root could do it")
+    }
+
+    fn with(mut self, with: impl Fn(&Facts) -> Value + 'static) -> Self {
+        self.with = Box::new(with);
+        self
+    }
+
+    fn meanwhile(mut self, what: Meanwhile) -> Self {
+        self.meanwhile = Some(what);
+        self
+    }
+
+    fn helped_by(mut self, accomplice: Accomplice) -> Self {
+        self.accomplice = Some(accomplice);
+        self
+    }
+
+    /// Some kernels do not have what is asked for.
+    fn may_lack(mut self) -> Self {
+        self.may_lack.push(Lack::Feature);
+        self
+    }
+
+    /// By operations of io_uring that came one after the other, if it is there at all.
+    fn by_ring(mut self) -> Self {
+        self.may_lack.push(Lack::Operation);
+        self.may_lack()
+    }
+
+    /// Only programs on devices stop it, which some kernels do not have.
+    fn fenced(mut self) -> Self {
+        self.may_lack.push(Lack::Fence);
+        self
     }
 
     fn without_control(self, why: &'static str) -> Self {
@@ -133,8 +176,26 @@ impl Vector {
         self
     }
 
-    fn stated(mut self, why: &'static str) -> Self {
-        self.expected.stated = Some(why);
+    /// What the event's detail has.
+    fn saying(mut self, detail: &'static str) -> Self {
+        self.expected.detail = detail;
+        self
+    }
+
+    /// The reason goes by what the program saw.
+    fn by_outcome(
+        mut self,
+        said: &[&'static str],
+        reasons: &'static [(&'static str, &'static str)],
+    ) -> Self {
+        self.expected.said = said.to_vec();
+        self.expected.event = Event::ByOutcome(reasons);
+        self
+    }
+
+    /// Packets leave that all have this end.
+    fn stated(mut self, why: &'static str, end: &'static str) -> Self {
+        self.expected.stated = Some(Stated { why, end });
         self
     }
 
@@ -158,6 +219,6 @@ mod tests {
             assert!(names.insert(name), "{} twice", vector.name);
             assert!(!vector.expected.said.is_empty(), "{}", vector.name);
         }
-        assert!(names.len() >= 110, "{}", names.len());
+        assert!(names.len() >= 380, "{}", names.len());
     }
 }

@@ -63,13 +63,15 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut rows = Vec::new();
     for (number, vector) in wanted.iter().enumerate() {
         interrupt::check()?;
+        let since = Instant::now();
         let row = try_out(&mut stage, vector).with_context(|| vector.name.clone())?;
         eprintln!(
-            "{:>4}/{} {:<26}{:<12} {}",
+            "{:>4}/{} {:<26}{:<12}{:>5.1} s  {}",
             number + 1,
             wanted.len(),
             row.name(),
             row.verdict(),
+            since.elapsed().as_secs_f64(),
             row.observed()
         );
         rows.push(row);

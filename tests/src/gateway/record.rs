@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use crate::interrupt;
+use crate::{bytes, interrupt};
 
 /// What a client presented as its token. The token itself stays in the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,12 +223,7 @@ impl Record {
 
     /// How often `secret` was seen so far, in requests and messages, wherever.
     pub fn count(&self, secret: &str) -> usize {
-        let within = |Bytes(bytes): &Bytes| {
-            let windows = bytes.windows(secret.len());
-            windows
-                .filter(|window| *window == secret.as_bytes())
-                .count()
-        };
+        let within = |Bytes(bytes): &Bytes| bytes::count(bytes, secret.as_bytes());
         self.look(|seen| {
             seen.iter()
                 .map(|seen| match seen {

@@ -19,6 +19,8 @@ use tests::{
 /// What a daemon that was compiled for debugging, on a machine that the flood is on as well, may take for a request while
 /// it is flooded. It says that others are served, not how fast.
 const LAX: f64 = 2000.0;
+/// Connections of which a flood is the least in its four seconds.
+const FLOOD: u64 = 100;
 /// Memory that a flood may take at most: 256 connections that are read, and 4,096 that are open.
 const GROWTH: u64 = 512 << 20;
 
@@ -121,6 +123,8 @@ fn a_sandbox_that_floods_the_daemon_does_not_stop_another() -> Result<()> {
             "{kind}: {paced} {flooded}, {} KiB more memory at most",
             most >> 10
         );
+        let begun = flooded["begun"].as_u64();
+        ensure!(begun > Some(FLOOD), "{kind}: no flood, but {flooded}");
         ensure!(paced["failed"] == 0, "{kind}: {paced}");
         let p99 = paced["p99"].as_f64().context("no request came through")?;
         ensure!(p99 < LAX, "{kind}: {paced}");
@@ -140,19 +144,20 @@ fn a_sandbox_that_floods_the_daemon_does_not_stop_another() -> Result<()> {
 fn what_is_beyond_a_sandboxs_limits_is_refused_and_said() -> Result<()> {
     let stand =
         Stand::new("limits: { connections: 100, handshakes: 10, connects_per_second: 50 }")?;
-    stand.flood(&["connects", "--threads=1"])?;
-    assert!(
-        stand
-            .reasons()?
-            .iter()
-            .any(|reason| reason == "too_many_connects")
-    );
-    stand.flood(&["hoard", "--threads=1", "--held=100000"])?;
-    assert!(
-        stand
-            .reasons()?
-            .iter()
-            .any(|reason| reason == "too_many_connections")
-    );
+    for (kind, beyond, reason) in [
+        ("connects", 50, "too_many_connects"),
+        ("hoard", 100, "too_many_connections"),
+    ] {
+        let (paced, flooded) = stand.flood(&[kind, "--threads=1", "--held=100000"])?;
+        // More than it may: else nothing would have to be refused.
+        let begun = flooded["begun"].as_u64();
+        assert!(begun > Some(beyond), "{kind}: {flooded}");
+        assert_eq!(paced["failed"], 0, "{kind}: {paced}");
+        let reasons = stand.reasons()?;
+        assert!(
+            reasons.iter().any(|one| one == reason),
+            "{kind}: {reasons:?}"
+        );
+    }
     Ok(())
 }

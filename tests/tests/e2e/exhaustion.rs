@@ -60,7 +60,7 @@ fn a_daemon_without_descriptors_lets_nobody_through_and_goes_on_when_it_has_some
     Ok(())
 }
 
-/// A file system of 16 pages.
+/// A file system of 1 MiB.
 struct Disk(PathBuf);
 
 impl Disk {

@@ -7,6 +7,7 @@ use std::{collections::HashMap, fs};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use tests::{
+    bytes,
     clients::{Clients, PLACEHOLDER},
     configuration::{Configuration, DISCORD_POLICY},
     daemon::Daemon,
@@ -608,20 +609,23 @@ impl Vector {
     fn judge(&self, heard: Option<&Heard>, received: &[u8]) -> Result<()> {
         let arrived = heard.map(Heard::bytes).unwrap_or_default();
         let due = match &self.outcome {
-            Outcome::Token(bytes) => count(bytes, TOKEN),
+            Outcome::Token(bytes) => bytes::count(bytes, TOKEN.as_bytes()),
             _ => 0,
         };
         ensure!(
-            count(&arrived, TOKEN) == due,
+            bytes::count(&arrived, TOKEN.as_bytes()) == due,
             "the token left {} times",
-            count(&arrived, TOKEN)
+            bytes::count(&arrived, TOKEN.as_bytes())
         );
         ensure!(
-            count(&arrived, FOREIGN_SECRET) == 0,
+            bytes::count(&arrived, FOREIGN_SECRET.as_bytes()) == 0,
             "another host's secret left"
         );
         for secret in [TOKEN, FOREIGN_SECRET] {
-            ensure!(count(received, secret) == 0, "a secret came back");
+            ensure!(
+                bytes::count(received, secret.as_bytes()) == 0,
+                "a secret came back"
+            );
         }
         let came = |wanted: &[u8]| heard.is_some_and(|heard| payloads(heard) == wanted);
         let answer = String::from_utf8_lossy(received);
@@ -642,7 +646,7 @@ impl Vector {
                 );
             }
             Outcome::Token(bytes) if self.body.is_some() => {
-                let there = arrived.windows(bytes.len()).any(|window| window == bytes);
+                let there = bytes::holds(&arrived, bytes);
                 ensure!(there, "the bound header did not arrive; answer {status:?}");
             }
             Outcome::Token(bytes) => {
@@ -729,14 +733,9 @@ fn closed_with(received: &[u8]) -> Option<u16> {
 
 fn mentions(bytes: &[u8]) -> usize {
     ["openshell:resolve:env:", "OPENSHELL-RESOLVE-ENV-"]
-        .map(|word| count(bytes, word))
+        .map(|word| bytes::count(bytes, word.as_bytes()))
         .iter()
         .sum()
-}
-
-fn count(bytes: &[u8], word: &str) -> usize {
-    let windows = bytes.windows(word.len());
-    windows.filter(|window| *window == word.as_bytes()).count()
 }
 
 fn frame(fin: bool, opcode: u8, payload: &[u8]) -> Vec<u8> {

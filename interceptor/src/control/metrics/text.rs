@@ -18,10 +18,14 @@ pub(super) fn of(counts: &CountsView) -> String {
         overall,
         sandboxes,
         kernel,
+        rejected,
     } = counts;
     let mut text = String::new();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     metric(&mut text, "interceptor_build_info", "gauge", [(version, 1)]);
+    let rejected = u64::from(rejected.is_some());
+    let name = "interceptor_config_rejected";
+    metric(&mut text, name, "gauge", [(Vec::new(), rejected)]);
     totals(&mut text, "interceptor_", [(Vec::new(), overall)]);
     let sandboxes = sandboxes.iter().map(|view| {
         let labels = vec![
@@ -178,6 +182,7 @@ mod tests {
                 totals,
             }],
             kernel: [("connects".to_owned(), 12)].into(),
+            rejected: None,
         };
         let text = of(&counts);
         let lines: Vec<_> = text.lines().collect();
@@ -192,6 +197,7 @@ mod tests {
             r#"interceptor_sandbox_connections_total{sandbox="a\"b\\c\nd",id="7"} 12"#,
             r#"interceptor_sandbox_rewrites_total{sandbox="a\"b\\c\nd",id="7",secret="TOKEN"} 4"#,
             "interceptor_counted_total{counter=\"connects\"} 12",
+            "interceptor_config_rejected 0",
         ] {
             assert!(lines.contains(&expected), "{expected}\n{text}");
         }

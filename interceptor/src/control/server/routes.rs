@@ -44,9 +44,9 @@ async fn route<B: Backend>(
     let get = request.method() == Method::GET;
     let post = request.method() == Method::POST;
     match request.uri().path() {
-        api::HEALTH if get => Ok(healthy()),
+        api::HEALTH if get => Ok(healthy(Vec::new())),
         api::READY if get => match backend.ready().await {
-            Ok(()) => Ok(healthy()),
+            Ok(()) => Ok(healthy(backend.remarks().await)),
             Err(missing) => Err(refuse(StatusCode::SERVICE_UNAVAILABLE, missing)),
         },
         api::INFO if get => Ok(ok(&backend.info().await)),
@@ -201,9 +201,10 @@ fn refuse(status: StatusCode, error: impl Into<String>) -> (StatusCode, ErrorVie
     (status, error)
 }
 
-fn healthy() -> Answer {
+fn healthy(remarks: Vec<String>) -> Answer {
     ok(&HealthView {
         status: "ok".into(),
+        remarks,
     })
 }
 

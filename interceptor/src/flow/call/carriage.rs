@@ -94,16 +94,18 @@ fn carry_http(relay: Relay, call: &Arc<Call>) -> Carried<'_> {
         authority,
         early,
     } = relay;
-    let (verified, reflection) = match &streams {
-        Streams::Plain { .. } => (None, Arc::default()),
+    let (verified, evidence, reflection) = match &streams {
+        Streams::Plain { .. } => (None, Arc::default(), Arc::default()),
         Streams::Secured { lease, .. } => {
             let verified = Some(lease.verified().clone());
-            (verified, Arc::clone(&lease.reflection))
+            let reflection = Arc::clone(&lease.reflection);
+            (verified, Arc::clone(&lease.evidence), reflection)
         }
     };
     let (release, judge, standing) = call.stand(Footing {
         host: authority.host.clone(),
         verified,
+        evidence,
         reflection,
     });
     let switcher = Arc::clone(call);

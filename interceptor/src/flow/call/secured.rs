@@ -105,7 +105,7 @@ impl Call {
         } else {
             (preferred, offered.is_some().then_some(preferred))
         };
-        let config = match self.engine.leaves.server_config(&host, chosen) {
+        let config = match self.engine.leaves().server_config(&host, chosen) {
             Ok(config) => config,
             Err(source) => {
                 return self

@@ -5,6 +5,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 use super::Call;
 use crate::{
     address::{Host, VerifiedName},
+    flow::evidence::Evidence,
     http::Judge,
     policy::{Judgement, RequestView, Verdict, binding::Unbound},
     rewrite::{
@@ -19,6 +20,8 @@ pub(super) struct Footing {
     pub(super) host: Host,
     /// `None` on plain TCP: nobody vouches for who answers, so nothing is released.
     pub(super) verified: Option<VerifiedName>,
+    /// What it was verified by.
+    pub(super) evidence: Arc<Evidence>,
     /// What was written on the connection to the server, by whichever client.
     pub(super) reflection: Arc<Reflection>,
 }
@@ -38,6 +41,7 @@ impl Call {
         let Footing {
             host,
             verified,
+            evidence,
             reflection,
         } = footing;
         let release = Arc::new(self.release(verified.as_ref()).noted_in(&reflection));
@@ -45,7 +49,7 @@ impl Call {
         let judged = host.clone();
         let judge: Judge = Arc::new(move |request| call.judge(&judged, request));
         let call = Arc::clone(self);
-        let review = move || call.review(&host, verified.as_ref(), &reflection);
+        let review = move || call.review(&host, verified.as_ref(), &evidence, &reflection);
         let standing = Standing::new(self.reloads.clone(), Arc::new(review));
         (release, judge, standing)
     }
@@ -77,6 +81,7 @@ impl Call {
         &self,
         host: &Host,
         verified: Option<&VerifiedName>,
+        evidence: &Evidence,
         reflection: &Arc<Reflection>,
     ) -> Reviewed {
         self.follow();
@@ -91,6 +96,7 @@ impl Call {
             }
             Verdict::Deny(denial) => return Err(Revoked::Policy(denial.to_string())),
         };
+        evidence.hold(&self.configuration.load().connector, host)?;
         let release = self.release(verified);
         let mut put_in = self.stats().facts().rewrites.into_keys();
         if let Some(gone) = put_in.find(|name| !release.has(name)) {

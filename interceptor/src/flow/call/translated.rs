@@ -9,6 +9,7 @@ use super::Call;
 use crate::{
     error::chain,
     flow::{
+        evidence::Evidence,
         pool::Key,
         upstream::{Lease, Way},
     },
@@ -32,17 +33,17 @@ impl Call {
             Protocol::Http2 => translation::to_http2(upstream).await,
             Protocol::Http1 => {
                 let call = Arc::clone(self);
-                let key = Arc::new(lease.key);
+                let lease = Arc::new((lease.key, lease.evidence));
                 let dial = move || {
-                    let (call, key) = (Arc::clone(&call), Arc::clone(&key));
-                    Box::pin(async move { call.another(&key).await }) as _
+                    let (call, lease) = (Arc::clone(&call), Arc::clone(&lease));
+                    Box::pin(async move { call.another(&lease.0, &lease.1).await }) as _
                 };
                 Ok(translation::to_http1(upstream, Box::new(dial)))
             }
         }
     }
 
-    async fn another(&self, key: &Key) -> io::Result<TlsStream<TcpStream>> {
+    async fn another(&self, key: &Key, evidence: &Evidence) -> io::Result<TlsStream<TcpStream>> {
         let endpoint = match self.decide(&key.host) {
             Verdict::Intercept(endpoint) => endpoint,
             Verdict::Deny(_) | Verdict::Tunnel(_) | Verdict::Tcp(_) => {
@@ -58,6 +59,8 @@ impl Call {
             stats: self.stats(),
         };
         let another = way.fresh(key).await;
-        another.map_err(|denial| io::Error::other(chain(&denial)))
+        let (stream, proof) = another.map_err(|denial| io::Error::other(chain(&denial)))?;
+        evidence.add(proof).map_err(io::Error::other)?;
+        Ok(stream)
     }
 }

@@ -236,7 +236,7 @@ where
             // What was put in is put in: streams may come to their end.
             Ok(()) | Err(Revoked::Secret(_)) => {}
             // Theirs could be never.
-            Err(Revoked::Policy(_)) => self.streams.abort_all(),
+            Err(Revoked::Policy(_) | Revoked::Upstream(_)) => self.streams.abort_all(),
         }
         heard
     }

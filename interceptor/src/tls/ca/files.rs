@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{FlockOperation, flock},
+    fs::{FlockOperation, OFlags, flock},
     io::Errno,
 };
 use zeroize::Zeroizing;
@@ -63,8 +63,16 @@ pub(super) fn write_public(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The text of a file, and its mode.
 pub(super) fn read_secret(path: &Path) -> io::Result<(Zeroizing<String>, u32)> {
-    let file = File::open(path)?;
-    let mode = file.metadata()?.mode() & 0o777;
+    // Without O_NONBLOCK the open of a FIFO waits for a writer.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mode = metadata.mode() & 0o777;
     let mut text = Zeroizing::new(String::new());
     file.take(LIMIT).read_to_string(&mut text)?;
     Ok((text, mode))

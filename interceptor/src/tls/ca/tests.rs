@@ -226,6 +226,35 @@ fn public_files_are_readable_by_everybody_and_replaced_as_a_whole() {
 }
 
 #[test]
+fn a_fifo_in_the_place_of_a_file_is_refused_and_not_waited_for() {
+    for fifo in ["given.pem", "given.key"] {
+        let directory = TempDir::new().unwrap();
+        let paths = write_pair(&directory, |_| {});
+        let path = directory.path().join(fifo);
+        fs::remove_file(&path).unwrap();
+        let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        let error = CertificateAuthority::load(&paths[0], &paths[1]).unwrap_err();
+        let told = crate::error::chain(&error);
+        assert!(told.contains("not a regular file"), "{told}");
+    }
+}
+
+#[test]
+fn an_authority_is_another_one_by_its_certificate() {
+    let directory = TempDir::new().unwrap();
+    let load = |change: fn(&mut CertificateParams)| {
+        let paths = write_pair(&directory, change);
+        let load = || CertificateAuthority::load(&paths[0], &paths[1]).unwrap();
+        (load(), load())
+    };
+    let (first, again) = load(|_| {});
+    assert!(first.is(&again));
+    let (second, _) = load(|_| {});
+    assert!(!first.is(&second));
+}
+
+#[test]
 fn openssl_accepts_the_authority_strictly() {
     let data = TempDir::new().unwrap();
     CertificateAuthority::load_or_create(data.path()).unwrap();

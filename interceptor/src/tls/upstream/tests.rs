@@ -4,7 +4,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::{
     AlertDescription, HandshakeKind, RootCertStore, ServerConfig, SupportedProtocolVersion,
 };
-use rustls_pki_types::CertificateDer;
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -44,7 +44,9 @@ async fn connect(
     };
     let host = NAME.parse().unwrap();
     let dial = async {
-        let (mut stream, name) = connector
+        let Verified {
+            mut stream, name, ..
+        } = connector
             .connect(client, &host, alpn, &Sessions::default())
             .await?;
         stream.write_all(b"secret").await.unwrap();
@@ -72,7 +74,8 @@ async fn visit(
     };
     let host = NAME.parse().unwrap();
     let dial = async {
-        let (mut stream, _) = connector.connect(client, &host, &[], sessions).await?;
+        let verified = connector.connect(client, &host, &[], sessions).await?;
+        let mut stream = verified.stream;
         assert_eq!(stream.read_u8().await.unwrap(), b'!');
         Ok::<_, UpstreamError>(stream.get_ref().1.handshake_kind().unwrap())
     };
@@ -145,6 +148,100 @@ async fn sessions_do_not_outlive_the_roots_by_which_they_were_verified() {
     let connector = connector(store([Root::new().certificate]));
     let refused = visit(&connector, &config, &sessions).await;
     refused.unwrap_err();
+}
+
+async fn proof(
+    connector: &Connector,
+    config: &Arc<ServerConfig>,
+    sessions: &Sessions,
+) -> Arc<Proof> {
+    let (client, stream) = connection().await;
+    let acceptor = TlsAcceptor::from(Arc::clone(config));
+    let host = NAME.parse().unwrap();
+    let (dialled, served) = tokio::join!(
+        connector.connect(client, &host, &[], sessions),
+        acceptor.accept(stream)
+    );
+    served.unwrap();
+    dialled.unwrap().proof
+}
+
+#[tokio::test]
+async fn what_a_server_has_shown_holds_as_long_as_its_root_is_trusted() {
+    let (root, other) = (Root::new(), Root::new());
+    let both = connector(store([other.certificate.clone(), root.certificate.clone()]));
+    let shown = proof(&both, &root.server(NAME, |_| {}), &Sessions::default()).await;
+    both.verify(&shown).unwrap();
+    let more = connector(store([root.certificate.clone(), Root::new().certificate]));
+    more.verify(&shown).unwrap();
+    let without = connector(store([other.certificate.clone()]));
+    for _ in 0..2 {
+        let error = without.verify(&shown).unwrap_err();
+        assert!(matches!(error, UpstreamError::UnknownIssuer(_)), "{error}");
+        assert!(error.is_certificate());
+    }
+    // Trusted again.
+    connector(store([root.certificate])).verify(&shown).unwrap();
+}
+
+#[tokio::test]
+async fn connections_to_one_server_share_what_it_has_shown() {
+    let root = Root::new();
+    let connector = connector(store([root.certificate.clone()]));
+    let (one, another) = (root.server(NAME, |_| {}), root.server(NAME, |_| {}));
+    let sessions = Sessions::default();
+    let first = proof(&connector, &one, &sessions).await;
+    assert!(Arc::ptr_eq(
+        &first,
+        &proof(&connector, &one, &sessions).await
+    ));
+    let other = proof(&connector, &another, &sessions).await;
+    assert!(!Arc::ptr_eq(&first, &other));
+    let elsewhere = proof(&connector, &one, &Sessions::default()).await;
+    assert!(!Arc::ptr_eq(&first, &elsewhere));
+}
+
+#[tokio::test]
+async fn a_certificate_that_expires_while_its_connection_stands_ends_nothing() {
+    let root = Root::new();
+    let (certificate, _) = root.certify(NAME, |params| {
+        params.not_before = OffsetDateTime::now_utc() - Duration::days(9);
+        params.not_after = OffsetDateTime::now_utc() - Duration::days(3);
+    });
+    let connector = connector(store([root.certificate]));
+    let shown = |days| {
+        let time = OffsetDateTime::now_utc() - Duration::days(days);
+        let since = u64::try_from(time.unix_timestamp()).unwrap();
+        let at = UnixTime::since_unix_epoch(std::time::Duration::from_secs(since));
+        Proof::of(NAME.try_into().unwrap(), vec![certificate.clone()], at)
+    };
+    connector.verify(&shown(6)).unwrap();
+    let error = connector.verify(&shown(1)).unwrap_err();
+    assert!(matches!(error, UpstreamError::Expired(_)), "{error}");
+}
+
+#[tokio::test]
+async fn sessions_outlive_a_reload_that_changes_no_root() {
+    let root = Root::new();
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("root.pem");
+    fs::write(&path, encode(&root.certificate)).unwrap();
+    let files = [path.clone()];
+    let config = root.server(NAME, |_| {});
+    let sessions = Sessions::default();
+    let first = Connector::new(&files, &[]).unwrap();
+    visit(&first, &config, &sessions).await.unwrap();
+    let second = first.renew(&files, &[]).unwrap();
+    assert!(second.trusts_as(&first));
+    let (kind, _) = visit(&second, &config, &sessions).await.unwrap();
+    assert_eq!(kind, HandshakeKind::Resumed);
+    // The same file with more in it.
+    let more = encode(&root.certificate) + &encode(&Root::new().certificate);
+    fs::write(&path, more).unwrap();
+    let third = second.renew(&files, &[]).unwrap();
+    assert!(!third.trusts_as(&second));
+    let (kind, _) = visit(&third, &config, &sessions).await.unwrap();
+    assert_eq!(kind, HandshakeKind::Full);
 }
 
 /// A certificate for clients by `root`, for `hosts`.
@@ -330,7 +427,7 @@ async fn configured_roots_are_trusted_besides_the_platforms() {
     let text: String = roots.iter().map(|root| encode(&root.certificate)).collect();
     fs::write(&path, text).unwrap();
     let connector = Connector::new(&[path], &[]).unwrap();
-    assert!(connector.roots >= 2);
+    assert!(connector.roots.len() >= 2);
     for root in &roots {
         let (dialled, _) = connect(&connector, root.server(NAME, |_| {}), &[]).await;
         dialled.unwrap();

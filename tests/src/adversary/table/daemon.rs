@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::vector;
+use super::{POLICY, to, vector};
 use crate::adversary::{
+    ground::{EVIL, METRICS},
     stage::Facts,
-    vector::{Group, Vector},
+    vector::{Group, Place, Vector},
 };
 
 /// Refusals of permissions, which are the kernel's.
@@ -51,7 +52,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             name,
             tries,
             "program",
-            move |_| json!({"command": command}),
+            move |facts| json!({"command": command, "path": facts.pins.join("maps/CONFIG")}),
         )
         .refused_to_everybody(DENIED)
     };
@@ -159,39 +160,76 @@ pub(super) fn vectors() -> Vec<Vector> {
         bpf("bpf-link", "bpf() finds a link by its number", 30),
     ];
     all.extend(by_root());
+    all.extend(metrics());
     all
+}
+
+/// What the daemon serves to its host.
+fn metrics() -> Vec<Vector> {
+    vec![
+        vector(
+            Group::Daemon,
+            "metrics",
+            "connect() to the port of metrics by the host's address",
+            "connect",
+            |facts| json!({"address": facts.host, "port": METRICS}),
+        )
+        .else_says(&["connected, answered"])
+        .captured(POLICY),
+        vector(
+            Group::Daemon,
+            "metrics-by-name",
+            "plain HTTP to an allowed name that leads to the port of metrics",
+            "plain",
+            |_| json!({"to": EVIL, "request": "GET /metrics HTTP/1.1\r\nHost: metrics.example\r\n\r\n"}),
+        )
+        .without_control("it is the daemon's resolution that is tried")
+        .refused(&["status 502 upstream_unreachable"], &["own_address"]),
+        vector(
+            Group::Daemon,
+            "metrics-hosted",
+            "the same from a sandbox in the host's own namespace, over loopback",
+            "connect",
+            |_| json!({"address": "127.0.0.1", "port": METRICS}),
+        )
+        .at(Place::Hosted)
+        .else_says(&["connected, answered"])
+        .captured(&["policy"]),
+        vector(
+            Group::Daemon,
+            "metrics-hosted-datagram",
+            "a datagram over the host's loopback",
+            "send-to",
+            |_| json!({"address": "127.0.0.1", "port": METRICS}),
+        )
+        .at(Place::Hosted)
+        .else_says(&["sent, then silence"])
+        .refused(&["refused EPERM"], &["datagram"]),
+        vector(
+            Group::Daemon,
+            "hosted",
+            "connect() from a sandbox in the host's own namespace",
+            "connect",
+            to,
+        )
+        .at(Place::Hosted)
+        .else_says(&["connected, answered"])
+        .captured(POLICY),
+    ]
 }
 
 /// The sandbox's processes may be root, of a container that has the host's users.
 fn by_root() -> Vec<Vector> {
-    let process = |name: &str, tries: &'static str, order: &'static str| {
-        vector(
-            Group::Daemon,
-            name,
-            tries,
-            order,
-            |facts| json!({"process": facts.daemon}),
-        )
-        .by_root()
-        .silent(
-            DENIED,
-            "the kernel refuses what needs the daemon's capabilities",
-        )
-    };
-    let file = |name: &str, tries: &'static str, order: &'static str, of: &'static str| {
-        vector(
-            Group::Daemon,
-            name,
-            tries,
-            order,
-            move |facts| json!({"path": of_process(facts, of)}),
-        )
-        .by_root()
-        .silent(
-            DENIED,
-            "the kernel refuses what needs the daemon's capabilities",
-        )
-    };
+    let refused =
+        |name: &str, tries: &'static str, order: &'static str, with: fn(&Facts) -> Value| {
+            vector(Group::Daemon, name, tries, order, with)
+                .by_root()
+                .silent(
+                    DENIED,
+                    "the kernel refuses what needs capabilities, or the daemon's",
+                )
+        };
+    let process: fn(&Facts) -> Value = |facts| json!({"process": facts.daemon});
     vec![
         vector(
             Group::Daemon,
@@ -209,62 +247,72 @@ fn by_root() -> Vec<Vector> {
             ],
             &["control_refused"],
         ),
-        process(
+        refused(
             "root-ptrace",
             "PTRACE_SEIZE of the daemon, as root",
             "trace",
+            process,
         ),
-        process(
+        refused(
             "root-vm-read",
             "process_vm_readv() of the daemon, as root",
             "memory",
+            process,
         ),
-        process(
+        refused(
             "root-pidfd-getfd",
             "pidfd_getfd() of the daemon's descriptors, as root",
             "take-descriptor",
+            process,
         ),
-        process(
+        refused(
             "root-join-daemon",
             "setns() to the daemon's network namespace, as root",
             "join-of-process",
+            process,
         ),
-        file(
+        refused(
             "root-environ",
             "/proc/PID/environ of the daemon, as root",
             "read",
-            "environ",
+            |facts| json!({"path": of_process(facts, "environ")}),
         ),
-        file(
+        refused(
             "root-mem",
             "/proc/PID/mem of the daemon, as root",
             "read",
-            "mem",
+            |facts| json!({"path": of_process(facts, "mem")}),
         ),
-        file(
+        refused(
             "root-descriptors",
             "what a descriptor of the daemon is, as root",
             "link",
-            "fd/3",
+            |facts| json!({"path": of_process(facts, "fd/3")}),
         ),
-        vector(
-            Group::Daemon,
+        refused(
             "root-bpf",
             "bpf() makes a map, as root",
             "program",
             |_| json!({"command": 0}),
-        )
-        .by_root()
-        .silent(DENIED, "the kernel refuses what needs a capability"),
-        vector(
-            Group::Daemon,
+        ),
+        refused(
             "root-raw",
             "a raw socket, as root",
             "kind",
             |_| json!({"family": 2, "type": 3, "protocol": 255}),
+        ),
+        vector(
+            Group::Daemon,
+            "root-bpf-pin",
+            "bpf() opens a pin, as root",
+            "program",
+            |facts| json!({"command": 7, "path": facts.pins.join("maps/CONFIG")}),
         )
         .by_root()
-        .silent(DENIED, "the kernel refuses what needs a capability"),
+        .silent(
+            &["opened"],
+            "stated: where the host's root is shown bpffs, the pins there are its own",
+        ),
         vector(
             Group::Daemon,
             "root-ca-key",

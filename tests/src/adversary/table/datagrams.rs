@@ -13,7 +13,7 @@ fn datagram(name: &str, tries: &'static str, order: &'static str) -> Vector {
 }
 
 /// At once, so that clients fall back.
-const REFUSED: &[&str] = &["refused EPERM", "refused ECONNREFUSED"];
+const REFUSED: &[&str] = &["refused EPERM"];
 
 pub(super) fn vectors() -> Vec<Vector> {
     let mut all = vec![
@@ -57,7 +57,30 @@ pub(super) fn vectors() -> Vec<Vector> {
             "send-by-nameless-family",
         ),
         datagram("sendmmsg", "sendmmsg(), two at a time", "send-many"),
-        datagram("io-uring-sendmsg", "IORING_OP_SENDMSG", "send-by-ring"),
+        datagram(
+            "io-uring-sendmsg",
+            "IORING_OP_SENDMSG",
+            "send-message-by-ring",
+        )
+        .by_ring(),
+        datagram(
+            "io-uring-sendmsg-zc",
+            "IORING_OP_SENDMSG_ZC",
+            "send-message-by-ring-without-copying",
+        )
+        .by_ring(),
+        datagram(
+            "io-uring-send",
+            "IORING_OP_SEND with an address",
+            "send-by-ring",
+        )
+        .by_ring(),
+        datagram(
+            "io-uring-send-zc",
+            "IORING_OP_SEND_ZC with an address",
+            "send-by-ring-without-copying",
+        )
+        .by_ring(),
         datagram(
             "segmented",
             "one call, many datagrams (UDP_SEGMENT)",

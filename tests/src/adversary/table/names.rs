@@ -8,8 +8,10 @@ use crate::adversary::{
     vector::{Group, Vector},
 };
 
-/// Reasons under which a name is refused.
-const DNS: &[&str] = &["dns", "dns_type", "dns_name_length", "dns_rate"];
+/// Reasons under which a name is refused: no rule has it, nobody needs its kind, it is too long.
+const DNS: &[&str] = &["dns"];
+const KIND: &[&str] = &["dns_type"];
+const LENGTH: &[&str] = &["dns_name_length"];
 
 fn ask(name: &str, tries: &'static str, with: Value) -> Vector {
     vector(Group::Names, name, tries, "ask", move |_| with.clone()).refused(&["NXDOMAIN"], DNS)
@@ -60,14 +62,14 @@ pub(super) fn vectors() -> Vec<Vector> {
             "smuggle",
             json!({"server": EVIL, "domain": "evil.test", "bytes": 110, "width": 63}),
         )
-        .refused(&["NXDOMAIN"], DNS),
+        .refused(&["NXDOMAIN"], LENGTH),
         order(
             "smuggle-known",
             "the same below a name that is known",
             "smuggle",
             json!({"server": EVIL, "domain": "mirror.example", "bytes": 100, "width": 50}),
         )
-        .refused(&["NXDOMAIN"], DNS),
+        .refused(&["NXDOMAIN"], LENGTH),
         order(
             "drip",
             "data in many short names",
@@ -81,17 +83,27 @@ pub(super) fn vectors() -> Vec<Vector> {
             "binary-label",
             json!({"server": EVIL, "domain": "evil.test"}),
         )
-        .refused(&["NXDOMAIN", "FORMERR", "REFUSED"], DNS),
+        .refused(&["NXDOMAIN"], DNS),
     ];
-    for kind in [
-        "TXT", "NULL", "MX", "SRV", "HTTPS", "CNAME", "NS", "SOA", "ANY", "PTR",
+    for (kind, reasons) in [
+        ("TXT", KIND),
+        ("NULL", KIND),
+        ("MX", KIND),
+        ("SRV", DNS),
+        ("HTTPS", DNS),
+        ("CNAME", KIND),
+        ("NS", KIND),
+        ("SOA", KIND),
+        ("ANY", KIND),
+        ("PTR", DNS),
     ] {
         let name = format!("{}-unknown", kind.to_lowercase());
-        all.push(ask(
+        let question = ask(
             &name,
             "a question of a kind that carries data, for an unknown name",
             json!({"server": EVIL, "name": format!("{name}.test"), "kind": kind}),
-        ));
+        );
+        all.push(question.refused(&["NXDOMAIN"], reasons));
     }
     for (kind, name) in [
         ("TXT", "txt-known"),
@@ -104,7 +116,7 @@ pub(super) fn vectors() -> Vec<Vector> {
                 "the same for a known name: there is nothing but addresses",
                 json!({"server": EVIL, "name": "mirror.example", "kind": kind}),
             )
-            .refused(&["NOERROR"], DNS),
+            .refused(&["NOERROR"], KIND),
         );
     }
     all.push(
@@ -120,13 +132,14 @@ pub(super) fn vectors() -> Vec<Vector> {
             "axfr",
             "a zone's transfer over TCP",
             json!({"server": EVIL, "name": "axfr.test", "kind": "AXFR", "tcp": true}),
-        ),
+        )
+        .refused(&["NXDOMAIN"], KIND),
         ask(
             "chaos",
             "a question of class CHAOS",
             json!({"server": EVIL, "name": "version.bind", "kind": "TXT", "klass": 3}),
         )
-        .silent(&["REFUSED", "NXDOMAIN"], "no class but IN is answered"),
+        .silent(&["REFUSED"], "no class but IN is answered"),
         ask(
             "update",
             "an UPDATE in place of a question",
@@ -144,11 +157,14 @@ pub(super) fn vectors() -> Vec<Vector> {
         ),
         order(
             "edns-data",
-            "data in an option of EDNS, beside a known name",
+            "data in an option of EDNS, beside a known name that is looked up",
             "with-option",
-            json!({"server": EVIL, "name": "mirror.example"}),
+            json!({"server": EVIL, "name": "looked-up.example"}),
         )
-        .silent(&["NOERROR, 1 answers"], "options go nowhere"),
+        .silent(
+            &["NOERROR, 1 answers"],
+            "the daemon's own question has no options",
+        ),
         order(
             "loop",
             "a name that points at itself",
@@ -166,8 +182,8 @@ pub(super) fn vectors() -> Vec<Vector> {
             json!({"server": EVIL}),
         )
         .silent(
-            &["FORMERR", "sent, then silence", "NOTIMP"],
-            "the message is at fault",
+            &["FORMERR"],
+            "the message is at fault, and its sender is told",
         ),
         order(
             "unasked",
@@ -194,12 +210,11 @@ pub(super) fn vectors() -> Vec<Vector> {
         )
         .without_control("it is the daemon's resolution that is tried")
         .refused(
-            &[
-                "alert internal_error",
-                "alert internal_error, then alert internal_error",
-            ],
+            &["status 200, then alert internal_error"],
             &["upstream_unreachable"],
-        ),
+        )
+        .saying(PRIVATE)
+        .released(),
         lead(
             "private",
             "an allowed name that leads to a private address",
@@ -243,4 +258,8 @@ fn lead(name: &str, tries: &'static str, sni: &'static str) -> Vector {
     }))
     .without_control("it is the daemon's resolution that is tried")
     .refused(&["alert internal_error"], &["upstream_unreachable"])
+    .saying(PRIVATE)
 }
+
+/// What the event of an address says that no name may lead to.
+const PRIVATE: &str = "is not a public address";

@@ -71,12 +71,14 @@ fn places() -> Vec<Vector> {
             "request": format!("GET / HTTP/1.1\r\nHost: unbound.example\r\n{BEARER}\r\n"),
         }))
         .refused(&["status 403 credential_endpoint_mismatch"], &["credential_endpoint_mismatch"]),
+        get("other-secret", "another secret at the place where this host's is bound", "/", "Authorization: Bearer openshell:resolve:env:OTHER\r\n")
+            .refused(&["status 403 credential_endpoint_mismatch"], &["credential_endpoint_mismatch"]),
         get("unknown-key", "a key that there is not", "/", "Authorization: Bearer openshell:resolve:env:NOTHING\r\n")
             .refused(&["status 500 credential_unavailable"], &["credential_unavailable"]),
         get("longer-key", "a key that begins like one that there is", "/", "Authorization: Bearer openshell:resolve:env:KEY_2\r\n")
             .refused(&["status 500 credential_unavailable"], &["credential_unavailable"]),
         get("two-words", "beside another word", "/", &format!("Authorization: Bearer {P} {P}\r\n"))
-            .refused(&["status 500 credential_unavailable", "status 400 *"], &["credential_unavailable", "malformed_request"]),
+            .refused(&["status 500 credential_unavailable"], &["credential_unavailable"]),
         get("twice", "the header twice", "/", &format!("{BEARER}{BEARER}"))
             .silent(&["status 200"], "each is at its place")
             .released(),
@@ -84,7 +86,7 @@ fn places() -> Vec<Vector> {
             json!({"to": EVIL, "request": format!("GET / HTTP/1.1\r\nHost: plain.example\r\n{BEARER}\r\n")})
         })
         .without_control(SERVED)
-        .silent(&["status *", "closed without an answer"], "the request is allowed, and its placeholder stays"),
+        .silent(&["status 200"], "the request is allowed, and its placeholder stays"),
     ]
 }
 
@@ -125,7 +127,7 @@ fn splits() -> Vec<Vector> {
     all.push(
         release("split-chunks", "in a body, one byte in each chunk", json!({
                 "sni": "site.example",
-            "request": format!("POST /echo HTTP/1.1\r\nHost: site.example\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
+            "request": format!("POST /echo HTTP/1.1\r\nHost: site.example\r\nConnection: close\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n"),
         }))
         .silent(&["status 200"], TEXT),
     );
@@ -175,6 +177,14 @@ fn reflection() -> Vec<Vector> {
         get("back-in-header", "the server repeats a header beside it", "/", &format!("{BEARER}X-Comment: openshell:resolve:env:KEY\r\n"))
             .silent(&["status 200"], back)
             .released(),
+        get("back-in-gzip", "the server repeats the head compressed", "/", &format!("{BEARER}X-Coded: gzip\r\nAccept-Encoding: gzip\r\n"))
+            .silent(&["status 200"], back)
+            .released(),
+        get("back-in-base64", "the server repeats the head in base64", "/", &format!("{BEARER}X-Coded: base64\r\n"))
+            .silent(&["status 200"], back)
+            .released(),
+        message("back-in-message", "the server repeats the head in a WebSocket message", "nothing"),
+        message("bound-message", "at its place in a message, which the server sends back", "openshell:resolve:env:KEY"),
         vector(Group::Release, "back-over-h2", "the same over HTTP/2 from a server of HTTP/1.1", "over-h2", |_| {
             json!({"sni": "mirror.example", "to": EVIL, "streams": [{"fields": [
                 [":method", "GET"], [":scheme", "https"], [":path", "/"], [":authority", "mirror.example"],
@@ -185,4 +195,22 @@ fn reflection() -> Vec<Vector> {
         .silent(&["status 200"], back)
         .released(),
     ]
+}
+
+/// A WebSocket whose handshake has the placeholder at its place, and its first message perhaps too.
+fn message(name: &str, tries: &'static str, token: &'static str) -> Vector {
+    let message = format!("{{\"type\":\"auth\",\"token\":\"{token}\"}}");
+    vector(
+        Group::Release,
+        name,
+        tries,
+        "websocket",
+        move |_| json!({"sni": "mirror.example", "to": EVIL, "message": message}),
+    )
+    .without_control(SERVED)
+    .silent(
+        &["2 messages come back"],
+        "nothing is refused: what comes back is the placeholder again",
+    )
+    .released()
 }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{DATAGRAM, POLICY, PROTOCOL, to, vector};
 use crate::adversary::{
     ground::{EVIL, PORT},
-    vector::{Group, Vector},
+    vector::{Group, Meanwhile, Vector},
 };
 
 const LONE: &str = "a namespace of its own has no way out but by a sandbox's listener";
@@ -32,6 +32,15 @@ pub(super) fn vectors() -> Vec<Vector> {
             "nested-at-once",
         ),
         nested("nested-twice", "one inside the other", "nested-twice"),
+        vector(
+            Group::Spaces,
+            "nested-question",
+            "a namespace of its own whose first packet is a question to a resolver",
+            "nested-question",
+            |_| json!({"server": EVIL, "name": "evil-nested.test"}),
+        )
+        .without_control(LONE)
+        .refused(&["NXDOMAIN"], &["dns"]),
         nested(
             "nested-and-back",
             "from there back, with a socket of there",
@@ -58,7 +67,7 @@ pub(super) fn vectors() -> Vec<Vector> {
             to,
         )
         .without_control(LONE)
-        .refused(&["refused EPERM", "refused ECONNREFUSED"], DATAGRAM),
+        .refused(&["refused EPERM"], DATAGRAM),
         vector(
             Group::Spaces,
             "nested-raw",
@@ -83,10 +92,25 @@ pub(super) fn vectors() -> Vec<Vector> {
             |_| json!({"address": EVIL, "port": PORT, "count": 20}),
         )
         .without_control(LONE)
-        .refused(
-            &["refused 1", "refused 111", "refused 110"],
-            &["no_listener"],
-        ),
+        .refused(&["refused 1", "refused 110"], &["no_listener"]),
+        vector(
+            Group::Spaces,
+            "below",
+            "a process in a cgroup below its own, which is made when it is there already",
+            "old-child",
+            |facts| json!({"address": EVIL, "port": PORT, "meeting": facts.meeting}),
+        )
+        .meanwhile(Meanwhile::MovedBelow)
+        .captured(POLICY),
+        vector(
+            Group::Spaces,
+            "below-datagram",
+            "a socket that it has made before sends from there",
+            "old-datagrams",
+            |facts| json!({"address": EVIL, "port": PORT, "meeting": facts.meeting}),
+        )
+        .meanwhile(Meanwhile::MovedBelow)
+        .refused(&["refused EPERM"], DATAGRAM),
         bare(
             "back-to-parent",
             "setns() from a user namespace back to the network namespace it came from",

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BEFORE, OPTION, POLICY, PROTOCOL, to, to_v6, vector};
+use super::{OPTION, POLICY, PROTOCOL, to, to_v6, vector};
 use crate::adversary::{
     ground::{DEVICE, EVIL, INBOUND, PORT},
     vector::{Accomplice, Group, Vector},
@@ -79,28 +79,28 @@ fn plain() -> Vec<Vector> {
             "169.254.169.254",
             80,
         )
-        .captured(&["unknown_protocol", "policy"]),
+        .captured(&["unknown_protocol"]),
         towards(
             "metadata-aws-v6",
             "connect() to [fd00:ec2::254]:80",
             "fd00:ec2::254",
             80,
         )
-        .captured(&["unknown_protocol", "policy"]),
+        .captured(&["unknown_protocol"]),
         towards(
             "metadata-alibaba",
             "connect() to 100.100.100.200:80",
             "100.100.100.200",
             80,
         )
-        .captured(&["unknown_protocol", "policy"]),
+        .captured(&["unknown_protocol"]),
         towards(
             "metadata-azure",
             "connect() to 168.63.129.16:80",
             "168.63.129.16",
             80,
         )
-        .captured(&["unknown_protocol", "policy"]),
+        .captured(&["unknown_protocol"]),
         towards(
             "no-tls",
             "connect() to port 443 with what is neither TLS nor HTTP",
@@ -131,25 +131,31 @@ fn unusual() -> Vec<Vector> {
             "connect() under TCP_FASTOPEN_CONNECT",
             "fast-open-connect",
         ),
-        vector(
-            Group::Streams,
-            "mptcp",
-            "connect() of an MPTCP socket",
-            "mptcp",
-            to,
-        )
-        .refused(&["refused EPROTONOSUPPORT"], PROTOCOL),
-        stream("io-uring-connect", "IORING_OP_CONNECT", "uring-connect"),
+        stream("mptcp", "connect() of an MPTCP socket", "mptcp")
+            .refused(&["refused EPROTONOSUPPORT"], PROTOCOL)
+            .may_lack(),
+        stream("io-uring-connect", "IORING_OP_CONNECT", "uring-connect").by_ring(),
         stream(
             "io-uring-socket",
             "IORING_OP_SOCKET, then IORING_OP_CONNECT",
             "uring-socket",
-        ),
+        )
+        .by_ring(),
         stream(
             "io-uring-polled",
             "the same by a ring that a kernel thread polls (SQPOLL)",
             "uring-polled",
-        ),
+        )
+        .by_ring(),
+        vector(
+            Group::Streams,
+            "io-uring-bind-to-device",
+            "SO_BINDTODEVICE by SOCKET_URING_OP_SETSOCKOPT",
+            "uring-option",
+            device,
+        )
+        .refused(&["refused EPERM"], OPTION)
+        .by_ring(),
         vector(
             Group::Streams,
             "unspec-and-again",
@@ -166,7 +172,7 @@ fn unusual() -> Vec<Vector> {
             "again-while-connected",
             |_| json!({"address": EVIL, "port": PORT, "first": EVIL}),
         )
-        .refused(&["connected, then closed", "refused ECONNABORTED"], POLICY),
+        .refused(&["refused ECONNABORTED"], POLICY),
         vector(
             Group::Streams,
             "bound-source",
@@ -182,7 +188,8 @@ fn unusual() -> Vec<Vector> {
             "from-foreign-address",
             |_| json!({"address": EVIL, "port": PORT, "source": "10.231.9.77"}),
         )
-        .refused_to_everybody(&["refused ENETUNREACH"]),
+        .else_says(&["refused ENETUNREACH"])
+        .refused(&["refused EPERM"], OPTION),
         vector(
             Group::Streams,
             "link-local",
@@ -191,14 +198,11 @@ fn unusual() -> Vec<Vector> {
             |facts| json!({"address": facts.gateway, "port": PORT, "device": DEVICE}),
         )
         .captured(POLICY),
-        vector(
-            Group::Streams,
+        stream(
             "sendfile",
             "what is sent comes by sendfile() and splice()",
             "by-file",
-            to,
-        )
-        .captured(POLICY),
+        ),
         stream("zerocopy", "send() with MSG_ZEROCOPY", "without-copying"),
         stream("urgent", "send() with MSG_OOB", "urgent"),
         stream("dont-route", "connect() under SO_DONTROUTE", "unrouted")
@@ -219,28 +223,14 @@ fn unusual() -> Vec<Vector> {
             device,
         )
         .refused(&["refused EPERM"], OPTION),
-        vector(
-            Group::Streams,
-            "mark",
-            "SO_MARK, for another routing table",
-            "marked",
-            to,
-        )
-        .refused_to_everybody(&["refused EPERM"]),
-        vector(
-            Group::Streams,
-            "transparent",
-            "IP_TRANSPARENT",
-            "transparent",
-            to,
-        )
-        .refused_to_everybody(&["refused EPERM"]),
-        vector(
-            Group::Streams,
+        stream("mark", "SO_MARK, for another routing table", "marked")
+            .refused_to_everybody(&["refused EPERM"]),
+        stream("transparent", "IP_TRANSPARENT", "transparent")
+            .refused_to_everybody(&["refused EPERM"]),
+        stream(
             "repair",
             "TCP_REPAIR: a connection without a handshake",
             "repaired",
-            to,
         )
         .refused_to_everybody(&["refused EPERM"]),
         vector(
@@ -264,78 +254,148 @@ fn inbound() -> Vec<Vector> {
     let no_flow = "the daemon closes what has no flow record: no destination was asked for";
     let own = "it is the daemon's listener that is tried";
     vec![
-        vector(Group::Streams, "listener", "connect() to the daemon's own listener", "connect", listener("127.0.0.1"))
-            .without_control(own)
-            .silent(&["connected, then closed"], no_flow),
-        vector(Group::Streams, "listener-v6", "the same over IPv6", "connect", listener("::1"))
-            .without_control(own)
-            .silent(&["connected, then closed"], no_flow),
-        vector(Group::Streams, "listener-hijack", "listen() on the listener's port by SO_REUSEPORT", "listen-beside", listener("127.0.0.1"))
-            .else_says(&["listening"])
-            .silent(&["refused EADDRINUSE"], "the kernel refuses a port that is taken"),
-        vector(Group::Streams, "listener-hijack-any", "the same on every address", "listen-beside", listener("0.0.0.0"))
-            .else_says(&["listening"])
-            .silent(&["refused EADDRINUSE"], "the kernel refuses a port that is taken"),
-        vector(Group::Streams, "resolver-hijack", "bind() to the resolver's port by SO_REUSEPORT", "datagrams-beside", listener("127.0.0.1"))
-            .else_says(&["bound"])
-            .silent(&["refused EADDRINUSE"], "the kernel refuses a port that is taken"),
-        with_accomplice(
-            Accomplice::DialsIn,
-            vector(Group::Streams, "dialled-in", "listen(); somebody outside dials in and is answered", "serve-once", |facts| {
-                json!({"address": facts.address, "port": INBOUND})
-            }),
+        vector(
+            Group::Streams,
+            "listener",
+            "connect() to the daemon's own listener",
+            "connect",
+            listener("127.0.0.1"),
         )
+        .without_control(own)
+        .silent(&["connected, then closed"], no_flow),
+        vector(
+            Group::Streams,
+            "listener-v6",
+            "the same over IPv6",
+            "connect",
+            listener("::1"),
+        )
+        .without_control(own)
+        .silent(&["connected, then closed"], no_flow),
+        vector(
+            Group::Streams,
+            "listener-hijack",
+            "listen() on the listener's port by SO_REUSEPORT",
+            "listen-beside",
+            listener("127.0.0.1"),
+        )
+        .else_says(&["listening"])
+        .silent(
+            &["refused EADDRINUSE"],
+            "the kernel refuses a port that is taken",
+        ),
+        vector(
+            Group::Streams,
+            "listener-hijack-any",
+            "the same on every address",
+            "listen-beside",
+            listener("0.0.0.0"),
+        )
+        .else_says(&["listening"])
+        .silent(
+            &["refused EADDRINUSE"],
+            "the kernel refuses a port that is taken",
+        ),
+        vector(
+            Group::Streams,
+            "resolver-hijack",
+            "bind() to the resolver's port by SO_REUSEPORT",
+            "datagrams-beside",
+            listener("127.0.0.1"),
+        )
+        .else_says(&["bound"])
+        .silent(
+            &["refused EADDRINUSE"],
+            "the kernel refuses a port that is taken",
+        ),
+        vector(
+            Group::Streams,
+            "dialled-in",
+            "listen(); somebody outside dials in and is answered",
+            "serve-once",
+            |facts| json!({"address": facts.address, "port": INBOUND}),
+        )
+        .helped_by(Accomplice::DialsIn)
         .else_says(&["answered"])
-        .silent(&["answered"], "answers to those who dial in are not refused")
-        .stated("connections that others open into the sandbox are an exception"),
-        with_accomplice(
-            Accomplice::DialsIn,
-            vector(Group::Streams, "turned-round", "an accepted connection is dissolved and connected elsewhere", "accepted-again", |facts| {
-                json!({"address": EVIL, "port": PORT, "local": facts.address, "inbound": INBOUND})
-            }),
+        .silent(
+            &["answered"],
+            "answers to those who dial in are not refused",
         )
-        .refused(&["refused EPERM"], BEFORE)
-        .stated("its first packets answer whoever dialled in"),
+        .stated(
+            "connections that others open into the sandbox are an exception",
+            DIALLED,
+        ),
+        turned_round(
+            "turned-round",
+            "an accepted connection is dissolved and connected elsewhere",
+            "accepted-again",
+        ),
+        turned_round(
+            "io-uring-accept",
+            "the same by IORING_OP_ACCEPT and IORING_OP_CONNECT",
+            "uring-accept",
+        )
+        .by_ring(),
+        vector(
+            Group::Streams,
+            "io-uring-hijack",
+            "IORING_OP_BIND and IORING_OP_LISTEN on the listener's port by SO_REUSEPORT",
+            "uring-listen",
+            listener("127.0.0.1"),
+        )
+        .else_says(&["listening"])
+        .silent(
+            &["refused EADDRINUSE"],
+            "the kernel refuses a port that is taken",
+        )
+        .by_ring(),
     ]
 }
 
-fn with_accomplice(accomplice: Accomplice, mut vector: Vector) -> Vector {
-    vector.accomplice = Some(accomplice);
-    vector
+/// The end that connections have which are dialled into the sandbox.
+const DIALLED: &str = "10.231.7.2.7070";
+
+fn turned_round(name: &str, tries: &'static str, order: &'static str) -> Vector {
+    vector(
+        Group::Streams,
+        name,
+        tries,
+        order,
+        |facts| json!({"address": EVIL, "port": PORT, "local": facts.address, "inbound": INBOUND}),
+    )
+    .helped_by(Accomplice::DialsIn)
+    .refused(&["refused EPERM"], &["socket_from_before"])
+    .stated("its first packets answer whoever dialled in", DIALLED)
 }
 
 fn descriptors() -> Vec<Vector> {
     let path = |facts: &crate::adversary::stage::Facts| json!({"address": EVIL, "port": PORT, "path": facts.accomplice});
     vec![
-        with_accomplice(
-            Accomplice::Connects,
-            vector(
-                Group::Descriptors,
-                "passed-out",
-                "a socket from inside is passed out and connected by a process outside",
-                "hand-over",
-                path,
-            ),
+        vector(
+            Group::Descriptors,
+            "passed-out",
+            "a socket from inside is passed out and connected by a process outside",
+            "hand-over",
+            path,
         )
+        .helped_by(Accomplice::Connects)
         .silent(
             &["connected, then closed"],
             "the process that connects is in no sandbox: its refusal is its own",
         ),
-        with_accomplice(
-            Accomplice::HandsIn,
-            vector(
-                Group::Descriptors,
-                "passed-in",
-                "a socket from outside is passed in and connected inside",
-                "connect-what-is-handed",
-                path,
-            ),
+        // Over the link of whoever made it, so that nothing leaves by the sandbox's.
+        vector(
+            Group::Descriptors,
+            "passed-in",
+            "a socket from outside is passed in and connected inside",
+            "connect-what-is-handed",
+            path,
         )
+        .helped_by(Accomplice::HandsIn)
         .silent(
             &["connected, answered"],
-            "the socket belongs to whoever made it",
-        )
-        .stated("a process outside that passes its sockets in could as well speak for the sandbox"),
+            "stated: a process outside that passes its sockets in could as well speak for the sandbox",
+        ),
         vector(
             Group::Descriptors,
             "raw-by-ring",
@@ -343,6 +403,7 @@ fn descriptors() -> Vec<Vector> {
             "uring-raw",
             to,
         )
-        .refused_to_everybody(&["refused EPERM"]),
+        .refused_to_everybody(&["refused EPERM"])
+        .by_ring(),
     ]
 }
