@@ -10,6 +10,7 @@ mod exec;
 mod failure;
 mod logging;
 mod output;
+mod policy;
 mod reload;
 mod run;
 mod sandboxes;
@@ -30,7 +31,7 @@ Examples:
   sudo interceptor attach --name micky --pid 4242
   sudo interceptor conns --all
 
-Exit codes: 0 done, 1 it failed, 2 usage or bad configuration; exec passes on the command's own.";
+Exit codes: 0 done, 1 it failed, 2 usage or bad configuration, 3 a policy that is not supported; exec passes on the command's own.";
 
 /// Puts real credentials into a sandbox's traffic on its way out.
 ///
@@ -78,9 +79,12 @@ enum Command {
     Reload(Json),
     /// Validate a configuration
     Check(check::CheckArgs),
-    /// Make and print the certificate authority that sandboxes trust
+    /// Make and print the certificate authority that sandboxes trust, and put it where they do
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// Take over policy files that were written for OpenShell or NemoClaw
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
 /// How a subcommand prints.
@@ -108,6 +112,8 @@ impl Cli {
         let run_dir = self.run_dir.as_path();
         match self.command {
             Command::Exec(args) => return exec::run(args, run_dir),
+            Command::Policy(command) => return policy::run(command),
+            Command::Ca(command) => return ca::run(command, run_dir),
             Command::Run(args) => run::run(args, run_dir),
             Command::Attach(args) => attach::run(args, run_dir),
             Command::Detach(args) => detach::run(args, run_dir),
@@ -117,7 +123,6 @@ impl Cli {
             Command::Stats(json) => stats::run(json, run_dir),
             Command::Reload(json) => reload::run(json, run_dir),
             Command::Check(args) => check::run(&args),
-            Command::Ca(command) => ca::run(command, run_dir),
         }?;
         Ok(ExitCode::SUCCESS)
     }
@@ -162,6 +167,13 @@ mod tests {
             "interceptor ca init --data-dir /d",
             "interceptor ca export",
             "interceptor ca bundle",
+            "interceptor ca env",
+            "interceptor ca env --dir /etc/ssl/interceptor --format kubernetes",
+            "interceptor ca install --pid 42 --json",
+            "interceptor ca install --cgroup /sys/fs/cgroup/micky --data-dir /d",
+            "interceptor ca uninstall --pid 42",
+            "interceptor policy import discord.yaml",
+            "interceptor policy import a.yaml b.yaml --sandbox micky --intercept *.discord.gg --output c.yaml --json",
             "interceptor exec --name micky -- node bot.js --flag",
         ] {
             if let Err(error) = parse(line) {

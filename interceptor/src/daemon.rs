@@ -12,6 +12,7 @@ mod predecessors;
 mod rejection;
 mod reload;
 mod taking;
+mod trusting;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -193,6 +194,7 @@ impl Standing {
 
     async fn serve(self, mut signals: Signals) -> Result<(), RunError> {
         let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&self.interceptor)));
+        let truster = tokio::spawn(trusting::keep_trusting(Arc::clone(&self.interceptor)));
         refuse_the_needless().map_err(RunError::System)?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let taken = {
@@ -213,6 +215,7 @@ impl Standing {
             }
         };
         matcher.abort();
+        truster.abort();
         let stats = Arc::clone(self.interceptor.stats());
         match taken {
             Some(taken) => {

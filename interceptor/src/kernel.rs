@@ -13,6 +13,7 @@ mod devices;
 mod events;
 mod family;
 mod features;
+mod file_view;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod launch;
@@ -38,6 +39,7 @@ pub(crate) use cgroup::{Cgroup, CgroupError, Claim, Hierarchy, enter_cgroup_name
 pub(crate) use credentials::{Credentials, keep_needed_capabilities};
 pub(crate) use devices::DeviceFence;
 pub(crate) use events::{Event, Events, NetnsAppeared, Question};
+pub(crate) use file_view::{FileView, FileViewError, FileViewId};
 pub(crate) use launch::{Confinement, Holder, Network};
 pub(crate) use links::{HeldLinks, LinkError, LinkLoss};
 pub(crate) use listeners::{Listeners, ListenersError, Transport};

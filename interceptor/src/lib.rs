@@ -30,5 +30,6 @@ mod sandbox;
 mod secrets;
 mod stats;
 mod tls;
+mod trust;
 mod websocket;
 mod yaml;

@@ -9,7 +9,13 @@ use std::{
 
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::{Settings, admission::admit, predecessors::Predecessors, rejection::Rejection};
+use super::{
+    Settings,
+    admission::admit,
+    predecessors::Predecessors,
+    rejection::Rejection,
+    trusting::{Trustee, Trusting},
+};
 use crate::{
     config::Existing,
     control::{
@@ -41,6 +47,7 @@ pub(super) struct Interceptor {
     registry: Registry<Engine>,
     stats: Arc<Stats>,
     predecessors: Predecessors,
+    trusting: Trusting,
     /// Reloads take turns.
     reloading: Arc<Mutex<()>>,
     rejection: Rejection,
@@ -59,6 +66,7 @@ impl Interceptor {
             engine,
             registry,
             stats,
+            trusting: Trusting::default(),
             reloading: Arc::default(),
             rejection: Rejection::default(),
         }
@@ -136,6 +144,43 @@ impl Interceptor {
             secrets: Vec::new(),
         };
         self.registry.attach(request).await.map(drop)
+    }
+
+    pub(super) fn trusting(&self) -> &Trusting {
+        &self.trusting
+    }
+
+    /// Sandboxes whose containers are to trust our CA.
+    pub(super) async fn trustees(&self) -> Vec<Trustee> {
+        let configuration = self.engine.configuration();
+        let snapshot = &configuration.snapshot;
+        if snapshot.sandboxes().all(|rules| !rules.install_ca) {
+            return Vec::new();
+        }
+        let mut attached = self.registry.list().await;
+        attached.retain(|report| {
+            let rules = snapshot.sandbox(&report.name);
+            rules.is_some_and(|rules| rules.install_ca)
+        });
+        attached
+            .into_iter()
+            .map(
+                |SandboxReport {
+                     id, name, cgroup, ..
+                 }| Trustee { id, name, cgroup },
+            )
+            .collect()
+    }
+
+    /// Puts our CA into a sandbox's containers. What does not work is logged, and told.
+    pub(super) async fn install_ca(&self, trustee: Trustee) -> Vec<String> {
+        let (id, name) = (trustee.id, trustee.name.clone());
+        let certificate = self.settings.run_dir.join(CERTIFICATE);
+        let told = self.trusting.install(trustee, certificate).await;
+        for warning in &told {
+            tracing::warn!(sandbox = %id, name, warning, "not all of the sandbox trusts our CA");
+        }
+        told
     }
 
     /// What the configuration says of sockets from before.
@@ -227,9 +272,14 @@ impl Backend for Interceptor {
                 secrets,
             })
             .await;
-        report
+        let mut view = report
             .map(|report| self.view(report))
-            .map_err(|error| attach_refusal(&error))
+            .map_err(|error| attach_refusal(&error))?;
+        let new = self.trustees().await;
+        if let Some(trustee) = new.into_iter().find(|trustee| trustee.id.0 == view.id) {
+            view.warnings.extend(self.install_ca(trustee).await);
+        }
+        Ok(view)
     }
 
     async fn detach(&self, request: DetachRequest) -> Result<SandboxView, Refusal> {
