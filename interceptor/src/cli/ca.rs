@@ -84,8 +84,8 @@ pub(super) fn run(command: CaCommand, run_dir: &Path) -> anyhow::Result<ExitCode
             output::print(&source.read(run_dir, BUNDLE, CertificateAuthority::bundle_pem)?)
         }
         CaCommand::Env(args) => env::run(&args, run_dir),
-        CaCommand::Install(args) => return install::install(&args, run_dir),
-        CaCommand::Uninstall(args) => return install::uninstall(&args),
+        CaCommand::Install(args) => return install::install(args, run_dir),
+        CaCommand::Uninstall(args) => return install::uninstall(args),
     }?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,9 +1,6 @@
 //! `interceptor ca install` and `uninstall`
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::Path, process::ExitCode};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -14,12 +11,14 @@ use super::{
         Json,
         output::{self, complain, escape},
         table::{Column, Table},
+        target::TargetArgs,
     },
     Source,
 };
 use crate::{
     error::chain,
     kernel::Hierarchy,
+    locate::{Host, Target, locate},
     tls::anchor::Anchor,
     trust::{self, Became, Change, Outcome},
 };
@@ -33,18 +32,20 @@ container from elsewhere is left alone, and so is a container that sees this hos
 Programs read bundles when they start. What Java trusts is in none of them, and Node reads only the file that \
 NODE_EXTRA_CA_CERTS names: see `interceptor ca env`.
 
-It is run where the processes' numbers are those of the host, as root. Exit code 1: a bundle that is there could not be \
+Of --pid it is what this one process sees, of everything else what all processes in the cgroup see. It is run where the processes' numbers are those of the host, as root. Exit code 1: a bundle that is there could not be \
 changed, or there is none.
 
 Examples:
   sudo interceptor ca install --pid 4242
-  sudo interceptor ca install --cgroup /sys/fs/cgroup/kubepods.slice/kubepods-pod1.slice
+  sudo interceptor ca install --pod agents/micky-0
+  sudo interceptor ca install --container micky
   sudo interceptor ca uninstall --pid 4242";
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("required").required(true).args(TargetArgs::NAMES))]
 pub(in crate::cli) struct InstallArgs {
     #[command(flatten)]
-    target: Target,
+    target: TargetArgs,
     #[command(flatten)]
     source: Source,
     #[command(flatten)]
@@ -52,22 +53,12 @@ pub(in crate::cli) struct InstallArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("required").required(true).args(TargetArgs::NAMES))]
 pub(in crate::cli) struct UninstallArgs {
     #[command(flatten)]
-    target: Target,
+    target: TargetArgs,
     #[command(flatten)]
     json: Json,
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Target {
-    /// What this process sees
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Option<u32>,
-    /// What the processes in this cgroup, and in those below it, see
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<PathBuf>,
 }
 
 /// What came of one container.
@@ -78,7 +69,7 @@ struct Container {
     bundles: Vec<Outcome>,
 }
 
-pub(super) fn install(args: &InstallArgs, run_dir: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn install(args: InstallArgs, run_dir: &Path) -> anyhow::Result<ExitCode> {
     let path = args.source.certificate(run_dir);
     let anchor = Anchor::read(&path).with_context(|| {
         format!(
@@ -86,15 +77,16 @@ pub(super) fn install(args: &InstallArgs, run_dir: &Path) -> anyhow::Result<Exit
             path.display()
         )
     })?;
-    change(&args.target, Change::Install(&anchor), args.json)
+    change(args.target, Change::Install(&anchor), args.json)
 }
 
-pub(super) fn uninstall(args: &UninstallArgs) -> anyhow::Result<ExitCode> {
-    change(&args.target, Change::Uninstall, args.json)
+pub(super) fn uninstall(args: UninstallArgs) -> anyhow::Result<ExitCode> {
+    change(args.target, Change::Uninstall, args.json)
 }
 
-fn change(target: &Target, change: Change<'_>, json: Json) -> anyhow::Result<ExitCode> {
-    let (views, mut errors) = trust::views(&target.processes()?);
+fn change(target: TargetArgs, change: Change<'_>, json: Json) -> anyhow::Result<ExitCode> {
+    let target = target.target()?.context("no container is named")?;
+    let (views, mut errors) = trust::views(&processes(&target)?);
     let mut containers = Vec::new();
     for (pid, view) in views.into_values() {
         match trust::apply(&view, change) {
@@ -122,17 +114,15 @@ fn change(target: &Target, change: Change<'_>, json: Json) -> anyhow::Result<Exi
     )
 }
 
-impl Target {
-    fn processes(&self) -> anyhow::Result<Vec<u32>> {
-        let Some(path) = &self.cgroup else {
-            return Ok(self.pid.into_iter().collect());
-        };
-        let path = std::path::absolute(path)?;
-        let cgroup = Hierarchy::find()?.cgroup(&path)?;
-        cgroup
-            .processes()
-            .with_context(|| format!("cannot list the processes in {}", path.display()))
+/// Of a process the one that is named, of everything else all that it holds.
+fn processes(target: &Target) -> anyhow::Result<Vec<u32>> {
+    if let Target::Pid(pid) = target {
+        return Ok(vec![*pid]);
     }
+    let cgroup = locate(&Hierarchy::find()?, &Host::here(), target)?.cgroup;
+    cgroup
+        .processes()
+        .with_context(|| format!("cannot list the processes in {}", cgroup.path().display()))
 }
 
 impl Container {
