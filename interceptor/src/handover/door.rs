@@ -56,9 +56,18 @@ impl Door {
         })
     }
 
-    /// It is this daemon's alone from now on.
-    pub(crate) fn keep(&mut self, run_dir: &Path) {
-        self.path = Some(path(run_dir));
+    /// It is this daemon's alone from now on. A daemon that was told to end over it has removed it: it is made anew.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn keep(&mut self, run_dir: &Path) -> Result<(), HandoverError> {
+        let path = path(run_dir);
+        if path.exists() {
+            self.path = Some(path);
+        } else {
+            *self = Self::bind(run_dir)?;
+        }
+        Ok(())
     }
 
     /// Waits for a daemon that wants to take over, or for whoever connects. Cancel-safe.

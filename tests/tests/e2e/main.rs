@@ -9,6 +9,7 @@ mod clients;
 mod compression;
 mod configuration;
 mod containment;
+mod departure;
 mod dns;
 mod encodings;
 mod events;
