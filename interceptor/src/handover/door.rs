@@ -102,3 +102,29 @@ impl Drop for Door {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_door_that_was_handed_over_is_made_anew_where_it_has_been_removed() {
+        let run_dir = tempfile::tempdir().unwrap();
+        for told_to_end in [false, true] {
+            let earlier = Door::bind(run_dir.path()).unwrap();
+            let shared = earlier.as_fd().try_clone_to_owned().unwrap();
+            let mut heir = Door::inherit(shared).unwrap();
+            if told_to_end {
+                drop(earlier);
+            } else {
+                earlier.leave();
+            }
+            heir.keep(run_dir.path()).unwrap();
+            let other = Channel::open(run_dir.path()).unwrap();
+            assert!(other.is_some());
+            heir.accept().await.unwrap();
+            drop(heir);
+            assert!(Channel::open(run_dir.path()).unwrap().is_none());
+        }
+    }
+}
