@@ -10,11 +10,13 @@ mod exec;
 mod failure;
 mod logging;
 mod output;
+mod policy;
 mod reload;
 mod run;
 mod sandboxes;
 mod stats;
 mod table;
+mod target;
 mod units;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -29,7 +31,7 @@ Examples:
   sudo interceptor attach --name micky --pid 4242
   sudo interceptor conns --all
 
-Exit codes: 0 done, 1 it failed, 2 usage or bad configuration; exec passes on the command's own.";
+Exit codes: 0 done, 1 it failed, 2 usage or bad configuration, 3 a policy that is not supported; exec passes on the command's own.";
 
 /// Puts real credentials into a sandbox's traffic on its way out.
 ///
@@ -77,9 +79,12 @@ enum Command {
     Reload(Json),
     /// Validate a configuration
     Check(check::CheckArgs),
-    /// Make and print the certificate authority that sandboxes trust
+    /// Make and print the certificate authority that sandboxes trust, and put it where they do
     #[command(subcommand)]
     Ca(ca::CaCommand),
+    /// Take over policy files that were written for OpenShell or NemoClaw
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
 /// How a subcommand prints.
@@ -107,16 +112,17 @@ impl Cli {
         let run_dir = self.run_dir.as_path();
         match self.command {
             Command::Exec(args) => return exec::run(args, run_dir),
+            Command::Policy(command) => return policy::run(command),
+            Command::Ca(command) => return ca::run(command, run_dir),
             Command::Run(args) => run::run(args, run_dir),
             Command::Attach(args) => attach::run(args, run_dir),
-            Command::Detach(args) => detach::run(&args, run_dir),
+            Command::Detach(args) => detach::run(args, run_dir),
             Command::Sandboxes(json) => sandboxes::run(json, run_dir),
             Command::Conns(args) => conns::run(args, run_dir),
             Command::Events(args) => events::run(args, run_dir),
             Command::Stats(json) => stats::run(json, run_dir),
             Command::Reload(json) => reload::run(json, run_dir),
             Command::Check(args) => check::run(&args),
-            Command::Ca(command) => ca::run(command, run_dir),
         }?;
         Ok(ExitCode::SUCCESS)
     }
@@ -144,6 +150,11 @@ mod tests {
             "interceptor run --config c.yaml --run-dir /r --bpf-dir /b --data-dir /d --log-format json",
             "interceptor attach --name micky --cgroup /sys/fs/cgroup/micky",
             "interceptor attach --name micky --pid 42 --secret A --secret B --json",
+            "interceptor attach --name micky --container 4a7d1ed41447",
+            "interceptor attach --name micky --pod team/agent-0",
+            "interceptor attach --name micky --pod 0b3f6a52-8f5e-4c1e-9d5a-6f6a1c0a7e11",
+            "interceptor attach --name micky --systemd agents.slice",
+            "interceptor detach --pod team/agent-0 --json",
             "interceptor --run-dir /r detach micky",
             "interceptor detach 7 --run-dir /r",
             "interceptor sandboxes --json",
@@ -156,6 +167,14 @@ mod tests {
             "interceptor ca init --data-dir /d",
             "interceptor ca export",
             "interceptor ca bundle",
+            "interceptor ca env",
+            "interceptor ca env --dir /etc/ssl/interceptor --format kubernetes",
+            "interceptor ca install --pid 42 --json",
+            "interceptor ca install --cgroup /sys/fs/cgroup/micky --data-dir /d",
+            "interceptor ca install --container micky",
+            "interceptor ca uninstall --pod agents/micky-0",
+            "interceptor policy import discord.yaml",
+            "interceptor policy import a.yaml b.yaml --sandbox micky --intercept *.discord.gg --output c.yaml --json",
             "interceptor exec --name micky -- node bot.js --flag",
         ] {
             if let Err(error) = parse(line) {
@@ -174,7 +193,11 @@ mod tests {
             "interceptor attach --name micky --cgroup /c --pid 4",
             "interceptor attach --name micky --pid 0",
             "interceptor attach --name micky --pid -4",
+            "interceptor attach --name micky --pod agent",
+            "interceptor attach --name micky --systemd agent.timer",
+            "interceptor attach --name micky --container c1 --pod a/b",
             "interceptor detach",
+            "interceptor detach micky --pod a/b",
             "interceptor check",
             "interceptor ca",
             "interceptor run --config c.yaml --log-format xml",

@@ -2,6 +2,7 @@
 
 mod binding;
 mod exemption;
+mod import;
 mod limits;
 mod network;
 mod profile;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub(crate) use self::{
     exemption::{ExemptProcess, Exemptions, NetnsPlace},
+    import::{Fate, Import, Imported, import},
     limits::Limits,
     snapshot::{CaFiles, Existing, SandboxRules, Snapshot},
 };

@@ -13,7 +13,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use self::api::{AttachRequest, CountsView, Info, Order, ReloadView, SandboxView, StatsView};
+use self::api::{
+    AttachRequest, CountsView, DetachRequest, Info, Order, ReloadView, SandboxView, StatsView,
+};
 use crate::kernel::Peer;
 use crate::stats::{
     Selection,
@@ -41,8 +43,11 @@ pub(crate) trait Backend: Send + Sync + 'static {
         request: AttachRequest,
     ) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
 
-    /// Opens a sandbox, given by name or number, and closes its connections.
-    fn detach(&self, sandbox: &str) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
+    /// Opens a sandbox, and closes its connections.
+    fn detach(
+        &self,
+        request: DetachRequest,
+    ) -> impl Future<Output = Result<SandboxView, Refusal>> + Send;
 
     fn sandboxes(&self) -> impl Future<Output = Vec<SandboxView>> + Send;
 

@@ -13,6 +13,7 @@ mod predecessors;
 mod rejection;
 mod reload;
 mod taking;
+mod trusting;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -29,7 +30,7 @@ use crate::{
     error::chain,
     flow::Engine,
     handover::{Channel, Door, HandoverError},
-    kernel::refuse_the_needless,
+    kernel::{enter_cgroup_namespace_of_host, refuse_the_needless},
     sandbox::{Proven, Registry, StartError},
     tls::{ca::CaError, leaf::MintError, upstream::RootsError},
 };
@@ -56,6 +57,8 @@ pub(crate) struct Settings {
 /// Why the daemon does not run.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
+    #[error("cannot enter the host's cgroup namespace")]
+    CgroupNamespace(#[source] io::Error),
     #[error("the daemon does not start")]
     Configuration(#[source] Faults),
     #[error("{} cannot be made", path.display())]
@@ -91,6 +94,7 @@ pub(crate) enum RunError {
 pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
     // Before anything secret is read.
     limits::set().map_err(RunError::System)?;
+    enter_cgroup_namespace_of_host().map_err(RunError::CgroupNamespace)?;
     let runtime = runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -218,6 +222,7 @@ impl Standing {
     async fn serve(self, mut signals: Signals) -> Result<(), RunError> {
         let mut aside = JoinSet::new();
         aside.spawn(matched::attach_matched(Arc::clone(&self.interceptor)));
+        aside.spawn(trusting::keep_trusting(Arc::clone(&self.interceptor)));
         // What drains may have been left by a daemon that has died, under a configuration of long ago.
         let interceptor = Arc::clone(&self.interceptor);
         aside.spawn(async move { drop(interceptor.lead().await) });

@@ -13,6 +13,7 @@ mod devices;
 mod events;
 mod family;
 mod features;
+mod file_view;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod launch;
@@ -34,10 +35,11 @@ mod text_log;
 
 #[cfg(test)]
 pub(crate) use bpffs::PinsError;
-pub(crate) use cgroup::{Cgroup, CgroupError, Claim, Hierarchy};
+pub(crate) use cgroup::{Cgroup, CgroupError, Claim, Hierarchy, enter_cgroup_namespace_of_host};
 pub(crate) use credentials::{Credentials, keep_needed_capabilities};
 pub(crate) use devices::DeviceFence;
 pub(crate) use events::{Event, Events, NetnsAppeared, Question};
+pub(crate) use file_view::{FileView, FileViewError, FileViewId};
 pub(crate) use launch::{Confinement, Holder, Network};
 pub(crate) use links::{HeldLinks, LinkError, LinkLoss};
 pub(crate) use listeners::{Listeners, ListenersError, Transport};

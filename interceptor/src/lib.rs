@@ -23,11 +23,13 @@ mod http;
     reason = "the kernel room: bpf(2), setns(2), socket options"
 )]
 mod kernel;
+mod locate;
 mod policy;
 mod rewrite;
 mod sandbox;
 mod secrets;
 mod stats;
 mod tls;
+mod trust;
 mod websocket;
 mod yaml;

@@ -248,6 +248,16 @@ impl Policy {
             .cloned()
     }
 
+    /// Of the endpoints with the same host, in the same words, and the same port: the one that decides what is done with a
+    /// connection. `None` where there is no host.
+    pub(crate) fn deciding(&self, endpoint: &Endpoint) -> Option<&Arc<Endpoint>> {
+        self.endpoints.iter().find(|other| {
+            other.target == endpoint.target
+                && other.port == endpoint.port
+                && endpoint.target != Target::Addresses
+        })
+    }
+
     pub(crate) fn endpoints(&self) -> &[Arc<Endpoint>] {
         &self.endpoints
     }

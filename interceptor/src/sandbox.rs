@@ -36,7 +36,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-pub(crate) use attach::{Attach, AttachError, DetachError, Target};
+pub(crate) use attach::{Attach, AttachError, DetachError, Which};
 pub(crate) use inherit::{Bequest, Frozen, Successor};
 pub(crate) use report::{NetnsReport, SandboxReport};
 pub(crate) use service::Service;
@@ -53,6 +53,7 @@ use crate::{
         Capabilities, Cgroup, CgroupError, Event, Events, Hierarchy, LinkError, LoadError,
         Programs, SelfTestError, SocketWatch, pinned_sandboxes, self_test,
     },
+    locate::Identity,
     secrets::SecretName,
 };
 
@@ -103,6 +104,8 @@ pub(crate) enum StartError {
 struct Sandbox {
     name: String,
     cgroup: Cgroup,
+    /// Whose the cgroup is, where that is known.
+    identity: Option<Identity>,
     secrets: Vec<SecretName>,
     attached: SystemTime,
     capabilities: Vec<Capabilities>,
@@ -229,16 +232,18 @@ impl<S: Service> Registry<S> {
         done.await.unwrap_or(Err(AttachError::Stopping))
     }
 
-    /// Opens a sandbox again, given by its number or its name, and ends its connections.
-    pub(crate) async fn detach(&self, sandbox: &str) -> Result<SandboxReport, DetachError> {
-        let inner = Arc::clone(&self.inner);
-        let sandbox = sandbox.to_owned();
+    /// Opens a sandbox again, and ends its connections.
+    pub(crate) async fn detach(
+        &self,
+        sandbox: impl Into<Which>,
+    ) -> Result<SandboxReport, DetachError> {
+        let (inner, sandbox) = (Arc::clone(&self.inner), sandbox.into());
         let done = self.runtime.spawn(async move {
             let mut surrendered = inner.surrendered.subscribe();
             select! {
                 biased;
                 _ = surrendered.wait_for(|gone| *gone) => Err(DetachError::Stopping),
-                detached = inner.detach(&sandbox) => detached,
+                detached = inner.detach(sandbox) => detached,
             }
         });
         done.await.unwrap_or(Err(DetachError::Stopping))

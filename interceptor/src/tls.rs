@@ -9,6 +9,7 @@ use std::{
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub(crate) mod alpn;
+pub(crate) mod anchor;
 pub(crate) mod ca;
 mod farewell;
 pub(crate) mod hello;

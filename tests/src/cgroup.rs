@@ -86,6 +86,26 @@ impl Drop for Cgroup {
     }
 }
 
+/// Where the hierarchies of either version are mounted.
+///
+/// # Errors
+/// /proc is not there.
+pub fn mount_points() -> Result<Vec<PathBuf>> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let of_cgroups = mounts.lines().filter_map(|line| {
+        let (before, after) = line.split_once(" - ")?;
+        after
+            .starts_with("cgroup")
+            .then(|| before.split(' ').nth(4).map(PathBuf::from))?
+    });
+    Ok(of_cgroups.collect())
+}
+
+/// Removes cgroups that nobody is in, which a process that has just ended may be for a moment.
+pub(crate) fn remove_when_empty(path: &Path) {
+    drop(Cgroup::left_at(path.to_owned()));
+}
+
 /// Where cgroup2 is mounted, in a unified or a hybrid hierarchy.
 ///
 /// # Errors

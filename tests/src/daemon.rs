@@ -264,6 +264,11 @@ impl Daemon {
         trust(&path("ca.pem"), &path("ca-bundle.pem"))
     }
 
+    /// Where its state and its sockets are.
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
     /// Where links and maps are pinned.
     pub fn bpf_dir(&self) -> &Path {
         &self.bpf_dir

@@ -23,8 +23,10 @@ pub(crate) fn sweep() {
             complain(&format!("removing {}: {error}", pins.display()));
         }
     }
-    // Without a cgroup2 there are none to remove, and whoever needs one says so.
-    if let Ok(cgroups) = crate::cgroup::mount_point() {
+    // Without any there are none to remove, and whoever needs one says so. Processes are ended by that of version 2.
+    let mut mounts = crate::cgroup::mount_points().unwrap_or_default();
+    mounts.sort_by_key(|mount| !mount.join("cgroup.controllers").exists());
+    for cgroups in mounts {
         for prefix in [PREFIX, SELF_TEST] {
             for name in left_in(&cgroups, prefix) {
                 drop(Cgroup::left_at(cgroups.join(name)));
@@ -69,6 +71,11 @@ fn left_in(directory: &Path, prefix: &str) -> Vec<String> {
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| is_left(name, prefix))
         .collect()
+}
+
+/// Whether something bears a name of this process.
+pub(crate) fn is_own(name: &str) -> bool {
+    name.starts_with(&format!("{PREFIX}-{}-", std::process::id()))
 }
 
 fn is_left(name: &str, prefix: &str) -> bool {

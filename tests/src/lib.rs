@@ -15,6 +15,7 @@ pub mod capture;
 pub mod cgroup;
 pub mod clients;
 pub mod configuration;
+pub mod containers;
 pub mod daemon;
 pub mod frames;
 pub mod gateway;

@@ -12,6 +12,7 @@ mod autobahn;
 mod bench;
 mod build_ebpf;
 mod clients;
+mod containers;
 mod deadline;
 mod debian;
 mod demo;
@@ -51,6 +52,8 @@ enum Action {
     /// Let every library that we know of log in through interceptor and run every HTTP client direct and through it, and
     /// print how they got on (root)
     Clients(clients::Arguments),
+    /// Let pods of real containers start, log in and end at once, again and again, and count what is left (root)
+    Containers(containers::Arguments),
     /// Build for release, then measure what interceptor adds in time, direct against through (root)
     Bench(bench::Arguments),
     /// Build for release, then measure the daemon's memory under load (root)
@@ -75,6 +78,7 @@ fn run(action: Action) -> Result<ExitCode> {
         Action::Adversary(arguments) => adversary::run(&arguments)?,
         Action::Autobahn(arguments) => autobahn::run(&arguments)?,
         Action::Clients(arguments) => clients::run(&arguments)?,
+        Action::Containers(arguments) => containers::run(&arguments)?,
         Action::Bench(arguments) => bench::run(&arguments)?,
         Action::Memory => memory::run()?,
         Action::Upgrades(arguments) => upgrades::run(&arguments)?,

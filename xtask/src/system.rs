@@ -35,6 +35,8 @@ pub(crate) const TESTS: &[Need] = &[
     need("sysctl", "procps"),
     need("cc", "gcc"),
     need("musl-gcc", "musl-tools"),
+    need("runc", "runc"),
+    need("nft", "nftables"),
 ];
 
 /// For checking what is in `deploy`. Without systemd its part is skipped.

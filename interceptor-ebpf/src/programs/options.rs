@@ -1,13 +1,15 @@
 //! setsockopt(): options that would lead round the hooks.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{macros::cgroup_sockopt, programs::SockoptContext};
-use interceptor_ebpf::{event::DENIED_SOCKOPT, flow::Address, socket::EXEMPT};
+use interceptor_ebpf::{event::DENIED_SOCKOPT, flow::Address, netns::PENDING, socket::EXEMPT};
 
 use super::{
     ALLOW, DENY,
     context::{read, write},
     facts::Facts,
-    owner, report,
+    netns, owner, report,
 };
 
 const SOL_SOCKET: i32 = 1;
@@ -16,6 +18,7 @@ const SO_BINDTOIFINDEX: i32 = 62;
 
 const IPPROTO_IP: i32 = 0;
 const IP_OPTIONS: i32 = 4;
+const IP_RECVERR: i32 = 11;
 const IP_FREEBIND: i32 = 15;
 const IP_TRANSPARENT: i32 = 19;
 const IP_ADD_MEMBERSHIP: i32 = 35;
@@ -25,6 +28,7 @@ const IP_MSFILTER: i32 = 41;
 const IPPROTO_IPV6: i32 = 41;
 const IPV6_2292PKTOPTIONS: i32 = 6;
 const IPV6_ADD_MEMBERSHIP: i32 = 20;
+const IPV6_RECVERR: i32 = 25;
 const IPV6_JOIN_ANYCAST: i32 = 27;
 const IPV6_RTHDR: i32 = 57;
 const IPV6_TRANSPARENT: i32 = 75;
@@ -42,6 +46,8 @@ const SOL_XDP: i32 = 283;
 
 /// What the kernel copies of an option's value for the programs, at least: a page.
 const MAX_VALUE: i32 = 4096;
+/// As a length: the kernel does nothing, and the caller is told that it is done.
+const DONE: i32 = -1;
 
 #[cgroup_sockopt(setsockopt)]
 fn setsockopt(context: SockoptContext) -> i32 {
@@ -49,7 +55,9 @@ fn setsockopt(context: SockoptContext) -> i32 {
     let level = read!(sockopt, level);
     let option = read!(sockopt, optname);
     if !leads_out(level, option) {
-        if read!(sockopt, optlen) > MAX_VALUE {
+        if tells_of_drops(level, option) && is_early(read!(sockopt, __bindgen_anon_1.sk).cast()) {
+            write!(sockopt, DONE, optlen);
+        } else if read!(sockopt, optlen) > MAX_VALUE {
             // Otherwise a longer value fails with EFAULT; 0 tells the kernel to use the caller's own.
             write!(sockopt, 0, optlen);
         }
@@ -69,6 +77,26 @@ fn setsockopt(context: SockoptContext) -> i32 {
     };
     report::denied_call(DENIED_SOCKOPT, level as u32, owner, &address);
     DENY
+}
+
+/// glibc's resolver asks to be told of errors at once, and gives up when the first question of a namespace, which the fence
+/// keeps for the daemon, is told to have been dropped (ENOBUFS, `udp_send_skb`).
+#[inline(always)]
+const fn tells_of_drops(level: i32, option: i32) -> bool {
+    matches!(
+        (level, option),
+        (IPPROTO_IP, IP_RECVERR) | (IPPROTO_IPV6, IPV6_RECVERR)
+    )
+}
+
+/// Whether a socket was made before its namespace had listeners.
+#[inline(always)]
+fn is_early(sk: *mut c_void) -> bool {
+    let Some(facts) = Facts::of(sk) else {
+        return false;
+    };
+    facts.flags() & EXEMPT == 0
+        && netns::find(facts.netns()).is_some_and(|netns| netns.state == PENDING)
 }
 
 /// Binding to a device overrules routing. A source route, which IPv6 grants to everybody, sends what a listener or an

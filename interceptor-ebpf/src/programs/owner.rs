@@ -49,7 +49,8 @@ pub(super) fn sandbox_of_socket(sk: *mut c_void) -> Option<u32> {
 /// The deepest of the cgroups, from the root down, that is a sandbox.
 #[inline(always)]
 pub(super) fn sandbox(ancestor: impl Fn(i32) -> u64) -> Option<u32> {
-    let mut found = None;
+    // Not an Option meanwhile: the compiler would copy the number of none, which the verifier takes for unread.
+    let mut found = 0;
     for level in 0..=CGROUP_DEPTH {
         let cgroup = ancestor(level);
         if cgroup == 0 {
@@ -57,8 +58,8 @@ pub(super) fn sandbox(ancestor: impl Fn(i32) -> u64) -> Option<u32> {
         }
         // SAFETY: the entry is read at once and not kept.
         if let Some(sandbox) = unsafe { SANDBOXES.get(cgroup) } {
-            found = Some(sandbox.id);
+            found = sandbox.id;
         }
     }
-    found
+    (found != 0).then_some(found)
 }

@@ -1,12 +1,14 @@
 //! `interceptor attach`
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use anyhow::Context;
 use clap::Args;
 
 use super::{
     Json,
     output::{self, complain, escape},
+    target::{TargetArgs, place},
 };
 use crate::control::{api::AttachRequest, client::Client};
 
@@ -17,18 +19,26 @@ no TCP connection and no DNS question is refused. Sockets from before are destro
 process brings along later, or is passed from outside, within a second or two. Prefer a cgroup that exists before \
 its processes, such as a pod's, to one that is attached while they run.
 
+Containers, pods and units are found by their cgroups, whatever runtime made them. Their names are those that Docker, \
+podman, CRI-O, containerd or kubelet keep on this host. Where more than one is meant, all are listed and none is \
+attached.
+
 Examples:
   interceptor attach --name micky --cgroup /sys/fs/cgroup/agents.slice/micky
+  interceptor attach --name micky --container 4a7d1ed41447
+  interceptor attach --name micky --pod agents/micky-0
+  interceptor attach --name micky --systemd micky.service
   interceptor attach --name micky --pid 4242 --secret OPENAI_API_KEY";
 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
+#[command(group = clap::ArgGroup::new("required").required(true).args(TargetArgs::NAMES))]
 pub(super) struct AttachArgs {
     /// The sandbox in the configuration, which gives it policies and secrets
     #[arg(long)]
     name: String,
     #[command(flatten)]
-    target: Target,
+    target: TargetArgs,
     /// A secret of the configuration, beyond those that it gives the sandbox; may be given several times
     #[arg(long = "secret", value_name = "KEY")]
     secrets: Vec<String>,
@@ -39,24 +49,11 @@ pub(super) struct AttachArgs {
     json: Json,
 }
 
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Target {
-    /// The cgroup: a directory of the cgroup2 file system
-    #[arg(long, value_name = "PATH")]
-    cgroup: Option<PathBuf>,
-    /// The cgroup that this process is in
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
-    pid: Option<u32>,
-}
-
 pub(super) fn run(args: AttachArgs, run_dir: &Path) -> anyhow::Result<()> {
-    // The daemon has another working directory.
-    let cgroup = args.target.cgroup.map(std::path::absolute).transpose()?;
+    let target = args.target.target()?.context("nothing to attach")?;
     let sandbox = Client::new(run_dir).attach(&AttachRequest {
         name: args.name,
-        cgroup,
-        pid: args.target.pid,
+        target,
         secrets: args.secrets,
         keep_existing: args.keep_existing,
     })?;
@@ -73,7 +70,7 @@ pub(super) fn run(args: AttachArgs, run_dir: &Path) -> anyhow::Result<()> {
         "attached {} as sandbox {}: {}\n",
         escape(&sandbox.name),
         sandbox.id,
-        escape(&sandbox.cgroup.display().to_string()),
+        escape(&place(&sandbox)),
     );
     for socket in &sandbox.sockets {
         text.push_str(&format!(

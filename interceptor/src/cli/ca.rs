@@ -1,8 +1,13 @@
 //! `interceptor ca`
 
+mod env;
+mod install;
+pub(super) mod variables;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    process::ExitCode,
 };
 
 use anyhow::{Context, bail};
@@ -45,6 +50,15 @@ pub(super) enum CaCommand {
     /// Print the system's roots and the authority's certificate (PEM), for programs that take one file only
     #[command(after_help = SOURCE_HELP)]
     Bundle(Source),
+    /// Print the variables by which programs find the CA
+    #[command(after_help = env::EXAMPLES)]
+    Env(env::EnvArgs),
+    /// Put the authority's certificate into the bundles inside a container
+    #[command(after_help = install::EXAMPLES)]
+    Install(install::InstallArgs),
+    /// Take it out again
+    #[command(after_help = install::EXAMPLES)]
+    Uninstall(install::UninstallArgs),
 }
 
 #[derive(Debug, Args)]
@@ -54,7 +68,7 @@ pub(super) struct Source {
     data_dir: Option<PathBuf>,
 }
 
-pub(super) fn run(command: CaCommand, run_dir: &Path) -> anyhow::Result<()> {
+pub(super) fn run(command: CaCommand, run_dir: &Path) -> anyhow::Result<ExitCode> {
     match command {
         CaCommand::Init { data_dir } => {
             CertificateAuthority::load_or_create(&data_dir)?;
@@ -69,10 +83,24 @@ pub(super) fn run(command: CaCommand, run_dir: &Path) -> anyhow::Result<()> {
         CaCommand::Bundle(source) => {
             output::print(&source.read(run_dir, BUNDLE, CertificateAuthority::bundle_pem)?)
         }
-    }
+        CaCommand::Env(args) => env::run(&args, run_dir),
+        CaCommand::Install(args) => return install::install(args, run_dir),
+        CaCommand::Uninstall(args) => return install::uninstall(args),
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Source {
+    /// The file that holds the authority's certificate.
+    fn certificate(&self, run_dir: &Path) -> PathBuf {
+        let published = run_dir.join(CERTIFICATE);
+        match &self.data_dir {
+            Some(data_dir) => data_dir.join(CERTIFICATE),
+            None if published.exists() => published,
+            None => Path::new(DATA_DIR).join(CERTIFICATE),
+        }
+    }
+
     /// What a daemon has `published` in its run directory, or else what the kept authority has to `tell`.
     fn read(
         self,

@@ -63,6 +63,7 @@ fn table(sandboxes: &[SandboxView]) -> Table {
         Column::Number("ID"),
         Column::Text("NAME"),
         Column::Text("CGROUP"),
+        Column::Text("IS"),
         Column::Text("NETNS"),
         Column::Text("POLICIES"),
         Column::Text("SECRETS"),
@@ -80,6 +81,10 @@ fn table(sandboxes: &[SandboxView]) -> Table {
             sandbox.id.to_string(),
             sandbox.name.clone(),
             sandbox.cgroup.display().to_string(),
+            sandbox
+                .identity
+                .as_ref()
+                .map_or_else(|| "-".into(), ToString::to_string),
             list(&sandbox.netns.iter().map(netns).collect::<Vec<_>>()),
             list(&sandbox.policies),
             list(&secrets),
@@ -116,6 +121,7 @@ mod tests {
             name: "micky".into(),
             cgroup: "/sys/fs/cgroup/micky".into(),
             cgroup_id: 4711,
+            identity: serde_json::from_str(r#""pod team/micky""#).unwrap(),
             netns: vec![
                 NetnsView {
                     cookie: 4097,
@@ -153,8 +159,8 @@ mod tests {
         assert_eq!(
             render(&[sandbox()]),
             concat!(
-                "ID  NAME   CGROUP                NETNS                                  POLICIES               SECRETS                             LIVE  ATTACHED\n",
-                " 1  micky  /sys/fs/cgroup/micky  4097:61913 private, 1:61914 IPv4 only  policies/discord.yaml  DISCORD_BOT_TOKEN, +OPENAI_API_KEY     2  2026-01-31T23:59:59.123Z\n",
+                "ID  NAME   CGROUP                IS              NETNS                                  POLICIES               SECRETS                             LIVE  ATTACHED\n",
+                " 1  micky  /sys/fs/cgroup/micky  pod team/micky  4097:61913 private, 1:61914 IPv4 only  policies/discord.yaml  DISCORD_BOT_TOKEN, +OPENAI_API_KEY     2  2026-01-31T23:59:59.123Z\n",
                 "exempt: micky: UDP to 10.0.0.1:123 (7)\n",
                 "left to seccomp: micky: AF_VSOCK is not watched\n",
                 "warning: micky: a process has CAP_NET_ADMIN: it is not contained\n",

@@ -73,6 +73,15 @@ pub(super) fn read(name: &Node, hosts: Option<&Entry>, findings: &mut Findings) 
     }
 }
 
+/// The profiles that have hosts of their own, with their bindings.
+pub(super) fn hosted() -> impl Iterator<Item = (&'static str, Vec<Binding>)> {
+    PROFILES.iter().filter_map(|(name, profile)| match profile {
+        // Part of the program, without faults: a test reads them all.
+        Profile::Hosted(text) => Some((*name, parse(text, None, &mut Findings::default()))),
+        Profile::Hostless(_) => None,
+    })
+}
+
 fn parse(text: &str, hosts: Option<&[HostPattern]>, findings: &mut Findings) -> Vec<Binding> {
     let Some(root) = yaml::parse("built-in profile", text, findings) else {
         return Vec::new();

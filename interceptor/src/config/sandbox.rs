@@ -72,6 +72,7 @@ impl Reader<'_> {
         let udp = fields.take("udp");
         let exempt = fields.take("exempt");
         let limits = fields.take("limits");
+        let ca = fields.take("ca");
         fields.finish(findings);
 
         let name = name.and_then(|name| read_name(name, findings));
@@ -120,6 +121,7 @@ impl Reader<'_> {
             exemptions,
             unbound: unbound.unwrap_or_default(),
             existing: existing.unwrap_or_default(),
+            install_ca: ca.is_some_and(|node| read_ca(node, findings)),
             limits: limits.unwrap_or_default(),
         })
     }
@@ -266,39 +268,61 @@ fn read_match(node: &Node, findings: &mut Findings) -> Option<PathBuf> {
     Some(path)
 }
 
+/// `ca: { install: true }`.
+fn read_ca(node: &Node, findings: &mut Findings) -> bool {
+    let Some(mut fields) = node.fields(findings) else {
+        return false;
+    };
+    let install = fields.require("install", findings);
+    fields.finish(findings);
+    install
+        .and_then(|install| install.boolean(findings))
+        .unwrap_or_default()
+}
+
 /// `intercept:` opens what a policy file wants to be tunnelled, named in the very words of that file.
 fn override_tunnels(list: &Node, declared: &mut [Declared], findings: &mut Findings) {
     for node in list.list(findings).unwrap_or_default() {
         let Some(pattern) = node.parse::<HostPattern>(findings) else {
             continue;
         };
-        let target = Target::Named(pattern);
-        let mut overridden = false;
-        for Declared { at, endpoint } in declared.iter_mut() {
-            if endpoint.target != target || endpoint.handling != Handling::Tunnel {
-                continue;
-            }
-            let opened = Endpoint {
-                handling: Handling::Intercept,
-                ..Endpoint::clone(endpoint)
-            };
-            *endpoint = Arc::new(opened);
-            overridden = true;
-            findings.warn(
-                at,
-                format!(
-                    "`tls: skip` of {} is overridden by `intercept`: TLS is opened",
-                    endpoint.rule
-                ),
-            );
-        }
-        if !overridden {
-            findings.fault(
-                &node.at,
-                "no policy of the sandbox has an endpoint with this very host and `tls: skip`",
-            );
+        if !open_tunnels(pattern, declared, findings) {
+            findings.fault(&node.at, NO_TUNNEL);
         }
     }
+}
+
+/// Why a host cannot be opened by `intercept`.
+pub(super) const NO_TUNNEL: &str =
+    "no policy of the sandbox has an endpoint with this very host and `tls: skip`";
+
+/// Whether there are any.
+pub(super) fn open_tunnels(
+    pattern: HostPattern,
+    declared: &mut [Declared],
+    findings: &mut Findings,
+) -> bool {
+    let target = Target::Named(pattern);
+    let mut overridden = false;
+    for Declared { at, endpoint } in declared.iter_mut() {
+        if endpoint.target != target || endpoint.handling != Handling::Tunnel {
+            continue;
+        }
+        let opened = Endpoint {
+            handling: Handling::Intercept,
+            ..Endpoint::clone(endpoint)
+        };
+        *endpoint = Arc::new(opened);
+        overridden = true;
+        findings.warn(
+            at,
+            format!(
+                "`tls: skip` of {} is overridden by `intercept`: TLS is opened",
+                endpoint.rule
+            ),
+        );
+    }
+    overridden
 }
 
 /// `unredacted:` lets secrets that a server sends back reach the sandbox, for hosts in the very words of a policy.
@@ -396,15 +420,10 @@ fn change_intercepted(
 }
 
 /// Endpoints for the same hosts and port that differ: only one of them decides.
-fn report_conflicts(declared: &[Declared], findings: &mut Findings) {
+pub(super) fn report_conflicts(declared: &[Declared], findings: &mut Findings) {
     let policy = Policy::new(declared.iter().map(|one| Arc::clone(&one.endpoint)));
     for Declared { at, endpoint } in declared {
-        let winner = policy.endpoints().iter().find(|other| {
-            other.target == endpoint.target
-                && other.port == endpoint.port
-                && endpoint.target != Target::Addresses
-        });
-        if let Some(winner) = winner
+        if let Some(winner) = policy.deciding(endpoint)
             && winner.differs_from(endpoint)
         {
             findings.warn(

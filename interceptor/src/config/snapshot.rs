@@ -51,6 +51,8 @@ pub(crate) struct SandboxRules {
     /// The cgroup to attach without being told to.
     pub(crate) match_cgroup: Option<PathBuf>,
     pub(crate) existing: Existing,
+    /// Our CA goes into the bundles of its containers.
+    pub(crate) install_ca: bool,
 }
 
 /// What becomes of sockets that a sandbox's processes have from elsewhere: from before attach, brought along, passed in.

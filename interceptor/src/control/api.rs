@@ -19,7 +19,10 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::stats::view::{EventView, SandboxTotalsView, TotalsView};
+use crate::{
+    locate::{Identity, Target},
+    stats::view::{EventView, SandboxTotalsView, TotalsView},
+};
 
 pub(super) const INFO: &str = "/v1/info";
 pub(super) const SANDBOXES: &str = "/v1/sandboxes";
@@ -36,15 +39,13 @@ pub(super) const ORDERS: &str = "/v1/orders";
 pub(super) const HEALTH: &str = "/healthz";
 pub(super) const READY: &str = "/readyz";
 
-/// A cgroup, or the cgroup of a process, becomes a sandbox. Exactly one of `cgroup` and `pid` is given.
+/// A cgroup becomes a sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AttachRequest {
     /// Selects policies and secrets in the configuration.
     pub(crate) name: String,
-    /// A directory of the cgroup2 file system.
-    pub(crate) cgroup: Option<PathBuf>,
-    pub(crate) pid: Option<u32>,
+    pub(crate) target: Target,
     /// Names of secrets of the configuration, beyond those that it gives the sandbox.
     #[serde(default)]
     pub(crate) secrets: Vec<String>,
@@ -53,11 +54,14 @@ pub(crate) struct AttachRequest {
     pub(crate) keep_existing: bool,
 }
 
+/// A sandbox is to be opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DetachRequest {
-    /// Name or number.
-    pub(crate) sandbox: String,
+#[serde(rename_all = "snake_case")]
+pub(crate) enum DetachRequest {
+    /// By its name or number.
+    Sandbox(String),
+    /// By what it was made from.
+    Target(Target),
 }
 
 /// What a daemon that only finishes its connections is told by the one that has taken over.
@@ -76,6 +80,9 @@ pub(crate) struct SandboxView {
     pub(crate) name: String,
     pub(crate) cgroup: PathBuf,
     pub(crate) cgroup_id: u64,
+    /// The pod, container or unit that it is.
+    #[serde(default)]
+    pub(crate) identity: Option<Identity>,
     pub(crate) netns: Vec<NetnsView>,
     /// Policy files, as the configuration names them.
     pub(crate) policies: Vec<String>,

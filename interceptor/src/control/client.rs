@@ -112,10 +112,8 @@ impl Client {
         self.post(api::SANDBOXES, request)
     }
 
-    /// `sandbox`: name or number.
-    pub(crate) fn detach(&self, sandbox: &str) -> Result<SandboxView, ClientError> {
-        let sandbox = sandbox.to_owned();
-        self.post(api::DETACH, &DetachRequest { sandbox })
+    pub(crate) fn detach(&self, request: &DetachRequest) -> Result<SandboxView, ClientError> {
+        self.post(api::DETACH, request)
     }
 
     pub(crate) fn sandboxes(&self) -> Result<Vec<SandboxView>, ClientError> {

@@ -13,13 +13,13 @@ use tempfile::TempDir;
 
 use self::double::Double;
 use super::{
-    api::AttachRequest,
+    api::{AttachRequest, DetachRequest},
     client::{Client, ClientError},
     listener::ControlListener,
     metrics,
     server::Server,
 };
-use crate::stats::Selection;
+use crate::{locate::Target, stats::Selection};
 
 /// A running control interface in a directory of its own.
 struct Control {
@@ -72,8 +72,7 @@ fn as_nobody<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T 
 fn attach(name: &str) -> AttachRequest {
     AttachRequest {
         name: name.into(),
-        cgroup: Some("/sys/fs/cgroup/agent".into()),
-        pid: None,
+        target: Target::Cgroup("/sys/fs/cgroup/agent".into()),
         keep_existing: false,
         secrets: vec!["DISCORD_BOT_TOKEN".into()],
     }
@@ -87,7 +86,12 @@ fn attached_sandboxes_are_listed_until_detached() {
     assert_eq!(attached.name, "micky");
     assert_eq!(attached.secret_keys, ["DISCORD_BOT_TOKEN"]);
     assert_eq!(client.sandboxes().unwrap(), std::slice::from_ref(&attached));
-    assert_eq!(client.detach("micky").unwrap(), attached);
+    assert_eq!(
+        client
+            .detach(&DetachRequest::Sandbox("micky".into()))
+            .unwrap(),
+        attached
+    );
     assert!(client.sandboxes().unwrap().is_empty());
 }
 
@@ -152,7 +156,9 @@ fn refusals_keep_their_words_and_lines() {
     let control = Control::start();
     let client = control.client();
 
-    let error = client.detach("nobody").unwrap_err();
+    let error = client
+        .detach(&DetachRequest::Sandbox("nobody".into()))
+        .unwrap_err();
     assert_eq!(error.to_string(), "no sandbox nobody");
     assert!(!error.is_invalid());
 

@@ -9,21 +9,28 @@ use std::{
 
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 
-use super::{Settings, admission::admit, predecessors::Predecessors, rejection::Rejection};
+use super::{
+    Settings,
+    admission::admit,
+    predecessors::Predecessors,
+    rejection::Rejection,
+    trusting::{Trustee, Trusting},
+};
 use crate::{
     config::Existing,
     control::{
         Backend, Refusal, RefusalKind,
         api::{
-            AttachRequest, CountsView, DrainingView, ExemptionView, HolderView, Info, NetnsView,
-            Order, ReloadView, SandboxView, SocketView, StatsView,
+            AttachRequest, CountsView, DetachRequest, DrainingView, ExemptionView, HolderView,
+            Info, NetnsView, Order, ReloadView, SandboxView, SocketView, StatsView,
         },
     },
     error::chain,
     flow::Engine,
     kernel::{Peer, UnownedSocket},
+    locate::{LocateError, Target},
     sandbox::{
-        Attach, AttachError, DetachError, Frozen, NetnsReport, Registry, SandboxReport, Target,
+        Attach, AttachError, DetachError, Frozen, NetnsReport, Registry, SandboxReport, Which,
     },
     secrets::SecretName,
     stats::{
@@ -40,6 +47,7 @@ pub(super) struct Interceptor {
     registry: Registry<Engine>,
     stats: Arc<Stats>,
     predecessors: Predecessors,
+    trusting: Trusting,
     /// Reloads take turns.
     reloading: Arc<Mutex<()>>,
     rejection: Rejection,
@@ -58,6 +66,7 @@ impl Interceptor {
             engine,
             registry,
             stats,
+            trusting: Trusting::default(),
             reloading: Arc::default(),
             rejection: Rejection::default(),
         }
@@ -137,6 +146,43 @@ impl Interceptor {
         self.registry.attach(request).await.map(drop)
     }
 
+    pub(super) fn trusting(&self) -> &Trusting {
+        &self.trusting
+    }
+
+    /// Sandboxes whose containers are to trust our CA.
+    pub(super) async fn trustees(&self) -> Vec<Trustee> {
+        let configuration = self.engine.configuration();
+        let snapshot = &configuration.snapshot;
+        if snapshot.sandboxes().all(|rules| !rules.install_ca) {
+            return Vec::new();
+        }
+        let mut attached = self.registry.list().await;
+        attached.retain(|report| {
+            let rules = snapshot.sandbox(&report.name);
+            rules.is_some_and(|rules| rules.install_ca)
+        });
+        attached
+            .into_iter()
+            .map(
+                |SandboxReport {
+                     id, name, cgroup, ..
+                 }| Trustee { id, name, cgroup },
+            )
+            .collect()
+    }
+
+    /// Puts our CA into a sandbox's containers. What does not work is logged, and told.
+    pub(super) async fn install_ca(&self, trustee: Trustee) -> Vec<String> {
+        let (id, name) = (trustee.id, trustee.name.clone());
+        let certificate = self.settings.run_dir.join(CERTIFICATE);
+        let told = self.trusting.install(trustee, certificate).await;
+        for warning in &told {
+            tracing::warn!(sandbox = %id, name, warning, "not all of the sandbox trusts our CA");
+        }
+        told
+    }
+
     /// What the configuration says of sockets from before.
     fn existing(&self, name: &str) -> Existing {
         let configuration = self.engine.configuration();
@@ -150,6 +196,7 @@ impl Interceptor {
             name,
             cgroup,
             cgroup_id,
+            identity,
             netns,
             secrets,
             attached,
@@ -176,6 +223,7 @@ impl Interceptor {
             name,
             cgroup,
             cgroup_id: cgroup_id.0,
+            identity,
             netns: netns.into_iter().map(netns_view).collect(),
             sockets: sockets.iter().map(socket_view).collect(),
             warnings,
@@ -203,21 +251,10 @@ impl Backend for Interceptor {
     async fn attach(&self, request: AttachRequest) -> Result<SandboxView, Refusal> {
         let AttachRequest {
             name,
-            cgroup,
-            pid,
+            target,
             secrets,
             keep_existing,
         } = request;
-        let target = match (cgroup, pid) {
-            (Some(cgroup), None) => Target::Cgroup(cgroup),
-            (None, Some(pid)) => Target::Process(pid),
-            (Some(_), Some(_)) | (None, None) => {
-                return Err(Refusal::new(
-                    RefusalKind::Invalid,
-                    "give either a cgroup or a process",
-                ));
-            }
-        };
         let secrets = secrets
             .iter()
             .map(|name| name.parse::<SecretName>().map_err(|error| invalid(&error)))
@@ -235,13 +272,22 @@ impl Backend for Interceptor {
                 secrets,
             })
             .await;
-        report
+        let mut view = report
             .map(|report| self.view(report))
-            .map_err(|error| attach_refusal(&error))
+            .map_err(|error| attach_refusal(&error))?;
+        let new = self.trustees().await;
+        if let Some(trustee) = new.into_iter().find(|trustee| trustee.id.0 == view.id) {
+            view.warnings.extend(self.install_ca(trustee).await);
+        }
+        Ok(view)
     }
 
-    async fn detach(&self, sandbox: &str) -> Result<SandboxView, Refusal> {
-        let report = self.registry.detach(sandbox).await;
+    async fn detach(&self, request: DetachRequest) -> Result<SandboxView, Refusal> {
+        let which = match request {
+            DetachRequest::Sandbox(name) => Which::Called(name),
+            DetachRequest::Target(target) => Which::At(target),
+        };
+        let report = self.registry.detach(which).await;
         let mut view = report
             .map(|report| self.view(report))
             .map_err(|error| detach_refusal(&error))?;
@@ -401,11 +447,12 @@ fn socket_view(socket: &UnownedSocket) -> SocketView {
 
 fn attach_refusal(error: &AttachError) -> Refusal {
     let kind = match error {
-        AttachError::Root(_) | AttachError::HoldsDaemon(_) | AttachError::Enroll(_) => {
-            RefusalKind::Invalid
-        }
+        AttachError::Root(_)
+        | AttachError::HoldsDaemon(_)
+        | AttachError::Threaded(_)
+        | AttachError::Enroll(_) => RefusalKind::Invalid,
         AttachError::Already { .. } | AttachError::Overlaps { .. } => RefusalKind::Conflict,
-        AttachError::Cgroup(_) => RefusalKind::NotFound,
+        AttachError::Locate(error) => not_located(error),
         AttachError::Welcome(_)
         | AttachError::Link(_)
         | AttachError::Store(_)
@@ -416,11 +463,24 @@ fn attach_refusal(error: &AttachError) -> Refusal {
 
 fn detach_refusal(error: &DetachError) -> Refusal {
     let kind = match error {
-        DetachError::Unknown(_) => RefusalKind::NotFound,
-        DetachError::Ambiguous(_) => RefusalKind::Conflict,
+        DetachError::Unknown(_) | DetachError::NoSandbox(_) => RefusalKind::NotFound,
+        DetachError::Ambiguous(_) | DetachError::Part { .. } => RefusalKind::Conflict,
+        DetachError::Locate(error) => not_located(error),
         DetachError::Link(_) | DetachError::Stopping => RefusalKind::Failed,
     };
     Refusal::new(kind, chain(error))
+}
+
+fn not_located(error: &LocateError) -> RefusalKind {
+    match error {
+        LocateError::Ambiguous { .. } => RefusalKind::Conflict,
+        LocateError::Cgroup(_)
+        | LocateError::NoContainer(_)
+        | LocateError::NoPod(_)
+        | LocateError::UnknownPod(_)
+        | LocateError::NoUnit(_)
+        | LocateError::Version1 { .. } => RefusalKind::NotFound,
+    }
 }
 
 fn invalid(error: &dyn std::error::Error) -> Refusal {

@@ -14,7 +14,10 @@ use crate::{
     address::SandboxId,
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, CountsView, Info, Order, ReloadView, SandboxView, StatsView},
+        api::{
+            AttachRequest, CountsView, DetachRequest, Info, Order, ReloadView, SandboxView,
+            StatsView,
+        },
     },
     flow::Engine,
     kernel::Peer,
@@ -93,7 +96,7 @@ impl Backend for Draining {
         Err(elsewhere())
     }
 
-    async fn detach(&self, _: &str) -> Result<SandboxView, Refusal> {
+    async fn detach(&self, _: DetachRequest) -> Result<SandboxView, Refusal> {
         Err(elsewhere())
     }
 

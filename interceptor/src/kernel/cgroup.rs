@@ -1,6 +1,7 @@
 //! cgroup2 directories: which they are, who is in them, and ending them.
 
 mod hierarchy;
+mod namespace;
 
 use std::{
     collections::HashSet,
@@ -18,6 +19,7 @@ use rustix::{
 };
 
 pub(crate) use hierarchy::Hierarchy;
+pub(crate) use namespace::enter_cgroup_namespace_of_host;
 
 use super::process::unless_exhausted;
 use crate::address::CgroupId;
@@ -42,10 +44,10 @@ pub(crate) enum CgroupError {
         "process {0} is in no cgroup that can be seen from here: name its cgroup with --cgroup"
     )]
     Unplaced(u32),
-    #[error(
-        "{0} is a threaded cgroup, which holds threads but no processes: choose the one above it"
-    )]
-    Threaded(PathBuf),
+    #[error("there are more than {0} cgroups: name the one that is meant with --cgroup")]
+    Crowded(usize),
+    #[error("cannot see all processes of the cgroup")]
+    Processes(#[source] io::Error),
     #[error("processes remain in {0} after they were killed")]
     Populated(PathBuf),
     #[error("cannot use {path}")]

@@ -67,7 +67,9 @@ impl Listeners {
     /// No SO_REUSEPORT: nobody may share the port. Takes under a millisecond, on a thread of its own.
     pub(crate) fn open(netns: &Netns, wanted: u16) -> Result<Self, ListenersError> {
         let (port, v4, v6) = netns.within(|| {
-            loopback::bring_up().map_err(ListenersError::Loopback)?;
+            if loopback::bring_up().map_err(ListenersError::Loopback)? {
+                tracing::warn!(netns = %netns.cookie(), "lo was down, and was brought up for the listeners");
+            }
             open_pairs(wanted)
         })??;
         Ok(Self {

@@ -7,8 +7,8 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
-/// Brings `lo` up in the calling thread's network namespace, where it is down. Async-signal-safe.
-pub(super) fn bring_up() -> io::Result<()> {
+/// Brings `lo` up in the calling thread's network namespace. Tells whether it was down. Async-signal-safe.
+pub(super) fn bring_up() -> io::Result<bool> {
     let socket = socket_with(
         AddressFamily::INET,
         SocketType::DGRAM,
@@ -22,11 +22,12 @@ pub(super) fn bring_up() -> io::Result<()> {
     };
     ioctl(&socket, libc::SIOCGIFFLAGS, &mut request)?;
     let up = libc::IFF_UP as libc::c_short;
-    if request.flags & up == 0 {
+    let was_down = request.flags & up == 0;
+    if was_down {
         request.flags |= up;
         ioctl(&socket, libc::SIOCSIFFLAGS, &mut request)?;
     }
-    Ok(())
+    Ok(was_down)
 }
 
 /// `struct ifreq` of netdevice(7) with the flags as the member of its union.

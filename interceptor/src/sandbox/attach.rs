@@ -15,6 +15,7 @@ use crate::{
     error::chain,
     flow::EnrollError,
     kernel::{Cgroup, CgroupError, LinkError, MapsError, Netns, Programs, SocketWatch},
+    locate::{Host, LocateError, Located, Target, locate},
     secrets::SecretName,
 };
 
@@ -27,13 +28,6 @@ pub(crate) struct Attach {
     /// Beyond those that the configuration gives.
     pub(crate) secrets: Vec<SecretName>,
     pub(crate) existing: Existing,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) enum Target {
-    Cgroup(PathBuf),
-    /// The cgroup that this process is in.
-    Process(u32),
 }
 
 /// Why a cgroup is not a sandbox. Nothing has changed.
@@ -60,8 +54,10 @@ pub(crate) enum AttachError {
         name: String,
         other: PathBuf,
     },
+    #[error("{} is a threaded cgroup, which holds threads but no processes: choose the one above it", .0.display())]
+    Threaded(PathBuf),
     #[error(transparent)]
-    Cgroup(#[from] CgroupError),
+    Locate(#[from] LocateError),
     #[error(transparent)]
     Enroll(#[from] EnrollError),
     #[error(transparent)]
@@ -83,19 +79,45 @@ pub(crate) enum DetachError {
         "several sandboxes are called {0:?}: give a number, `interceptor sandboxes` lists them"
     )]
     Ambiguous(String),
+    #[error("{} is no sandbox: `interceptor sandboxes` lists them", .0.display())]
+    NoSandbox(PathBuf),
+    #[error(
+        "{path} is a part of sandbox {id} ({name}), which can only be opened as a whole: `interceptor detach {id}`"
+    )]
+    Part {
+        path: PathBuf,
+        id: SandboxId,
+        name: String,
+    },
+    #[error(transparent)]
+    Locate(#[from] LocateError),
     #[error(transparent)]
     Link(#[from] LinkError),
     #[error("the daemon is stopping, or another one has taken over: try again")]
     Stopping,
 }
 
+/// A sandbox that stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Which {
+    /// Its name or its number.
+    Called(String),
+    At(Target),
+}
+
+impl From<&str> for Which {
+    fn from(name: &str) -> Self {
+        Self::Called(name.to_owned())
+    }
+}
+
 impl<S: Service> Inner<S> {
     pub(super) async fn attach(&self, request: Attach) -> Result<SandboxReport, AttachError> {
+        let Located { cgroup, identity } = self
+            .locate(request.target)
+            .await
+            .ok_or(AttachError::Stopping)??;
         let mut state = self.state.lock().await;
-        let cgroup = match &request.target {
-            Target::Cgroup(path) => self.hierarchy.cgroup(path)?,
-            Target::Process(pid) => self.hierarchy.of_process(*pid)?,
-        };
         // Of one that was removed and made anew the old sandbox is in the way.
         let gone = state
             .sandboxes
@@ -113,6 +135,7 @@ impl<S: Service> Inner<S> {
             capabilities: uncontained(cgroup.clone()).await,
             sockets: Arc::new(SocketWatch::new(id, cgroup.clone(), request.existing)),
             cgroup,
+            identity,
             secrets: request.secrets,
             attached: SystemTime::now(),
         };
@@ -199,11 +222,16 @@ impl<S: Service> Inner<S> {
         self.clear_out(state, id).await;
     }
 
-    pub(super) async fn detach(&self, sandbox: &str) -> Result<SandboxReport, DetachError> {
+    pub(super) async fn detach(&self, which: Which) -> Result<SandboxReport, DetachError> {
+        // Whatever is located, before others have to wait.
+        let which = match which {
+            Which::Called(name) => Ok(name),
+            Which::At(target) => Err(self.locate(target).await.ok_or(DetachError::Stopping)??),
+        };
         let mut state = self.state.lock().await;
-        let id = state.find(sandbox)?;
-        let Some(found) = state.sandboxes.get(&id).cloned() else {
-            return Err(DetachError::Unknown(sandbox.to_owned()));
+        let (id, found) = match &which {
+            Ok(name) => state.called(name)?,
+            Err(located) => state.at(&located.cgroup)?,
         };
         let report = state.report(id, &found, &self.programs);
         let (programs, cgroup) = (Arc::clone(&self.programs), found.cgroup.id());
@@ -251,16 +279,28 @@ impl<S: Service> Inner<S> {
         }
     }
 
+    /// `None`: the daemon is stopping.
+    async fn locate(&self, target: Target) -> Option<Result<Located, LocateError>> {
+        let hierarchy = self.hierarchy.clone();
+        blocking(move || locate(&hierarchy, &Host::here(), &target))
+            .await
+            .ok()
+    }
+
     fn check_place(&self, state: &State, cgroup: &Cgroup) -> Result<(), AttachError> {
         let path = cgroup.path().to_owned();
         if self.hierarchy.is_root(cgroup) {
             return Err(AttachError::Root(path));
         }
         if cgroup.is_threaded() {
-            return Err(CgroupError::Threaded(path).into());
+            return Err(AttachError::Threaded(path));
         }
-        let own = self.hierarchy.of_process(std::process::id());
-        if own.is_ok_and(|own| cgroup.holds(&own)) {
+        // By its list: where paths cannot be followed, the daemon's own cannot be either.
+        let inside = cgroup.processes().map_err(CgroupError::Processes);
+        if inside
+            .map_err(LocateError::from)?
+            .contains(&std::process::id())
+        {
             return Err(AttachError::HoldsDaemon(path));
         }
         for (id, other) in &state.sandboxes {
@@ -289,16 +329,31 @@ impl<S: Service> Inner<S> {
 }
 
 impl State {
-    fn find(&self, sandbox: &str) -> Result<SandboxId, DetachError> {
+    fn called(&self, sandbox: &str) -> Result<(SandboxId, Sandbox), DetachError> {
         let number = sandbox.parse().ok().map(SandboxId);
-        if let Some(id) = number.filter(|id| self.sandboxes.contains_key(id)) {
-            return Ok(id);
-        }
         let mut named = self.sandboxes.iter().filter(|(_, s)| s.name == sandbox);
-        match (named.next(), named.next()) {
-            (Some((id, _)), None) => Ok(*id),
-            (Some(_), Some(_)) => Err(DetachError::Ambiguous(sandbox.to_owned())),
-            (None, _) => Err(DetachError::Unknown(sandbox.to_owned())),
+        let (id, found) = match number.and_then(|id| self.sandboxes.get_key_value(&id)) {
+            Some(numbered) => numbered,
+            None => match (named.next(), named.next()) {
+                (Some(found), None) => found,
+                (Some(_), Some(_)) => return Err(DetachError::Ambiguous(sandbox.to_owned())),
+                (None, _) => return Err(DetachError::Unknown(sandbox.to_owned())),
+            },
+        };
+        Ok((*id, found.clone()))
+    }
+
+    fn at(&self, cgroup: &Cgroup) -> Result<(SandboxId, Sandbox), DetachError> {
+        let path = cgroup.path().to_owned();
+        let mut around = self.sandboxes.iter();
+        match around.find(|(_, found)| found.cgroup.holds(cgroup)) {
+            Some((id, found)) if found.cgroup.id() == cgroup.id() => Ok((*id, found.clone())),
+            Some((id, found)) => Err(DetachError::Part {
+                path,
+                id: *id,
+                name: found.name.clone(),
+            }),
+            None => Err(DetachError::NoSandbox(path)),
         }
     }
 }

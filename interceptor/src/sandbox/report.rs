@@ -6,6 +6,7 @@ use super::{Inner, Sandbox, Service, State, blocking};
 use crate::{
     address::{CgroupId, NetnsCookie, SandboxId},
     kernel::{Capabilities, Cgroup, Fate, Permit, Programs, UnownedSocket},
+    locate::Identity,
     secrets::SecretName,
 };
 
@@ -16,6 +17,7 @@ pub(crate) struct SandboxReport {
     pub(crate) name: String,
     pub(crate) cgroup: PathBuf,
     pub(crate) cgroup_id: CgroupId,
+    pub(crate) identity: Option<Identity>,
     pub(crate) netns: Vec<NetnsReport>,
     /// Added at attach to those that the configuration gives.
     pub(crate) secrets: Vec<SecretName>,
@@ -74,6 +76,7 @@ impl State {
             name: sandbox.name.clone(),
             cgroup: sandbox.cgroup.path().to_owned(),
             cgroup_id: sandbox.cgroup.id(),
+            identity: sandbox.identity.clone(),
             doors: doors(programs, &netns),
             netns,
             secrets: sandbox.secrets.clone(),

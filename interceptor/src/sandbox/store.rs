@@ -14,6 +14,7 @@ use super::Sandbox;
 use crate::{
     address::{CgroupId, SandboxId},
     config::Existing,
+    locate::Identity,
 };
 
 /// Holds the highest number given so far. A number is never given twice: sockets of an earlier sandbox may live on,
@@ -30,6 +31,8 @@ pub(super) struct Record {
     pub(super) name: String,
     pub(super) cgroup: PathBuf,
     pub(super) cgroup_id: CgroupId,
+    #[serde(default)]
+    pub(super) identity: Option<Identity>,
     pub(super) secrets: Vec<String>,
     #[serde(default)]
     pub(super) existing: Existing,
@@ -45,6 +48,7 @@ impl Record {
             name: sandbox.name.clone(),
             cgroup: sandbox.cgroup.path().to_owned(),
             cgroup_id: sandbox.cgroup.id(),
+            identity: sandbox.identity.clone(),
             secrets: sandbox.secrets.iter().map(ToString::to_string).collect(),
             existing: sandbox.sockets.existing(),
             attached: age.unwrap_or_default().as_secs(),
@@ -158,6 +162,7 @@ mod tests {
             name: "micky".to_owned(),
             cgroup: "/sys/fs/cgroup/micky".into(),
             cgroup_id: CgroupId(4711),
+            identity: serde_json::from_str(r#""pod team/agent""#).unwrap(),
             secrets: vec!["DISCORD_BOT_TOKEN".to_owned()],
             existing: Existing::Keep,
             attached: 1_700_000_000,

@@ -18,7 +18,7 @@ use std::{
 
 use tokio::net::TcpStream;
 
-use super::{Attach, Proven, Registry, Service, StartError, Target};
+use super::{Attach, Proven, Registry, Service, StartError};
 use crate::{
     address::SandboxId,
     config::{Exemptions, Existing},
@@ -27,6 +27,7 @@ use crate::{
         Cgroup, LoadError, PinsError,
         fixtures::{ScratchPins, Visitor},
     },
+    locate::Target,
     secrets::SecretName,
 };
 

@@ -4,24 +4,12 @@ use std::collections::BTreeSet;
 
 use tokio::process::Command;
 
+use super::super::ca::variables::VARIABLES;
 use crate::{
     control::api::{Info, SandboxView},
     kernel::Credentials,
 };
 
-/// These add to the roots that the program has.
-const ADDED_ROOTS: [&str; 2] = ["NODE_EXTRA_CA_CERTS", "DENO_CERT"];
-/// These stand in place of the roots that the program has, so they name all roots.
-const ALL_ROOTS: [&str; 8] = [
-    "SSL_CERT_FILE",
-    "REQUESTS_CA_BUNDLE",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-    "PIP_CERT",
-    "AWS_CA_BUNDLE",
-    "CARGO_HTTP_CAINFO",
-    "NPM_CONFIG_CAFILE",
-];
 const PROXIES: [&str; 6] = [
     "HTTPS_PROXY",
     "https_proxy",
@@ -40,11 +28,11 @@ pub(super) fn prepare(
     sandbox: &SandboxView,
     credentials: &Credentials,
 ) {
-    for name in ADDED_ROOTS {
-        command.env(name, &info.ca_certificate);
-    }
-    for name in ALL_ROOTS {
-        command.env(name, &info.ca_bundle);
+    for variable in VARIABLES {
+        command.env(
+            variable.name,
+            variable.file(&info.ca_certificate, &info.ca_bundle),
+        );
     }
     command
         .env("HOME", &credentials.home)
@@ -94,6 +82,7 @@ mod tests {
             id: 1,
             name: "micky".into(),
             cgroup: "/sys/fs/cgroup/micky".into(),
+            identity: None,
             cgroup_id: 1,
             netns: Vec::new(),
             policies: Vec::new(),

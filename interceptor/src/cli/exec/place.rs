@@ -8,10 +8,11 @@ use tokio::process::Command;
 use super::super::output::complain;
 use crate::{
     control::{
-        api::{AttachRequest, SandboxView},
+        api::{AttachRequest, DetachRequest, SandboxView},
         client::Client,
     },
     kernel::{Claim, Confinement, Credentials, Hierarchy, Holder, Network},
+    locate::Target,
 };
 
 /// The cgroup above those of all commands, which goes with the last of them.
@@ -55,8 +56,7 @@ impl<'c> Place<'c> {
     pub(super) fn attach(&mut self, name: &str) -> anyhow::Result<SandboxView> {
         let sandbox = self.client.attach(&AttachRequest {
             name: name.to_owned(),
-            cgroup: Some(self.claim.cgroup.path().to_owned()),
-            pid: None,
+            target: Target::Cgroup(self.claim.cgroup.path().to_owned()),
             secrets: Vec::new(),
             keep_existing: false,
         })?;
@@ -86,7 +86,10 @@ impl<'c> Place<'c> {
         self.claim.cgroup.kill()?;
         // Without its cgroup the sandbox is gone all the same: a daemon that does not answer now will see that later.
         let detached = match self.sandbox.take() {
-            Some(id) => self.client.detach(&id.to_string()).map(drop),
+            Some(id) => {
+                let request = DetachRequest::Sandbox(id.to_string());
+                self.client.detach(&request).map(drop)
+            }
             None => Ok(()),
         };
         self.claim.cgroup.remove_with_parent()?;

@@ -57,7 +57,7 @@ async fn route<B: Backend>(
         }
         api::DETACH if post => {
             let detach: DetachRequest = read(request).await?;
-            finish(async move { backend.detach(&detach.sandbox).await }).await
+            finish(async move { backend.detach(detach).await }).await
         }
         api::CONNECTIONS if get => {
             let ended = match request.uri().query() {

@@ -15,9 +15,13 @@ use crate::{
     address::{OriginalDst, SandboxId},
     control::{
         Backend, Refusal, RefusalKind,
-        api::{AttachRequest, CountsView, Info, Order, ReloadView, SandboxView, StatsView},
+        api::{
+            AttachRequest, CountsView, DetachRequest, Info, Order, ReloadView, SandboxView,
+            StatsView,
+        },
     },
     kernel::Peer,
+    locate::Target,
     stats::{
         Denial, Opening, ProcessFacts, Selection, Stats,
         view::{ConnectionView, EventView},
@@ -79,8 +83,12 @@ impl Backend for Double {
         let view = SandboxView {
             id: 1,
             name: request.name,
-            cgroup: request.cgroup.unwrap_or_default(),
+            cgroup: match request.target {
+                Target::Cgroup(path) => path,
+                _ => PathBuf::new(),
+            },
             cgroup_id: 99,
+            identity: None,
             netns: Vec::new(),
             policies: Vec::new(),
             secrets: Vec::new(),
@@ -97,7 +105,10 @@ impl Backend for Double {
         Ok(view)
     }
 
-    async fn detach(&self, sandbox: &str) -> Result<SandboxView, Refusal> {
+    async fn detach(&self, request: DetachRequest) -> Result<SandboxView, Refusal> {
+        let DetachRequest::Sandbox(sandbox) = request else {
+            panic!("the double finds nothing");
+        };
         let mut sandboxes = self.sandboxes.lock().unwrap();
         match sandboxes.iter().position(|view| view.name == sandbox) {
             Some(index) => Ok(sandboxes.remove(index)),

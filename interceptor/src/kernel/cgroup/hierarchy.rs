@@ -1,20 +1,24 @@
 //! The cgroup2 hierarchy: where it is mounted, and how paths and processes lead into it.
 
 use std::{
+    collections::VecDeque,
     fs, io,
     path::{Component, Path, PathBuf},
 };
 
-use super::{Cgroup, CgroupError, Claim, children, failed, processes_in};
+use super::{Cgroup, CgroupError, Claim, children, failed, processes_in, try_children};
 use rustix::fs::{FlockOperation, flock};
 
-use crate::{address::CgroupId, error::chain};
+use crate::{address::CgroupId, error::chain, kernel::process::unless_exhausted};
 
 /// Inode number of the hierarchy's own root, which holds every process that is in no other cgroup.
 const TRUE_ROOT: u64 = 1;
 
 /// How often making a cgroup is tried again when the one above it goes meanwhile.
 const TRIES: usize = 16;
+
+/// Cgroups that are looked through for one: what may make some below its own could make any number.
+const MOST: usize = 65_536;
 
 /// A mounted cgroup2 file system.
 #[derive(Clone, Debug)]
@@ -102,6 +106,29 @@ impl Hierarchy {
             pending.extend(children(&directory));
         }
         None
+    }
+
+    /// Goes through the cgroups of the hierarchy, outer ones first. `enter` tells whether to go on inside of one.
+    ///
+    /// # Errors
+    /// Not all can be seen: no descriptor is free, or no memory; or there are more than anybody has.
+    pub(crate) fn walk(&self, mut enter: impl FnMut(&Path) -> bool) -> Result<(), CgroupError> {
+        let below = |directory: &Path| {
+            let found = unless_exhausted(try_children(directory)).map_err(failed(directory));
+            found.map(Option::unwrap_or_default)
+        };
+        let mut pending = VecDeque::from(below(&self.mount)?);
+        let mut seen = 0;
+        while let Some(directory) = pending.pop_front() {
+            seen += 1;
+            if seen > MOST {
+                return Err(CgroupError::Crowded(MOST));
+            }
+            if enter(&directory) {
+                pending.extend(below(&directory)?);
+            }
+        }
+        Ok(())
     }
 
     /// Makes a cgroup, and those above it, at a path relative to the mount; it may not be there yet.

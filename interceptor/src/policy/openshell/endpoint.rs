@@ -104,13 +104,15 @@ pub(super) fn read(
         handling,
         findings,
     );
-    if target == Target::Addresses && handling != Handling::Tcp {
+    let handling = if target == Target::Addresses && handling != Handling::Tcp {
         findings.warn(
             at,
             "an endpoint without a host name is supported with `protocol: tcp` only: denied",
         );
-        return;
-    }
+        Handling::Unsupported(protocol.unwrap_or(Protocol::Rest))
+    } else {
+        handling
+    };
     written.report(&requests, enforcement, handling, findings);
 
     for port in ports {

@@ -1,3 +1,5 @@
+mod presets;
+
 use super::*;
 use crate::{
     policy::{

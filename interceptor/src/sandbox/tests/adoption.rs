@@ -114,7 +114,7 @@ async fn kernel_a_sandbox_without_its_state_stays_closed_until_detached() {
     let (_visitor, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
     until(|| recorder.served.lock().unwrap().pop()).await;
-    registry.detach(&id.to_string()).await.unwrap();
+    registry.detach(&*id.to_string()).await.unwrap();
     let (_open, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Err(libc::ENETUNREACH));
 }
@@ -193,5 +193,5 @@ async fn kernel_a_sandbox_is_not_opened_because_all_its_state_is_lost() {
     assert_eq!(registry.list().await[0].id, id);
     let (_visitor, seen) = connect(&cgroup, place.netns()).await;
     assert_eq!(seen, Ok(address("192.0.2.1:443")));
-    registry.detach(&id.to_string()).await.unwrap();
+    registry.detach(&*id.to_string()).await.unwrap();
 }

@@ -1,6 +1,6 @@
 //! Attaching and detaching, and the lives of namespaces and cgroups.
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use super::{House, address, outcome, request, until};
 use crate::{
@@ -9,7 +9,8 @@ use crate::{
         Cgroup, Hierarchy, NetnsState,
         fixtures::{Errand, Isolated, ScratchCgroup, Visitor},
     },
-    sandbox::{Attach, AttachError, DetachError, Target},
+    locate::Target,
+    sandbox::{Attach, AttachError, DetachError, Which},
 };
 
 fn visitor(cgroup: &Cgroup, place: &Isolated) -> Visitor {
@@ -28,7 +29,7 @@ async fn kernel_namespaces_that_are_inhabited_have_listeners_when_attach_returns
     let report = registry
         .attach(Attach {
             name: "micky".to_owned(),
-            target: Target::Process(visitor.pid()),
+            target: Target::Pid(visitor.pid()),
             secrets: Vec::new(),
             existing: Existing::Destroy,
         })
@@ -43,6 +44,25 @@ async fn kernel_namespaces_that_are_inhabited_have_listeners_when_attach_returns
         "root in a sandbox is not contained: {report:?}"
     );
     registry.detach("micky").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kernel_a_sandbox_is_opened_by_what_it_was_made_from_and_not_by_a_part_of_it() {
+    let house = House::new("opened");
+    let (registry, _recorder) = house.start().await;
+    let cgroup = ScratchCgroup::new("opened");
+    let below = cgroup.path().join("below");
+    fs::create_dir(&below).unwrap();
+    let at = |path: &Path| Which::At(Target::Cgroup(path.to_owned()));
+
+    let error = registry.detach(at(cgroup.path())).await.unwrap_err();
+    assert!(matches!(error, DetachError::NoSandbox(_)), "{error}");
+    registry.attach(request("micky", &cgroup)).await.unwrap();
+    let error = registry.detach(at(&below)).await.unwrap_err();
+    assert!(matches!(error, DetachError::Part { .. }), "{error}");
+    assert_eq!(registry.list().await.len(), 1);
+    registry.detach(at(cgroup.path())).await.unwrap();
+    assert!(registry.list().await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,7 +92,7 @@ async fn kernel_what_cannot_be_a_sandbox_is_refused_and_nothing_is_left() {
         .attach(request("micky", &threaded))
         .await
         .unwrap_err();
-    assert!(matches!(error, AttachError::Cgroup(_)), "{error}");
+    assert!(matches!(error, AttachError::Threaded(_)), "{error}");
     threaded.remove().unwrap();
 
     registry.attach(request("micky", &below)).await.unwrap();
@@ -129,7 +149,7 @@ async fn kernel_sandboxes_of_one_name_are_detached_by_number() {
     let second = registry.attach(request("micky", &second)).await.unwrap();
     let error = registry.detach("micky").await.unwrap_err();
     assert!(matches!(error, DetachError::Ambiguous(_)), "{error}");
-    registry.detach(&first.id.to_string()).await.unwrap();
+    registry.detach(&*first.id.to_string()).await.unwrap();
     assert_eq!(registry.detach("micky").await.unwrap().id, second.id);
 }
 
