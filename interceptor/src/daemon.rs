@@ -6,6 +6,7 @@ mod authority;
 mod backend;
 mod draining;
 mod giving;
+mod leaving;
 mod limits;
 mod matched;
 mod predecessors;
@@ -16,18 +17,14 @@ mod trusting;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime,
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinSet,
-};
+use tokio::{runtime, task::JoinSet, time::sleep};
 
-use self::{assembly::Assembly, backend::Interceptor, draining::Draining, giving::Taken};
+use self::{assembly::Assembly, backend::Interceptor, leaving::Signals};
 use crate::{
     config::{self, Faults},
     control::{
         listener::{BindError, ControlListener, Shared},
-        metrics::Metrics,
+        metrics::{Metrics, Place},
         server::Server,
     },
     error::chain,
@@ -38,8 +35,9 @@ use crate::{
     tls::{ca::CaError, leaf::MintError, upstream::RootsError},
 };
 
-/// How long connections may go on after SIGTERM before they are closed.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// To take over from a daemon that ends meanwhile, or to begin in its stead: for as long as it takes to let go of its locks.
+const ATTEMPTS: u32 = 10;
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(500);
 
 /// What `interceptor run` is told.
 #[derive(Clone, Debug)]
@@ -52,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) takeover: bool,
     /// How long connections may go on after another daemon has taken over.
     pub(crate) drain: Duration,
+    /// Whether it stays until SIGTERM when those have ended.
+    pub(crate) linger: bool,
 }
 
 /// Why the daemon does not run.
@@ -106,28 +106,46 @@ pub(crate) fn run(settings: Settings) -> Result<(), RunError> {
 }
 
 async fn serve(settings: Settings) -> Result<(), RunError> {
+    let signals = Signals::new()?;
+    let mut attempt = 1;
+    let standing = loop {
+        match begin(settings.clone()).await {
+            // The other one was told to end meanwhile: a moment later there is nobody, and nothing to take over.
+            Err(
+                error @ (RunError::Handover(HandoverError::Closed)
+                | RunError::Control(BindError::Running(_))),
+            ) if settings.takeover && attempt < ATTEMPTS => {
+                tracing::warn!(error = chain(&error), "it begins anew");
+                attempt += 1;
+                sleep(BETWEEN_ATTEMPTS).await;
+            }
+            begun => break begun?,
+        }
+    };
+    standing.serve(signals).await
+}
+
+async fn begin(settings: Settings) -> Result<Standing, RunError> {
     let snapshot = config::load(&settings.config).map_err(RunError::Configuration)?;
     snapshot.log_reports();
-    let signals = Signals::new()?;
     let other = if settings.takeover {
         Channel::open(&settings.run_dir).map_err(RunError::Handover)?
     } else {
         None
     };
-    let standing = match other {
+    match other {
         Some(channel) => {
             let assembly = Assembly::new(&settings, snapshot)?;
-            taking::take_over(settings, assembly, channel).await?
+            taking::take_over(settings, assembly, channel).await
         }
         None => {
             // First of all: a second daemon must not touch what the first one holds.
             let control = ControlListener::bind(&settings.run_dir).map_err(RunError::Control)?;
             let door = Door::bind(&settings.run_dir).map_err(RunError::Door)?;
             let assembly = Assembly::new(&settings, snapshot)?;
-            start(settings, assembly, control, door).await?
+            start(settings, assembly, control, door).await
         }
-    };
-    standing.serve(signals).await
+    }
 }
 
 async fn start(
@@ -136,6 +154,8 @@ async fn start(
     control: ControlListener,
     door: Door,
 ) -> Result<Standing, RunError> {
+    let metrics = assembly.place_of_metrics()?;
+    let shared = control.share().map_err(RunError::System)?;
     assembly.publish(&settings).map_err(RunError::Authority)?;
     let proven = Proven::try_out().await.map_err(RunError::Sandboxes)?;
     let loaded = proven.load(settings.bpf_dir.clone()).await;
@@ -143,14 +163,17 @@ async fn start(
     let engine = Arc::clone(&assembly.engine);
     let registry = Registry::start(&settings.run_dir, loaded, engine).await;
     let registry = registry.map_err(RunError::Sandboxes)?;
-    Standing::new(settings, assembly, registry, control, door)
+    let mut standing = Standing::new(settings, assembly, registry, shared, door);
+    standing.show(metrics)?;
+    standing.listen(control)?;
+    Ok(standing)
 }
 
 /// A daemon that serves.
 struct Standing {
     interceptor: Arc<Interceptor>,
     engine: Arc<Engine>,
-    control: Server,
+    control: Option<Server>,
     metrics: Option<Metrics>,
     /// For a daemon that takes over.
     shared: Shared,
@@ -159,42 +182,50 @@ struct Standing {
 }
 
 impl Standing {
+    /// Serves sandboxes, and nobody else yet.
     fn new(
         settings: Settings,
         assembly: Assembly,
         registry: Registry<Engine>,
-        control: ControlListener,
+        shared: Shared,
         door: Door,
-    ) -> Result<Self, RunError> {
-        let engine = Arc::clone(&assembly.engine);
-        let address = engine.configuration().snapshot.metrics();
-        let interceptor = Arc::new(Interceptor::new(
-            settings.clone(),
-            assembly.engine,
-            registry,
-            assembly.stats,
-        ));
-        let metrics = address.map(|address| {
-            engine.keep_to_itself(address);
-            Metrics::start(address, Arc::clone(&interceptor))
-        });
-        let metrics = metrics.transpose().map_err(RunError::Metrics)?;
-        let shared = control.share().map_err(RunError::System)?;
-        let control = Server::start(control, Arc::clone(&interceptor)).map_err(RunError::System)?;
-        Ok(Self {
-            interceptor,
+    ) -> Self {
+        let Assembly { engine, stats } = assembly;
+        let interceptor = Interceptor::new(settings.clone(), Arc::clone(&engine), registry, stats);
+        Self {
+            interceptor: Arc::new(interceptor),
             engine,
-            control,
-            metrics,
+            control: None,
+            metrics: None,
             shared,
             door,
             settings,
-        })
+        }
+    }
+
+    fn show(&mut self, place: Option<Place>) -> Result<(), RunError> {
+        let Some(place) = place else {
+            return Ok(());
+        };
+        self.engine.keep_to_itself(place.address());
+        let started = Metrics::start(place, Arc::clone(&self.interceptor));
+        self.metrics = Some(started.map_err(RunError::Metrics)?);
+        Ok(())
+    }
+
+    fn listen(&mut self, control: ControlListener) -> Result<(), RunError> {
+        let started = Server::start(control, Arc::clone(&self.interceptor));
+        self.control = Some(started.map_err(RunError::System)?);
+        Ok(())
     }
 
     async fn serve(self, mut signals: Signals) -> Result<(), RunError> {
-        let matcher = tokio::spawn(matched::attach_matched(Arc::clone(&self.interceptor)));
-        let truster = tokio::spawn(trusting::keep_trusting(Arc::clone(&self.interceptor)));
+        let mut aside = JoinSet::new();
+        aside.spawn(matched::attach_matched(Arc::clone(&self.interceptor)));
+        aside.spawn(trusting::keep_trusting(Arc::clone(&self.interceptor)));
+        // What drains may have been left by a daemon that has died, under a configuration of long ago.
+        let interceptor = Arc::clone(&self.interceptor);
+        aside.spawn(async move { drop(interceptor.lead().await) });
         refuse_the_needless().map_err(RunError::System)?;
         tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
         let taken = {
@@ -214,114 +245,12 @@ impl Standing {
                 }
             }
         };
-        matcher.abort();
-        truster.abort();
+        aside.shutdown().await;
         let stats = Arc::clone(self.interceptor.stats());
         match taken {
-            Some(taken) => {
-                let parting = parting(&self, taken).await;
-                self.drain(parting, signals.end).await;
-            }
-            None => {
-                tracing::info!("draining: sandboxes stay closed until a daemon runs again");
-                let Self {
-                    interceptor,
-                    engine,
-                    control,
-                    metrics,
-                    ..
-                } = self;
-                drop((control, metrics));
-                interceptor.registry().shutdown().await;
-                engine.drain(PATIENCE).await;
-            }
+            Some(taken) => self.drain(taken, signals.end).await,
+            None => self.end().await,
         }
         stats.journal(None).map_err(RunError::Events)
-    }
-
-    /// Another daemon serves the sandboxes: this one lets go of all that they share, and finishes its connections.
-    async fn drain(self, parting: Option<Server>, mut end: End) {
-        let Self {
-            interceptor,
-            engine,
-            control,
-            metrics,
-            shared,
-            door,
-            settings,
-        } = self;
-        drop(metrics);
-        // It waits for requests under way.
-        let left = tokio::task::spawn_blocking(move || control.surrender());
-        door.leave();
-        drop(shared);
-        drop(interceptor);
-        tracing::info!("another daemon has taken over: this one finishes its connections");
-        tokio::select! {
-            () = engine.drain(settings.drain) => tracing::info!("all connections have ended"),
-            () = end.asked() => engine.drain(PATIENCE).await,
-        }
-        if left.await.is_err() {
-            tracing::error!("the control thread did not end in order");
-        }
-        drop(parting);
-    }
-}
-
-/// Gives up everything but connections. Returns what the other daemon reaches this one by.
-async fn parting(standing: &Standing, taken: Taken) -> Option<Server> {
-    let interceptor = &standing.interceptor;
-    let draining = Draining::new(
-        standing.settings.clone(),
-        Arc::clone(&standing.engine),
-        Arc::clone(interceptor.stats()),
-    );
-    let bound = ControlListener::bind_draining(&standing.settings.run_dir).map_err(|error| {
-        tracing::error!(
-            error = chain(&error),
-            "the other daemon cannot reach this one"
-        );
-    });
-    let served = bound.ok().and_then(|socket| {
-        let served = Server::start(socket, Arc::new(draining));
-        served
-            .map_err(|error| tracing::error!(%error, "the other daemon cannot reach this one"))
-            .ok()
-    });
-    taken.surrender(interceptor).await;
-    served
-}
-
-/// What an operator says by signals.
-struct Signals {
-    hangup: Signal,
-    end: End,
-}
-
-struct End {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> Result<Self, RunError> {
-        let listen = |kind| signal(kind).map_err(RunError::System);
-        Ok(Self {
-            hangup: listen(SignalKind::hangup())?,
-            end: End {
-                terminate: listen(SignalKind::terminate())?,
-                interrupt: listen(SignalKind::interrupt())?,
-            },
-        })
-    }
-}
-
-impl End {
-    /// Waits until the daemon is to end.
-    async fn asked(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
     }
 }

@@ -137,11 +137,19 @@ impl Daemon {
     pub fn take_over(&mut self, arguments: &[&str]) -> Result<()> {
         let command = self.run(&[&["--takeover"], arguments].concat());
         let successor = Running::spawn(command)?;
-        successor.wait_for_error_line("\"ready\"", |line| line.contains("ready").then_some(()))?;
-        let earlier = self.process.replace(successor);
+        let earlier = self.succeed(successor)?;
         self.draining
             .push(earlier.context("the daemon does not run")?);
         Ok(())
+    }
+
+    /// Has a process serve that was started with [`Self::run`] once it is ready; returns the one from before.
+    ///
+    /// # Errors
+    /// It does not come up; the message holds its log.
+    pub fn succeed(&mut self, successor: Running) -> Result<Option<Running>> {
+        successor.wait_for_error_line("\"ready\"", |line| line.contains("ready").then_some(()))?;
+        Ok(self.process.replace(successor))
     }
 
     /// Those that another one has taken over from, the latest last.

@@ -20,7 +20,9 @@ With --takeover the new daemon goes on where one that runs is: with its listener
 between. The other one finishes the connections that it has, for --drain at most, and exits. When anything is wrong \
 with the new one it says so and ends, and the other one goes on.
 
-Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon.
+Signals: SIGHUP reads the configuration again, SIGTERM and SIGINT end the daemon, and its connections after five seconds. \
+One that was taken over from notes the first SIGTERM and finishes its connections all the same; SIGINT, or SIGTERM once \
+more, ends it.
 
 Examples:
   interceptor run --config /etc/interceptor/interceptor.yaml
@@ -45,6 +47,10 @@ pub(super) struct RunArgs {
     /// How long connections may go on once another daemon has taken over: 90s, 15m, 1h, 2d
     #[arg(long, default_value = "1h", value_name = "DURATION", value_parser = units::parse_duration)]
     drain: Duration,
+    /// Stay when they have ended, until SIGTERM, and answer at the address for metrics: for a supervisor that starts again
+    /// whatever exits, in a network namespace that the other daemon is not in, as with pods
+    #[arg(long)]
+    linger: bool,
     #[command(flatten)]
     log: LogArgs,
 }
@@ -59,6 +65,7 @@ pub(super) fn run(args: RunArgs, run_dir: &Path) -> anyhow::Result<()> {
         data_dir: args.data_dir,
         takeover: args.takeover,
         drain: args.drain,
+        linger: args.linger,
     })?;
     Ok(())
 }

@@ -97,13 +97,26 @@ impl ControlListener {
         })
     }
 
-    /// Goes on with the socket of the daemon to take over from.
-    pub(crate) fn inherit(run_dir: &Path, shared: Shared) -> Self {
+    /// That of the daemon to take over from, still in its place when this is dropped, until [`Self::keep`].
+    pub(crate) fn inherit(shared: Shared) -> Self {
         Self {
             listener: shared.listener.into(),
-            path: Some(socket_path(run_dir)),
+            path: None,
             lock: Some(shared.lock.into()),
         }
+    }
+
+    /// It is this daemon's alone from now on. A daemon that was told to end over it has removed it: it is made anew.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn keep(&mut self, run_dir: &Path) -> Result<(), BindError> {
+        let path = socket_path(run_dir);
+        if !path.exists() {
+            self.listener = bind_at(&path)?;
+        }
+        self.path = Some(path);
+        Ok(())
     }
 
     pub(crate) fn share(&self) -> io::Result<Shared> {

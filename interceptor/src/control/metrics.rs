@@ -3,7 +3,14 @@
 
 mod text;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -32,30 +39,62 @@ const HEAD_LIMIT: usize = 8 * 1024;
 /// Between attempts while the port is another's: a daemon that was taken over from gives it up a moment later.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The running server. Ends when it is dropped.
+/// The address for a server, taken before it serves.
+#[derive(Debug)]
+pub(crate) struct Place {
+    address: SocketAddr,
+    /// `None` while the port is another's.
+    listener: Option<std::net::TcpListener>,
+}
+
+impl Place {
+    /// # Errors
+    /// There can be no such address here. A port that is another's is waited for.
+    pub(crate) fn take(address: SocketAddr) -> io::Result<Self> {
+        let listener = match std::net::TcpListener::bind(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                tracing::error!(%address, "the port for metrics is another's: tried again every second");
+                None
+            }
+            bound => Some(bound?),
+        };
+        Ok(Self { address, listener })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// The running server. Ends when it is dropped, and its port is free then.
 #[derive(Debug)]
 pub(crate) struct Metrics {
-    _stop: watch::Sender<()>,
+    address: SocketAddr,
+    stop: Option<watch::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Metrics {
-    /// Serves at `address` from now on, or as soon as the port is free.
+    /// Serves from now on, or as soon as the port is free.
     ///
     /// # Errors
-    /// There can be no such address here, or no thread.
-    pub(crate) fn start<B: Backend>(address: SocketAddr, backend: Arc<B>) -> io::Result<Self> {
-        match std::net::TcpListener::bind(address) {
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                tracing::error!(%address, "the port for metrics is another's: tried again every second");
-            }
-            bound => drop(bound?),
-        }
+    /// No thread, or no runtime.
+    pub(crate) fn start<B: Backend>(place: Place, backend: Arc<B>) -> io::Result<Self> {
+        let Place { address, listener } = place;
         let runtime = runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()?;
+        let listener = {
+            let _context = runtime.enter();
+            let listen = |listener: std::net::TcpListener| {
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener)
+            };
+            listener.map(listen).transpose()?
+        };
         let (stop, mut stopped) = watch::channel(());
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("metrics".into())
             .spawn(move || {
                 runtime.block_on(async {
@@ -63,21 +102,49 @@ impl Metrics {
                         biased;
                         // Its sender says nothing: it goes.
                         _ = stopped.changed() => {}
-                        () = serve(address, backend) => {}
+                        () = serve(address, listener, backend) => {}
                     }
                 });
             })?;
-        Ok(Self { _stop: stop })
+        Ok(Self {
+            address,
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+
+    /// Serves what another backend tells from now on.
+    ///
+    /// # Errors
+    /// As those of [`Place::take`] and [`Self::start`].
+    pub(crate) fn hand_on<B: Backend>(self, backend: Arc<B>) -> io::Result<Self> {
+        let address = self.address;
+        drop(self);
+        Self::start(Place::take(address)?, backend)
     }
 }
 
-async fn serve<B: Backend>(address: SocketAddr, backend: Arc<B>) {
+impl Drop for Metrics {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread for metrics panicked");
+        }
+    }
+}
+
+async fn serve<B: Backend>(address: SocketAddr, mut bound: Option<TcpListener>, backend: Arc<B>) {
     let listener = loop {
-        match TcpListener::bind(address).await {
-            Ok(listener) => break listener,
-            Err(error) => tracing::debug!(%address, %error, "the port for metrics is not free yet"),
+        if let Some(listener) = bound.take() {
+            break listener;
         }
         sleep(RETRY).await;
+        match TcpListener::bind(address).await {
+            Ok(listener) => bound = Some(listener),
+            Err(error) => tracing::debug!(%address, %error, "the port for metrics is not free yet"),
+        }
     };
     tracing::info!(%address, "metrics are served");
     let permits = Arc::new(Semaphore::new(CONNECTIONS));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{RunError, Settings, authority};
 use crate::{
     config::Snapshot,
+    control::metrics::Place,
     flow::{Configuration, Engine},
     stats::Stats,
     tls::{ca::CaError, leaf::Leaves, upstream::Connector},
@@ -36,6 +37,15 @@ impl Assembly {
             engine: Arc::new(engine),
             stats,
         })
+    }
+
+    /// Where metrics are to be served, taken already.
+    pub(super) fn place_of_metrics(&self) -> Result<Option<Place>, RunError> {
+        let address = self.engine.configuration().snapshot.metrics();
+        address
+            .map(Place::take)
+            .transpose()
+            .map_err(RunError::Metrics)
     }
 
     /// Puts the certificates where sandboxes find them.

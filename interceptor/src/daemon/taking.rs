@@ -44,6 +44,9 @@ pub(super) async fn take_over(
         engine.answer_by(leaves);
     }
     engine.reconfigure(configuration);
+    let metrics = assembly.place_of_metrics()?;
+    let mut control = ControlListener::inherit(other.control);
+    let shared = control.share().map_err(RunError::System)?;
     let successor = Successor::prepare(&settings.run_dir, loaded, engine, estate)
         .await
         .map_err(RunError::Sandboxes)?;
@@ -56,8 +59,12 @@ pub(super) async fn take_over(
         .map_err(RunError::Handover)?;
 
     // There is no way back: what goes wrong from here on is logged, and the sandboxes are served all the same.
-    door.keep(&settings.run_dir);
-    let control = ControlListener::inherit(&settings.run_dir, other.control);
+    let kept = [
+        control.keep(&settings.run_dir).map_err(RunError::Control),
+        door.keep(&settings.run_dir).map_err(RunError::Door),
+    ];
+    // The one from before is the same, but where it was made anew.
+    let shared = control.share().unwrap_or(shared);
     if let Some(last) = last_connection {
         assembly.stats.number_after(last);
     }
@@ -72,8 +79,13 @@ pub(super) async fn take_over(
         );
     }
     tracing::info!(pid = other.pid, "taken over");
-    let standing = Standing::new(settings, assembly, registry, control, door)?;
-    let interceptor = Arc::clone(&standing.interceptor);
-    tokio::spawn(async move { interceptor.lead().await });
+    let mut standing = Standing::new(settings, assembly, registry, shared, door);
+    let served = [standing.show(metrics), standing.listen(control)];
+    for error in kept.into_iter().chain(served).filter_map(Result::err) {
+        tracing::error!(
+            error = chain(&error),
+            "sandboxes are served, and not all else: let another daemon take over"
+        );
+    }
     Ok(standing)
 }

@@ -56,9 +56,18 @@ impl Door {
         })
     }
 
-    /// It is this daemon's alone from now on.
-    pub(crate) fn keep(&mut self, run_dir: &Path) {
-        self.path = Some(path(run_dir));
+    /// It is this daemon's alone from now on. A daemon that was told to end over it has removed it: it is made anew.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(crate) fn keep(&mut self, run_dir: &Path) -> Result<(), HandoverError> {
+        let path = path(run_dir);
+        if path.exists() {
+            self.path = Some(path);
+        } else {
+            *self = Self::bind(run_dir)?;
+        }
+        Ok(())
     }
 
     /// Waits for a daemon that wants to take over, or for whoever connects. Cancel-safe.
@@ -90,6 +99,32 @@ impl Drop for Door {
         };
         if let Err(error) = fs::remove_file(path) {
             tracing::debug!(path = %path.display(), %error, "handover socket stays behind");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_door_that_was_handed_over_is_made_anew_where_it_has_been_removed() {
+        let run_dir = tempfile::tempdir().unwrap();
+        for told_to_end in [false, true] {
+            let earlier = Door::bind(run_dir.path()).unwrap();
+            let shared = earlier.as_fd().try_clone_to_owned().unwrap();
+            let mut heir = Door::inherit(shared).unwrap();
+            if told_to_end {
+                drop(earlier);
+            } else {
+                earlier.leave();
+            }
+            heir.keep(run_dir.path()).unwrap();
+            let other = Channel::open(run_dir.path()).unwrap();
+            assert!(other.is_some());
+            heir.accept().await.unwrap();
+            drop(heir);
+            assert!(Channel::open(run_dir.path()).unwrap().is_none());
         }
     }
 }

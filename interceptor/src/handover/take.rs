@@ -1,11 +1,17 @@
 //! The side of the daemon that takes over.
 
-use std::os::fd::OwnedFd;
+use std::{os::fd::OwnedFd, time::Duration};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use tokio::task::spawn_blocking;
 
 use super::{ANSWER, Channel, HandoverError, Identity, Message, STANDSTILL};
 use crate::{control::listener::Shared, flow::Memories, kernel::Listeners, sandbox::Bequest};
+
+/// A process ends a moment after its sockets were closed.
+const MOMENT: Duration = Duration::from_secs(1);
+/// For a daemon that was told to end while it handed over: longer than it gives its connections.
+const ENDING: Duration = Duration::from_secs(20);
 
 /// What the running daemon shares before it gives anything up.
 #[derive(Debug)]
@@ -23,14 +29,18 @@ pub(crate) struct Welcomed {
 pub(crate) struct OtherProcess(OwnedFd);
 
 impl OtherProcess {
-    fn is_gone(&self) -> bool {
-        // It is readable once the process has ended (pidfd_open(2)), which is a moment after its sockets were closed.
-        let moment = Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
+    /// Whether it ends within `limit`.
+    async fn is_gone(&self, limit: Duration) -> bool {
+        let Ok(process) = self.0.try_clone() else {
+            return false;
         };
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN)];
-        matches!(poll(&mut polled, Some(&moment)), Ok(1))
+        let ended = spawn_blocking(move || {
+            // It is readable once the process has ended (pidfd_open(2)).
+            let mut polled = [PollFd::new(&process, PollFlags::IN)];
+            let limit = Timespec::try_from(limit).ok();
+            matches!(poll(&mut polled, limit.as_ref()), Ok(1))
+        });
+        ended.await.unwrap_or(false)
     }
 }
 
@@ -93,7 +103,11 @@ impl Channel {
     /// # Errors
     /// The other daemon goes on.
     pub(crate) async fn take(&self, other: &OtherProcess) -> Result<Legacy, HandoverError> {
-        self.send(&Message::Taken { memories: true }, &[]).await?;
+        match self.send(&Message::Taken { memories: true }, &[]).await {
+            // What it means is the same as below.
+            Ok(()) | Err(HandoverError::Closed) => {}
+            Err(error) => return Err(error),
+        }
         let mut legacy = Legacy::default();
         loop {
             match self.receive(ANSWER).await {
@@ -103,13 +117,45 @@ impl Channel {
                     return Ok(legacy);
                 }
                 // Alive it has heard nothing of it, or will stop: two that accept must never be.
-                Err(HandoverError::Silent(_)) if !other.is_gone() => {
+                Err(HandoverError::Silent(_)) => {
+                    if other.is_gone(MOMENT).await {
+                        return Ok(legacy);
+                    }
                     tracing::error!("the earlier daemon does not stop: waiting for it, or its end");
                 }
-                Ok(_) | Err(_) if other.is_gone() => return Ok(legacy),
+                // Told to end, it carries its connections for a while; its listeners are safe here.
+                Ok(_) | Err(_) if other.is_gone(ENDING).await => return Ok(legacy),
                 Ok(_) => return Err(HandoverError::Unexpected),
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::net::UnixStream as Socket, process::Command};
+
+    use rustix::{
+        net::{AddressFamily, SocketFlags, SocketType, socketpair},
+        process::{Pid, PidfdFlags, pidfd_open},
+    };
+    use tokio::net::UnixStream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_that_is_told_to_end_over_it_is_waited_for_as_long_as_its_connections_may_go_on() {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let channel = Channel::over(UnixStream::from_std(Socket::from(pair.0)).unwrap());
+        drop(pair.1);
+        let mut ending = Command::new("sleep").arg("2").spawn().unwrap();
+        let pid = Pid::from_child(&ending);
+        let process = OtherProcess(pidfd_open(pid, PidfdFlags::empty()).unwrap());
+        // It has closed the channel before it heard that it was taken over from.
+        let waited = channel.take(&process).await;
+        ending.wait().unwrap();
+        assert_eq!(waited.unwrap().last_connection, None);
     }
 }

@@ -10,6 +10,7 @@ mod compression;
 mod configuration;
 mod containers;
 mod containment;
+mod departure;
 mod dns;
 mod encodings;
 mod events;

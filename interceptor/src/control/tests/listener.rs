@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::{
         fs::{MetadataExt, PermissionsExt},
-        net::UnixListener,
+        net::{UnixListener, UnixStream},
     },
 };
 
@@ -105,4 +105,27 @@ fn a_directory_that_others_can_change_is_refused() {
         matches!(error, BindError::Owner { owner: 65534, .. }),
         "{error:?}"
     );
+}
+
+#[test]
+fn a_socket_that_was_handed_over_is_kept_and_made_anew_where_it_has_been_removed() {
+    let run_dir = run_dir();
+    let path = run_dir.path().join("control.sock");
+    for told_to_end in [false, true] {
+        let earlier = ControlListener::bind(run_dir.path()).unwrap();
+        let mut heir = ControlListener::inherit(earlier.share().unwrap());
+        if told_to_end {
+            drop(earlier);
+            assert!(!path.exists());
+        } else {
+            earlier.leave();
+        }
+        heir.keep(run_dir.path()).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        heir.listener().accept().unwrap();
+        let second = ControlListener::bind(run_dir.path()).unwrap_err();
+        assert!(matches!(second, BindError::Running(_)), "{second:?}");
+        drop(heir);
+        assert!(!path.exists());
+    }
 }
