@@ -73,18 +73,16 @@ pub(super) fn question(context: &SkBuffContext, asker: &FlowKey, offset: u32) {
     let last = read!(context.skb.skb, len).wrapping_sub(offset + 1) & (QUESTION_BYTES - 1);
     let length = last + 1;
     let place = entry.as_mut_ptr();
-    // SAFETY: the entry is as large as the struct, and the length no longer than its last field.
-    let loaded = unsafe {
-        (&raw mut (*place).asker).write(*asker);
-        (&raw mut (*place).length).write(length);
-        (&raw mut (*place).reserved).write(0);
-        bpf_skb_load_bytes(
-            context.skb.skb.cast(),
-            offset,
-            (&raw mut (*place).message).cast(),
-            length,
-        )
-    };
+    // SAFETY: the entry is as large as the struct.
+    unsafe { (&raw mut (*place).asker).write(*asker) };
+    // SAFETY: as above.
+    unsafe { (&raw mut (*place).length).write(length) };
+    // SAFETY: as above.
+    unsafe { (&raw mut (*place).reserved).write(0) };
+    // SAFETY: as above.
+    let message = unsafe { &raw mut (*place).message }.cast();
+    // SAFETY: the length is no more than the field's.
+    let loaded = unsafe { bpf_skb_load_bytes(context.skb.skb.cast(), offset, message, length) };
     if loaded == 0 {
         entry.submit(0);
     } else {

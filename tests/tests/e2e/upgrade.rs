@@ -157,10 +157,9 @@ fn settled(stage: &Stage) -> Result<bool> {
         if log.contains("another daemon has taken over") {
             return Ok(true);
         }
-        let begun = log
-            .matches("another daemon gets ready to take over")
-            .count();
-        let given_up = log.matches("another daemon did not take over").count();
+        // Not by their numbers: an attempt can be given up before it begins.
+        let begun = log.rfind("another daemon gets ready to take over");
+        let given_up = log.rfind("another daemon did not take over");
         if begun <= given_up {
             return Ok(false);
         }
