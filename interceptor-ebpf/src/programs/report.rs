@@ -74,11 +74,17 @@ pub(super) fn question(context: &SkBuffContext, asker: &FlowKey, offset: u32) {
     let length = last + 1;
     let place = entry.as_mut_ptr();
     // SAFETY: the entry is as large as the struct.
-    unsafe { (&raw mut (*place).asker).write(*asker) };
+    let asker_place = unsafe { &raw mut (*place).asker };
     // SAFETY: as above.
-    unsafe { (&raw mut (*place).length).write(length) };
+    unsafe { asker_place.write(*asker) };
     // SAFETY: as above.
-    unsafe { (&raw mut (*place).reserved).write(0) };
+    let length_place = unsafe { &raw mut (*place).length };
+    // SAFETY: as above.
+    unsafe { length_place.write(length) };
+    // SAFETY: as above.
+    let reserved_place = unsafe { &raw mut (*place).reserved };
+    // SAFETY: as above.
+    unsafe { reserved_place.write(0) };
     // SAFETY: as above.
     let message = unsafe { &raw mut (*place).message }.cast();
     // SAFETY: the length is no more than the field's.
