@@ -58,15 +58,24 @@ pub const DENIED_PACKET_EGRESS: u32 = 16;
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Question {
-    /// From where it was asked, under which its flow is published.
-    pub asker: FlowKey,
-    /// Of `message`, what is used; the rest is anything.
-    pub length: u32,
-    pub reserved: u32,
+    pub head: QuestionHead,
+    /// Used as far as the head says; the rest is anything.
     pub message: [u8; QUESTION_BYTES as usize],
 }
 
-plain!(Question, size 552, { asker @ 0, length @ 32, reserved @ 36, message @ 40 });
+plain!(Question, size 552, { head @ 0, message @ 40 });
+
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct QuestionHead {
+    /// From where it was asked, under which its flow is published.
+    pub asker: FlowKey,
+    /// Bytes of the message.
+    pub length: u32,
+    pub reserved: u32,
+}
+
+plain!(QuestionHead, size 40, { asker @ 0, length @ 32, reserved @ 36 });
 
 /// Longest query that is kept: the longest that is sent without EDNS (RFC 1035 §4.2.1).
 pub const QUESTION_BYTES: u32 = 512;

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use interceptor_ebpf::{
     counter,
-    event::{Event, NETNS_APPEARED, QUESTION_BYTES, Question, RING_BYTES},
+    event::{Event, NETNS_APPEARED, QUESTION_BYTES, Question, QuestionHead, RING_BYTES},
     flow::{Address, FlowKey, Owner},
 };
 
@@ -72,20 +72,15 @@ pub(super) fn question(context: &SkBuffContext, asker: &FlowKey, offset: u32) {
     // Read anew and masked, since the compiler turns what was checked above into what the verifier does not understand.
     let last = read!(context.skb.skb, len).wrapping_sub(offset + 1) & (QUESTION_BYTES - 1);
     let length = last + 1;
+    let head = QuestionHead {
+        asker: *asker,
+        length,
+        reserved: 0,
+    };
     let place = entry.as_mut_ptr();
+    // SAFETY: the head is what the entry begins with.
+    unsafe { place.cast::<QuestionHead>().write(head) };
     // SAFETY: the entry is as large as the struct.
-    let asker_place = unsafe { &raw mut (*place).asker };
-    // SAFETY: as above.
-    unsafe { asker_place.write(*asker) };
-    // SAFETY: as above.
-    let length_place = unsafe { &raw mut (*place).length };
-    // SAFETY: as above.
-    unsafe { length_place.write(length) };
-    // SAFETY: as above.
-    let reserved_place = unsafe { &raw mut (*place).reserved };
-    // SAFETY: as above.
-    unsafe { reserved_place.write(0) };
-    // SAFETY: as above.
     let message = unsafe { &raw mut (*place).message }.cast();
     // SAFETY: the length is no more than the field's.
     let loaded = unsafe { bpf_skb_load_bytes(context.skb.skb.cast(), offset, message, length) };

@@ -68,8 +68,8 @@ fn parse(record: &[u8]) -> Option<Event> {
         return Some(typed(&event));
     }
     let question: event::Question = abi::read(record)?;
-    let length = usize::try_from(question.length).ok()?;
-    let asker = &question.asker;
+    let length = usize::try_from(question.head.length).ok()?;
+    let asker = &question.head.asker;
     Some(Event::Asked(Question {
         netns: NetnsCookie(asker.netns),
         asker: abi::unmapped(&Address {

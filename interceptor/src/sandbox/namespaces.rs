@@ -94,7 +94,7 @@ impl Namespaces {
         self.open.get_mut(&cookie)
     }
 
-    /// Closes the listeners, and waits for it: the port is free when this returns.
+    /// Closes the listeners, and waits for it. Answers that are under way keep the port for UDP until they are sent.
     pub(super) async fn close(&mut self, cookie: NetnsCookie) {
         if let Some(mut namespace) = self.open.remove(&cookie) {
             namespace.loops.shutdown().await;
